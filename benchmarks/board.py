@@ -1,0 +1,121 @@
+"""Pairs x methods x seeds, one JSON line a run; a killed board goes on where it stopped.
+
+    python benchmarks/board.py --pairs movies:tweets tweets:nyt --methods source_only dann
+        --seeds 0 1 2 --set freeze_layers=3 --out benchmarks/results/sentiment.jsonl
+
+Protocol: 30 % of each domain, drawn once, is its test set. Of the rest, at most 2,400 texts
+train. The target's labels are used by nothing but the final score and the row `target_trained`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import os
+import platform
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from sklearn.metrics import accuracy_score, f1_score
+
+from dann_transfer import DomainAdapter, datasets
+from dann_transfer.diagnostics import proxy_a_distance
+
+BASELINES = {"source_only", "target_trained"}
+
+
+def run(
+    source: str, target: str, method: str, seed: int, train_texts: int, params: dict[str, Any]
+) -> dict[str, Any]:
+    domains = datasets.load("sentiment")
+    X, X_test, y, y_test = datasets.split(domains[source], train_texts)
+    T, T_test, t, t_test = datasets.split(domains[target], train_texts)
+    started = time.perf_counter()
+    name = "source_only" if method in BASELINES else method
+    adapter = DomainAdapter(
+        datasets.encoder("minilm"), method=name, random_state=seed, progress=False, **params
+    )
+    if method == "target_trained":
+        adapter.fit(T, t)
+    else:
+        adapter.fit(X, y, X_target=None if method == "source_only" else T)
+    seconds = time.perf_counter() - started
+    predicted = adapter.predict(T_test)
+    last = adapter.history_[-50:]
+    accuracies = [row["domain_accuracy"] for row in last if "domain_accuracy" in row]
+    return {
+        "board": "sentiment",
+        "source": source,
+        "target": target,
+        "method": method,
+        "seed": seed,
+        "target_accuracy": accuracy_score(t_test, predicted),
+        "target_macro_f1": f1_score(t_test, predicted, average="macro"),
+        "source_accuracy": accuracy_score(y_test, adapter.predict(X_test)),
+        "a_distance": proxy_a_distance(adapter.transform(X_test), adapter.transform(T_test)),
+        "domain_accuracy": sum(accuracies) / len(accuracies) if accuracies else None,
+        "predicted_positive": float((predicted == "positive").mean()),
+        "seconds": seconds,
+        "settings": {"train_texts": train_texts, **params},
+        "validation": adapter.validation_,
+        "versions": {name: version(name) for name in ("torch", "transformers", "dann_transfer")},
+        "machine": (
+            f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+        ),
+    }
+
+
+def _key(row: dict[str, Any]) -> str:
+    kept = ("board", "source", "target", "method", "seed", "settings")
+    # A baseline does not depend on what belongs to adaptation alone, so it is run once.
+    adaptation = {"max_strength", "strength_schedule", "method_options"}
+    adaptation |= {"discriminator_learning_rate"}
+    settings = row["settings"]
+    if row["method"] in BASELINES:
+        settings = {k: v for k, v in settings.items() if k not in adaptation}
+    return json.dumps({**{k: row[k] for k in kept}, "settings": settings}, sort_keys=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pairs", nargs="+", default=["movies:tweets", "tweets:nyt"])
+    parser.add_argument("--methods", nargs="+", default=["source_only", "dann"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
+    parser.add_argument("--train-texts", type=int, default=2400)
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/sentiment.jsonl"))
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="start no run after")
+    args = parser.parse_args()
+    params = {}
+    for item in args.set:
+        key, value = item.split("=", 1)
+        params[key] = ast.literal_eval(value)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    lines = args.out.read_text().splitlines() if args.out.exists() else []
+    done = {_key(json.loads(line)) for line in lines}
+    deadline = time.monotonic() + 60 * args.minutes
+    for seed in args.seeds:
+        for pair in args.pairs:
+            source, target = pair.split(":")
+            for method in args.methods:
+                settings = {"train_texts": args.train_texts, **params}
+                row = {"board": "sentiment", "source": source, "target": target}
+                row |= {"method": method, "seed": seed, "settings": settings}
+                if _key(row) in done:
+                    continue
+                if time.monotonic() > deadline:
+                    return
+                row = run(source, target, method, seed, args.train_texts, params)
+                with args.out.open("a") as out:
+                    out.write(json.dumps(row) + "\n")
+                keys = ("source", "target", "method", "seed", "target_accuracy", "target_macro_f1")
+                keys += ("source_accuracy", "a_distance", "domain_accuracy", "seconds")
+                print({k: row[k] for k in keys}, params, flush=True)
+
+
+if __name__ == "__main__":
+    main()

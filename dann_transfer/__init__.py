@@ -1,0 +1,53 @@
+"""Domain-adversarial adaptation of text classifiers.
+
+Labelled texts in one domain, unlabelled texts in the next, and a pretrained encoder to carry
+from one to the other::
+
+    from dann_transfer import DomainAdapter
+
+    adapter = DomainAdapter("bert-base-uncased", method="dann")
+    adapter.fit(source_texts, source_labels, X_target=target_texts)
+    adapter.predict(new_texts)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from dann_transfer._version import __version__
+
+if TYPE_CHECKING:
+    from dann_transfer import datasets, diagnostics, methods, plots
+    from dann_transfer.adapter import DomainAdapter
+    from dann_transfer.compare import compare
+    from dann_transfer.data import Domain
+
+__all__ = [
+    "Domain",
+    "DomainAdapter",
+    "__version__",
+    "compare",
+    "datasets",
+    "diagnostics",
+    "methods",
+    "plots",
+]
+
+_WHERE = {"DomainAdapter": "adapter", "compare": "compare", "Domain": "data"}
+
+
+def __getattr__(name: str) -> Any:
+    # Importing on first use keeps `import dann_transfer` free of torch, ignite and matplotlib.
+    if name in _WHERE:
+        value = getattr(import_module(f"dann_transfer.{_WHERE[name]}"), name)
+    elif name in __all__:
+        value = import_module(f"dann_transfer.{name}")
+    else:
+        raise AttributeError(f"module 'dann_transfer' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

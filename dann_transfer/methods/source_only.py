@@ -1,0 +1,23 @@
+"""No adaptation: the baseline that every other method must beat."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from dann_transfer.methods.base import Forward, Method, register
+
+
+@register("source_only")
+class SourceOnly(Method):
+    """Train on the labelled source alone.
+
+    When to use it: always, beside any other method. Cost: half an adapted run, because no
+    target text goes through the encoder.
+    """
+
+    uses_target = False
+    default_strength = 0.0
+
+    def loss(self, forward: Forward, strength: float) -> dict[str, Tensor]:
+        """Add nothing to the task loss."""
+        return {}

@@ -1,0 +1,268 @@
+"""Save an adapter as a Hugging Face folder with the heads beside it, and read it back.
+
+Everything is JSON or safetensors: no pickle is written or read. A saved folder is checked file
+by file against the checksums written with it, which finds damage; that an untrusted folder
+cannot run code rests on the formats alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from safetensors.torch import load_file, save_file
+
+from dann_transfer import methods
+from dann_transfer._version import __version__
+from dann_transfer.encoder import Encoder, resolve_device
+from dann_transfer.heads import TaskHead
+from dann_transfer.settings import check_params
+
+if TYPE_CHECKING:
+    from dann_transfer.adapter import DomainAdapter
+
+CONFIG, HEADS, CARD = "adapter.json", "heads.safetensors", "README.md"
+FORMAT = 1
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _digest(config: dict[str, Any]) -> str:
+    body = {key: value for key, value in config.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def check_destination(folder: str | PathLike[str]) -> Path:
+    """Return the folder as a path if `save` may write it.
+
+    Raises
+    ------
+    ValueError
+        If something that is no saved adapter is there; it is left alone.
+    OSError
+        If the folder above it cannot be made or written.
+
+    """
+    path = Path(folder).expanduser().absolute()
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"{str(path)!r} is a file; name a folder to save to.")
+    if path.is_dir() and any(path.iterdir()) and not (path / CONFIG).is_file():
+        held = sorted(p.name for p in path.iterdir())[:5]
+        raise ValueError(
+            f"{str(path)!r} holds something other than a saved adapter ({held}), which saving "
+            "would replace; name another folder."
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise type(error)(
+            error.errno, f"cannot write to {str(path.parent)!r} ({error.strerror}); name another"
+        ) from error
+    return path
+
+
+def save(adapter: DomainAdapter, folder: str | PathLike[str]) -> None:
+    """Write a fitted adapter to a folder, whole or not at all."""
+    path = check_destination(folder)
+    work = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    try:
+        work.chmod(0o755)
+        _write(adapter, work)
+        old = None
+        if path.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{path.name}-old-", dir=path.parent)) / path.name
+            path.rename(old)
+        try:
+            work.rename(path)
+        except OSError:
+            if old is not None:
+                old.rename(path)
+            raise
+        if old is not None:
+            shutil.rmtree(old.parent, ignore_errors=True)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _write(adapter: DomainAdapter, folder: Path) -> None:
+    model = adapter._model
+    encoder = adapter.encoder_
+    encoder.model.save_pretrained(folder)
+    encoder.tokenizer.save_pretrained(folder)
+    heads = {f"head.{k}": v for k, v in model.head.state_dict().items()}
+    heads |= {f"method.{k}": v for k, v in model.method.state_dict().items()}
+    save_file({k: v.detach().cpu().contiguous() for k, v in heads.items()}, folder / HEADS)
+    params = adapter.get_params(deep=False)
+    params |= {
+        "encoder": str(adapter.encoder),
+        "random_state": adapter.seed_,
+        "checkpoint_dir": None,
+        "trust_remote_code": False,
+        "device": None,
+    }
+    config: dict[str, Any] = {
+        "format": FORMAT,
+        "dann_transfer": __version__,
+        "params": params,
+        "classes": adapter.classes_.tolist(),
+        "seed": adapter.seed_,
+        "max_strength": adapter.max_strength_,
+        "n_source": adapter.n_source_,
+        "n_target": adapter.n_target_,
+        "truncated": adapter.truncated_,
+        "target_shares": adapter.target_shares_,
+        "validation": adapter.validation_,
+        "history": adapter.history_,
+    }
+    try:
+        json.dumps(config)
+    except TypeError as error:
+        raise TypeError(
+            f"method_options={adapter.method_options!r} cannot be saved: {error}."
+        ) from error
+    (folder / CARD).write_text(_card(adapter), encoding="utf-8")
+    config["files"] = {
+        str(p.relative_to(folder)): _sha256(p)
+        for p in sorted(folder.rglob("*"))
+        if p.is_file() and p.name != CARD
+    }
+    config["digest"] = _digest(config)
+    (folder / CONFIG).write_text(json.dumps(config), encoding="utf-8")
+
+
+def _card(adapter: DomainAdapter) -> str:
+    classes = ", ".join(f"`{c!r}`" for c in adapter.classes_.tolist())
+    score = (
+        f"{adapter.validation_[-1]['validation_accuracy']:.3f}"
+        if adapter.validation_
+        else "not taken"
+    )
+    return f"""---
+library_name: dann_transfer
+pipeline_tag: text-classification
+tags: [domain-adaptation, {adapter.method}]
+---
+# A text classifier adapted to another domain
+
+Trained by dann_transfer {__version__} with method `{adapter.method}` on {adapter.n_source_:,}
+labelled source texts and {adapter.n_target_:,} unlabelled target texts, from the encoder
+`{adapter.encoder}`.
+Classes: {classes}. Last validation accuracy, on source texts: {score}. How it does on the
+target is unknown to the training, which sees no target label: measure it, beside a model trained
+with `method="source_only"`.
+
+```python
+from dann_transfer import DomainAdapter
+
+adapter = DomainAdapter.from_pretrained("path/to/this/folder")
+adapter.predict(["some text"])
+```
+
+`AutoModel.from_pretrained` opens the encoder alone.
+"""
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    if not path.is_dir():
+        raise ValueError(f"{str(path)!r} is not a folder; pass the one save_pretrained wrote.")
+    file = path / CONFIG
+    if not file.is_file():
+        raise ValueError(
+            f"{str(path)!r} has no {CONFIG}: it is no saved adapter, or a part of one."
+        )
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+        intact = config["format"] == FORMAT and config["digest"] == _digest(config)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{str(file)!r} is damaged ({error}); save the model again.") from error
+    if not intact:
+        raise ValueError(
+            f"{str(file)!r} was changed since it was saved, or has another format than {FORMAT}; "
+            "save the model again."
+        )
+    return dict(config)
+
+
+def _check_files(path: Path, files: dict[str, str]) -> None:
+    for name, digest in files.items():
+        if not (path / name).is_file():
+            raise ValueError(f"{str(path / name)!r} is missing; save or copy the model again.")
+        if _sha256(path / name) != digest:
+            raise ValueError(
+                f"{str(path / name)!r} is damaged or was changed since it was saved; "
+                "save or copy the model again."
+            )
+    # A loader may pick up a file that the checksums do not cover.
+    known = {*files, CONFIG}
+    for found in path.rglob("*"):
+        name = str(found.relative_to(path))
+        if (
+            found.is_file()
+            and name not in known
+            and not name.startswith(".")
+            and found.suffix != ".md"
+        ):
+            raise ValueError(f"{str(found)!r} does not belong to the saved model; remove it.")
+
+
+def load(
+    cls: type[DomainAdapter],
+    folder: str | PathLike[str],
+    device: str | None = None,
+    trust_remote_code: bool = False,
+) -> DomainAdapter:
+    """Read a folder that `save` wrote."""
+    from dann_transfer import engine
+
+    path = Path(folder).expanduser()
+    config = _read_config(path)
+    _check_files(path, config["files"])
+    params = config["params"]
+    unknown = sorted(set(params) - set(cls._get_param_names()))
+    if unknown:
+        raise ValueError(
+            f"{str(path / CONFIG)!r} has unknown parameters {unknown}; update dann_transfer."
+        )
+    adapter = cls(**{**params, "device": device})
+    check_params(adapter.get_params(deep=False))
+    encoder = Encoder.from_pretrained(
+        path, adapter.pooling, adapter.freeze_layers, trust_remote_code, local_files_only=True
+    )
+    # Of Python's types JSON keeps str, int, float and bool apart, so the labels keep theirs.
+    classes = np.asarray(config["classes"])
+    # A model predicts without its method, so one trained by a method unknown here still loads.
+    known = adapter.method in methods.names()
+    method = methods.create(
+        *(adapter.method, adapter.method_options) if known else ("source_only",)
+    )
+    method.build(encoder.features, len(classes))
+    head = TaskHead(encoder.features, len(classes))
+    tensors = load_file(path / HEADS)
+    parts = [("head", head), *([("method", method)] if known else [])]
+    for prefix, module in parts:
+        state = {
+            key.removeprefix(f"{prefix}."): value
+            for key, value in tensors.items()
+            if key.startswith(f"{prefix}.")
+        }
+        try:
+            module.load_state_dict(state)
+        except RuntimeError as error:
+            raise ValueError(f"{str(path / HEADS)!r} does not fit {CONFIG}: {error}") from error
+    model = engine.AdaptationModel(encoder, head, method).to(resolve_device(device)).eval()
+    adapter._fitted(model, classes, config["seed"], config["max_strength"])
+    adapter.n_source_, adapter.n_target_ = config["n_source"], config["n_target"]
+    adapter.truncated_, adapter.target_shares_ = config["truncated"], config["target_shares"]
+    adapter.history_, adapter.validation_ = config["history"], config["validation"]
+    return adapter

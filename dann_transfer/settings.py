@@ -1,0 +1,91 @@
+"""The hyperparameters of a run, checked before anything is loaded or trained."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
+
+from dann_transfer.encoder import POOLINGS
+from dann_transfer.schedules import STRENGTH
+
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What `engine.train` needs to know; `DomainAdapter` documents each."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    head_learning_rate: float
+    discriminator_learning_rate: float
+    max_strength: float
+    strength_schedule: str
+    warmup: float
+    weight_decay: float
+    max_grad_norm: float
+    patience: int | None
+    precision: str
+    seed: int
+    checkpoint_dir: str | None
+    progress: bool
+
+
+def _number(name: str, value: Any, low: float, high: float, whole: bool, open_low: bool) -> None:
+    kind = "a whole number" if whole else "a number"
+    span = f"{'above' if open_low else 'of at least'} {low:g}"
+    if math.isfinite(high):
+        span += f" and at most {high:g}"
+    wanted = Integral if whole else Real
+    good = isinstance(value, wanted) and not isinstance(value, bool) and math.isfinite(value)
+    if not good or value < low or value > high or (open_low and value <= low):
+        raise ValueError(f"{name}={value!r} must be {kind} {span}.")
+
+
+# name: (lowest, highest, whole, whether the lowest itself is excluded)
+_NUMBERS: dict[str, tuple[float, float, bool, bool]] = {
+    "epochs": (1, math.inf, True, False),
+    "batch_size": (1, math.inf, True, False),
+    "learning_rate": (0, math.inf, False, True),
+    "head_learning_rate": (0, math.inf, False, True),
+    "discriminator_learning_rate": (0, math.inf, False, True),
+    "max_strength": (0, math.inf, False, False),
+    "max_length": (3, math.inf, True, False),
+    "freeze_layers": (0, math.inf, True, False),
+    "warmup": (0, 1, False, False),
+    "weight_decay": (0, math.inf, False, False),
+    "max_grad_norm": (0, math.inf, False, True),
+    "validation_fraction": (0, 0.5, False, False),
+    "patience": (1, math.inf, True, False),
+}
+_OPTIONAL = {"patience", "max_strength"}
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "pooling": POOLINGS,
+    "precision": PRECISIONS,
+    "strength_schedule": tuple(STRENGTH),
+}
+
+
+def check_params(params: dict[str, Any]) -> None:
+    """Check every hyperparameter of a `DomainAdapter`.
+
+    Raises
+    ------
+    ValueError
+        Naming the first keyword that is off, what it is and what it may be.
+
+    Examples
+    --------
+    >>> check_params({"epochs": 0})
+    Traceback (most recent call last):
+    ValueError: epochs=0 must be a whole number of at least 1.
+
+    """
+    for name, value in params.items():
+        if name in _NUMBERS and not (value is None and name in _OPTIONAL):
+            _number(name, value, *_NUMBERS[name])
+        elif name in _CHOICES and value not in _CHOICES[name]:
+            raise ValueError(f"{name}={value!r} must be one of {list(_CHOICES[name])}.")
