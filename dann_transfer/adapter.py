@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -15,23 +14,23 @@ from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
 )
-from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from dann_transfer import methods
 from dann_transfer.batches import PairedBatches, Tokens, tokenize, warn_truncated
 from dann_transfer.data import (
-    CollapseWarning,
     as_labels,
     as_source,
     as_target,
     as_texts,
+    class_shares,
     encode_labels,
+    hold_out,
+    warn_of_collapse,
 )
 from dann_transfer.encoder import Encoder, resolve_device
 from dann_transfer.heads import TaskHead
-from dann_transfer.settings import Settings, check_params
+from dann_transfer.settings import Settings, as_seed, check_params
 
 if TYPE_CHECKING:
     from dann_transfer.engine import AdaptationModel
@@ -230,8 +229,11 @@ class DomainAdapter(
         elif X_target is not None:
             as_target(X_target, texts, self.text_column)
         classes, codes = np.unique(labels, return_inverse=True)
-        seed = _seed(self.random_state)
-        held_out = self._validation(texts, codes, classes, X_val, y_val, seed)
+        seed = as_seed(self.random_state)
+        val = self._validation(X_val, y_val, classes)
+        train = (texts, codes)
+        if val is None:
+            train, val = hold_out(texts, codes, self.validation_fraction, seed)
         device = resolve_device(self.device)
         if self.precision == "fp16" and device.type == "cpu":
             raise ValueError("precision='fp16' needs a GPU; use 'fp32' on the CPU.")
@@ -246,18 +248,17 @@ class DomainAdapter(
             head = TaskHead(encoder.features, len(classes))
             method.build(encoder.features, len(classes))
             model = engine.AdaptationModel(encoder, head, method).to(device)
-            roles = {"source": held_out[0], "validation": held_out[2], "target": target or []}
+            roles = {"source": train[0], "validation": val[0], "target": target or []}
             tokens, self.truncated_ = self._tokenize(encoder, roles)
-            train_codes, val_codes = held_out[1], held_out[3]
             batches = PairedBatches(
-                tokens["source"], train_codes, tokens.get("target"), self.batch_size, seed
+                tokens["source"], train[1], tokens.get("target"), self.batch_size, seed
             )
 
             def validate() -> float:
                 _, logits = engine.infer(
                     model, tokens["validation"], 2 * self.batch_size, device, self.precision
                 )
-                return float((logits.argmax(1).numpy() == val_codes).mean())
+                return float((logits.argmax(1).numpy() == val[1]).mean())
 
             record = engine.train(
                 model,
@@ -265,14 +266,16 @@ class DomainAdapter(
                 settings,
                 device,
                 validate if "validation" in tokens else None,
-                self._fingerprint(tokens, train_codes, settings),
+                self._fingerprint(tokens, train[1], settings),
             )
         self._fitted(model, classes, seed, settings.max_strength)
         self.history_, self.validation_ = record.steps, record.epochs
         self.n_source_, self.n_target_ = len(texts), len(target or [])
         self.target_shares_: dict[Any, float] | None = None
         if "target" in tokens:
-            self._look_for_collapse(tokens["target"], codes)
+            predicted = self._infer(tokens["target"])[1].argmax(1).numpy()
+            self.target_shares_ = class_shares(predicted, classes)
+            warn_of_collapse(self.target_shares_, class_shares(codes, classes), len(predicted))
         return self
 
     def _fitted(
@@ -291,28 +294,16 @@ class DomainAdapter(
         return Settings(**chosen)
 
     def _validation(
-        self,
-        texts: list[str],
-        codes: np.ndarray,
-        classes: np.ndarray,
-        X_val: Any,
-        y_val: Any,
-        seed: int,
-    ) -> tuple[list[str], np.ndarray, list[str], np.ndarray]:
-        """Return training texts and codes, then validation texts and codes."""
-        if X_val is not None:
-            val = as_texts(X_val, "X_val", self.text_column)
-            val_labels = as_labels(y_val, len(val), "y_val", "X_val")
-            return texts, codes, val, encode_labels(val_labels, classes, "y_val")
-        if y_val is not None:
-            raise ValueError("y_val was passed without X_val; pass both or neither.")
-        if not self.validation_fraction:
-            return texts, codes, [], codes[:0]
-        wanted = max(len(classes), round(self.validation_fraction * len(texts)))
-        train, val, train_codes, val_codes = train_test_split(
-            texts, codes, test_size=wanted, stratify=codes, random_state=seed
-        )
-        return train, train_codes, val, val_codes
+        self, X_val: Any, y_val: Any, classes: np.ndarray
+    ) -> tuple[list[str], np.ndarray] | None:
+        """Return the validation texts and codes that the user gave, if any."""
+        if X_val is None:
+            if y_val is not None:
+                raise ValueError("y_val was passed without X_val; pass both or neither.")
+            return None
+        texts = as_texts(X_val, "X_val", self.text_column)
+        labels = as_labels(y_val, len(texts), "y_val", "X_val")
+        return texts, encode_labels(labels, classes, "y_val")
 
     def _load_encoder(self) -> Encoder:
         encoder = Encoder.from_pretrained(
@@ -345,22 +336,6 @@ class DomainAdapter(
         digest.update(repr((sorted(params.items(), key=str), settings.seed)).encode())
         return digest.hexdigest()
 
-    def _look_for_collapse(self, target: Tokens, codes: np.ndarray) -> None:
-        """Warn if nearly every target text is given one class that the source does not favour."""
-        _, logits = self._infer(target)
-        shares = np.bincount(logits.argmax(1).numpy(), minlength=len(self.classes_)) / len(target)
-        top, usual = int(shares.argmax()), np.bincount(codes) / len(codes)
-        self.target_shares_ = dict(zip(self.classes_.tolist(), shares.tolist(), strict=True))
-        if len(target) >= 20 and shares[top] > 0.95 and usual[top] < 0.9:
-            warnings.warn(
-                f"{shares[top]:.0%} of the target texts are predicted to be "
-                f"{self.classes_[top].item()!r}, a class that {usual[top]:.0%} of the source texts "
-                "have: training has probably collapsed. Lower max_strength, freeze more layers, "
-                "or compare with method='source_only'.",
-                CollapseWarning,
-                stacklevel=3,
-            )
-
     def _infer(self, tokens: Tokens) -> tuple[torch.Tensor, torch.Tensor]:
         from dann_transfer import engine
 
@@ -382,7 +357,8 @@ class DomainAdapter(
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the labels of texts, shape (n,), of the type that `fit` was given."""
-        return self.classes_[self.predict_proba(X).argmax(1)]
+        best = self.predict_proba(X).argmax(1)
+        return self.classes_[best]
 
     def transform(self, X: Any) -> np.ndarray:
         """Return the encoder's pooled features, shape (n, width), float32."""
@@ -427,14 +403,3 @@ class DomainAdapter(
         from dann_transfer import saving
 
         return saving.load(cls, folder, device, trust_remote_code)
-
-
-def _seed(random_state: int | np.random.RandomState | None) -> int:
-    if isinstance(random_state, int | np.integer) and not isinstance(random_state, bool):
-        if not 0 <= random_state < 2**32:
-            raise ValueError(f"random_state={random_state!r} must be between 0 and 2**32 - 1.")
-        return int(random_state)
-    try:
-        return int(check_random_state(random_state).randint(2**31))
-    except ValueError as error:
-        raise ValueError(f"random_state={random_state!r}: {error}") from error

@@ -173,6 +173,7 @@ def adapt(
     label_column: Annotated[str, typer.Option()] = "label",
     epochs: Annotated[int, typer.Option()] = 3,
     freeze_layers: Annotated[int, typer.Option()] = 0,
+    max_length: Annotated[int, typer.Option(help="Tokens a text.")] = 256,
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
     """Train on one CSV file, adapt to another, and save the model."""
@@ -183,7 +184,14 @@ def adapt(
         texts, labels = _read(source, [text_column, label_column])
         (target_texts,) = _read(target, [text_column])
         adapter = DomainAdapter(
-            encoder, method=method, epochs=epochs, freeze_layers=freeze_layers, random_state=seed
+            encoder,
+            method=method,
+            epochs=epochs,
+            freeze_layers=freeze_layers,
+            max_length=max_length,
+            text_column=text_column,
+            label_column=label_column,
+            random_state=seed,
         )
         adapter.fit(texts, labels, X_target=target_texts)
         adapter.save_pretrained(out)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
+from sklearn.model_selection import train_test_split
 
 
 class TruncationWarning(UserWarning):
@@ -263,3 +265,55 @@ def encode_labels(labels: np.ndarray, classes: np.ndarray, name: str) -> np.ndar
             f"the source's classes are {classes.tolist()[:20]}."
         )
     return cast(np.ndarray, np.searchsorted(classes, labels))
+
+
+Labelled = tuple[list[str], np.ndarray]
+
+
+def hold_out(
+    texts: list[str], codes: np.ndarray, fraction: float, seed: int
+) -> tuple[Labelled, Labelled]:
+    """Split texts and class positions into a training and a validation part, by class shares.
+
+    Each class keeps at least one text in each part; a fraction of 0 holds out nothing.
+
+    Examples
+    --------
+    >>> train, validation = hold_out(["a", "b"] * 10, np.array([0, 1] * 10), 0.1, seed=0)
+    >>> len(train[0]), len(validation[0]), sorted(validation[1].tolist())
+    (18, 2, [0, 1])
+
+    """
+    if not fraction:
+        return (texts, codes), ([], codes[:0])
+    wanted = max(int(codes.max()) + 1, round(fraction * len(texts)))
+    train, val, train_codes, val_codes = train_test_split(
+        texts, codes, test_size=wanted, stratify=codes, random_state=seed
+    )
+    return (train, train_codes), (val, val_codes)
+
+
+def class_shares(codes: np.ndarray, classes: np.ndarray) -> dict[Any, float]:
+    """Return the share of each class among class positions.
+
+    Examples
+    --------
+    >>> class_shares(np.array([0, 1, 1, 1]), np.array(["a", "b"]))
+    {'a': 0.25, 'b': 0.75}
+
+    """
+    counts = np.bincount(codes, minlength=len(classes)) / len(codes)
+    return dict(zip(classes.tolist(), counts.tolist(), strict=True))
+
+
+def warn_of_collapse(predicted: dict[Any, float], source: dict[Any, float], n: int) -> None:
+    """Warn if nearly all of n target texts are given one class that the source does not favour."""
+    top = max(predicted, key=lambda label: predicted[label])
+    if n >= 20 and predicted[top] > 0.95 and source[top] < 0.9:
+        warnings.warn(
+            f"{predicted[top]:.0%} of the target texts are predicted to be {top!r}, a class that "
+            f"{source[top]:.0%} of the source texts have: training has probably collapsed. "
+            "Lower max_strength, freeze more layers, or compare with method='source_only'.",
+            CollapseWarning,
+            stacklevel=3,
+        )

@@ -192,7 +192,8 @@ def load(name: str) -> Mapping[str, Domain]:
         for line in (folder / file).read_text(encoding="utf-8").rstrip("\n").split("\n"):
             _, valence, text = line.rstrip("\r").split("\t", 2)
             if abs(float(valence)) >= 0.5:
-                texts.append(html.unescape(text))
+                # Some of the files escaped their texts twice ("&amp;amp;").
+                texts.append(html.unescape(html.unescape(text)))
                 labels.append("positive" if float(valence) > 0 else "negative")
         domains[domain] = Domain(texts, np.asarray(labels))
     return domains

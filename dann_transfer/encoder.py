@@ -188,7 +188,7 @@ class Encoder(nn.Module):
                     "pass an encoder such as BERT."
                 )
             tokenizer = AutoTokenizer.from_pretrained(name, **options)
-            with _quiet_loading():
+            with quiet_loading():
                 # Weights are read from safetensors alone: a .bin file is a pickle.
                 model = AutoModel.from_pretrained(name, use_safetensors=True, **options)
         except ValueError as error:
@@ -218,8 +218,8 @@ def _require_tokenizer(folder: Path) -> None:
         )
 
 
-class _quiet_loading:
-    """Silence the loading bar and the report on weights of heads that an encoder does not use."""
+class quiet_loading:
+    """Silence the bars of loading and saving, and the report on weights left unused."""
 
     def __enter__(self) -> None:
         from transformers.utils import logging as hf

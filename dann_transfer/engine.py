@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dann_transfer.batches import Batch, FromStep, PairedBatches, Tokens, by_length
+from dann_transfer.checkpoints import Fingerprint, Record, resume, trainable
 from dann_transfer.encoder import Encoder
 from dann_transfer.methods import Forward, Method
 from dann_transfer.schedules import STRENGTH, warmup_decay
@@ -93,61 +93,6 @@ def _optimizer(model: AdaptationModel, settings: Settings, steps: int) -> tuple[
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, schedules)
 
 
-class Record:
-    """The history of a run and its best weights so far; a part of every checkpoint."""
-
-    def __init__(self) -> None:
-        self.steps: list[dict[str, Any]] = []
-        self.epochs: list[dict[str, Any]] = []
-        self.best: dict[str, Tensor] | None = None
-        self.best_score = -math.inf
-
-    def _settle(self) -> None:
-        """Turn tensors into numbers, once an epoch, so that a GPU is not waited for every step."""
-        for row in self.steps:
-            for key, value in row.items():
-                if isinstance(value, Tensor):
-                    row[key] = value.item()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps."""
-        self._settle()
-        return {
-            "steps": self.steps,
-            "epochs": self.epochs,
-            "best": self.best or {},
-            "best_score": self.best_score,
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up what a checkpoint kept."""
-        self.steps, self.epochs = state["steps"], state["epochs"]
-        self.best, self.best_score = state["best"] or None, state["best_score"]
-
-
-class _Fingerprint:
-    """Ties a checkpoint to the run that wrote it."""
-
-    def __init__(self, value: str) -> None:
-        self.value = value
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"value": self.value}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        if state["value"] != self.value:
-            raise ValueError(
-                "the checkpoint was written by a run with other texts, labels or settings; "
-                "choose another checkpoint_dir, or delete this one to start anew."
-            )
-
-
-def _trainable(model: nn.Module) -> dict[str, Tensor]:
-    """Copy what training changes; frozen layers need no copy."""
-    moving = {name for name, p in model.named_parameters() if p.requires_grad}
-    return {k: v.detach().clone() for k, v in model.state_dict().items() if k in moving}
-
-
 def train(
     model: AdaptationModel,
     batches: PairedBatches,
@@ -191,7 +136,7 @@ def train(
     record = Record()
 
     to_save: dict[str, Any] = {
-        "fingerprint": _Fingerprint(fingerprint),
+        "fingerprint": Fingerprint(fingerprint),
         "model": model,
         "optimizer": optimizer,
         "scheduler": scheduler,
@@ -279,7 +224,7 @@ def train(
             engine.state.score = score if grown >= 0.9 * full else -math.inf
             # Of two equal epochs the later one is adapted further.
             if engine.state.score >= record.best_score and math.isfinite(engine.state.score):
-                record.best_score, record.best = score, _trainable(model)
+                record.best_score, record.best = score, trainable(model)
 
         if settings.patience is not None:
             stopper = EarlyStopping(settings.patience, lambda engine: engine.state.score, trainer)
@@ -295,7 +240,7 @@ def train(
             global_step_transform=lambda engine, _: engine.state.iteration,
         )
         trainer.add_event_handler(Events.EPOCH_COMPLETED, saver)
-        finished = _resume(Path(settings.checkpoint_dir), to_save, device, total)
+        finished = resume(settings.checkpoint_dir, to_save, device, total)
 
     model.train()
     if not finished:
@@ -304,22 +249,9 @@ def train(
             max_epochs=settings.epochs,
             epoch_length=length,
         )
-    record._settle()
+    record.settle()
     if record.best is not None:
         model.load_state_dict(record.best, strict=False)
     model.eval()
     optimizer.zero_grad(set_to_none=True)
     return record
-
-
-def _resume(folder: Path, to_save: dict[str, Any], device: torch.device, total: int) -> bool:
-    """Load the newest checkpoint of `folder`, if any, and tell whether its run had finished."""
-    found = sorted(folder.glob("checkpoint_*.pt"), key=lambda p: int(p.stem.rsplit("_", 1)[1]))
-    if not found:
-        return False
-    state = torch.load(found[-1], map_location=device, weights_only=True)
-    to_save["fingerprint"].load_state_dict(state["fingerprint"])
-    Checkpoint.load_objects(to_save, state)
-    stopper = to_save.get("stopper")
-    stopped = stopper is not None and stopper.counter >= stopper.patience
-    return stopped or int(to_save["trainer"].state.iteration) >= total

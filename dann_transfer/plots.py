@@ -69,6 +69,9 @@ def embed(features: np.ndarray, random_state: int = 0) -> np.ndarray:
     McInnes et al., UMAP: Uniform Manifold Approximation and Projection, 2018.
 
     """
+    import torch
+
+    threads = torch.get_num_threads()
     try:
         from umap import UMAP
     except ImportError as error:
@@ -80,7 +83,11 @@ def embed(features: np.ndarray, random_state: int = 0) -> np.ndarray:
         # A fixed seed costs UMAP its threads, of which it warns each time.
         warnings.filterwarnings("ignore", message=".*n_jobs.*")
         reducer = UMAP(n_neighbors=neighbours, random_state=random_state, n_jobs=1)
-        return np.asarray(reducer.fit_transform(features))
+        points = np.asarray(reducer.fit_transform(features))
+    # numba takes every core for OpenMP, which torch shares; training after a picture would then
+    # run on more threads than the user allowed, and crawl where cores are few.
+    torch.set_num_threads(threads)
+    return points
 
 
 def feature_map(

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from dann_transfer import methods
 from dann_transfer._version import __version__
-from dann_transfer.encoder import Encoder, resolve_device
+from dann_transfer.encoder import Encoder, quiet_loading, resolve_device
 from dann_transfer.heads import TaskHead
 from dann_transfer.settings import check_params
 
@@ -98,7 +98,8 @@ def save(adapter: DomainAdapter, folder: str | PathLike[str]) -> None:
 def _write(adapter: DomainAdapter, folder: Path) -> None:
     model = adapter._model
     encoder = adapter.encoder_
-    encoder.model.save_pretrained(folder)
+    with quiet_loading():
+        encoder.model.save_pretrained(folder)
     encoder.tokenizer.save_pretrained(folder)
     heads = {f"head.{k}": v for k, v in model.head.state_dict().items()}
     heads |= {f"method.{k}": v for k, v in model.method.state_dict().items()}

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
+from sklearn.utils import check_random_state
+
 from dann_transfer.encoder import POOLINGS
 from dann_transfer.schedules import STRENGTH
 
@@ -89,3 +92,27 @@ def check_params(params: dict[str, Any]) -> None:
             _number(name, value, *_NUMBERS[name])
         elif name in _CHOICES and value not in _CHOICES[name]:
             raise ValueError(f"{name}={value!r} must be one of {list(_CHOICES[name])}.")
+
+
+def as_seed(random_state: int | np.random.RandomState | None) -> int:
+    """Turn scikit-learn's kinds of random state into one integer seed.
+
+    Raises
+    ------
+    ValueError
+        If it is none of an integer from 0 to 2**32 - 1, a RandomState and None.
+
+    Examples
+    --------
+    >>> as_seed(7)
+    7
+
+    """
+    if isinstance(random_state, Integral) and not isinstance(random_state, bool):
+        if not 0 <= random_state < 2**32:
+            raise ValueError(f"random_state={random_state!r} must be between 0 and 2**32 - 1.")
+        return int(random_state)
+    try:
+        return int(check_random_state(random_state).randint(2**31))
+    except ValueError as error:
+        raise ValueError(f"random_state={random_state!r}: {error}") from error

@@ -1,0 +1,84 @@
+"""What a checkpoint holds beside Ignite's own: the history, the best weights, whose run it is."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Record:
+    """The history of a run and its best weights so far; a part of every checkpoint."""
+
+    def __init__(self) -> None:
+        self.steps: list[dict[str, Any]] = []
+        self.epochs: list[dict[str, Any]] = []
+        self.best: dict[str, Tensor] | None = None
+        self.best_score = -math.inf
+
+    def settle(self) -> None:
+        """Turn tensors into numbers, once an epoch, so that a GPU is not waited for every step."""
+        for row in self.steps:
+            for key, value in row.items():
+                if isinstance(value, Tensor):
+                    row[key] = value.item()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
+        self.settle()
+        return {
+            "steps": self.steps,
+            "epochs": self.epochs,
+            "best": self.best or {},
+            "best_score": self.best_score,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what a checkpoint kept."""
+        self.steps, self.epochs = state["steps"], state["epochs"]
+        self.best, self.best_score = state["best"] or None, state["best_score"]
+
+
+class Fingerprint:
+    """Ties a checkpoint to the run that wrote it."""
+
+    def __init__(self, value: str) -> None:
+        self.value = value
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
+        return {"value": self.value}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Refuse the checkpoint of another run."""
+        if state["value"] != self.value:
+            raise ValueError(
+                "the checkpoint was written by a run with other texts, labels or settings; "
+                "choose another checkpoint_dir, or delete this one to start anew."
+            )
+
+
+def trainable(model: nn.Module) -> dict[str, Tensor]:
+    """Copy what training changes; frozen layers need no copy."""
+    moving = {name for name, p in model.named_parameters() if p.requires_grad}
+    return {k: v.detach().clone() for k, v in model.state_dict().items() if k in moving}
+
+
+def resume(folder: str, to_save: dict[str, Any], device: torch.device, total: int) -> bool:
+    """Load the newest checkpoint of `folder`, if any, and tell whether its run had finished."""
+    from ignite.handlers import Checkpoint
+
+    found = sorted(
+        Path(folder).glob("checkpoint_*.pt"), key=lambda p: int(p.stem.rsplit("_", 1)[1])
+    )
+    if not found:
+        return False
+    state = torch.load(found[-1], map_location=device, weights_only=True)
+    to_save["fingerprint"].load_state_dict(state["fingerprint"])
+    Checkpoint.load_objects(to_save, state)
+    stopper = to_save.get("stopper")
+    stopped = stopper is not None and stopper.counter >= stopper.patience
+    return stopped or int(to_save["trainer"].state.iteration) >= total

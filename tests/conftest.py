@@ -1,0 +1,120 @@
+"""What several test modules share: a tiny random BERT, toy texts, the real encoder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+# Set before torch is imported: the tests say the same on any number of cores, and the tiny models
+# run fastest on few.
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import numpy as np
+import pytest
+import torch
+
+from dann_transfer import DomainAdapter
+
+GOOD = ("good", "great", "fine", "lovely", "happy")
+BAD = ("bad", "poor", "sad", "awful", "dull")
+OTHER = ("film", "plot", "actor", "scene", "the", "tweet", "lol", "omg", "today", "friend")
+
+TINY: dict[str, object] = {
+    "epochs": 2,
+    "batch_size": 16,
+    "learning_rate": 1e-3,
+    "max_length": 32,
+    "max_strength": 0.1,
+    "random_state": 0,
+    "progress": False,
+    "device": "cpu",
+}
+
+
+def make_tiny_encoder(folder: Path, **config: object) -> str:
+    """Save a random BERT with a word-level vocabulary and return its folder."""
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    folder.mkdir(parents=True, exist_ok=True)
+    vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *GOOD, *BAD, *OTHER]
+    (folder / "vocab.txt").write_text("\n".join(vocab))
+    tokenizer = BertTokenizerFast(str(folder / "vocab.txt"), model_max_length=64)
+    tokenizer.save_pretrained(folder)
+    settings = {
+        "vocab_size": len(vocab),
+        "hidden_size": 32,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+        "max_position_embeddings": 64,
+        "hidden_dropout_prob": 0.05,
+        "attention_probs_dropout_prob": 0.05,
+        **config,
+    }
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        BertModel(BertConfig(**settings)).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return make_tiny_encoder(tmp_path_factory.mktemp("tiny") / "encoder")
+
+
+def toy_texts(n: int, words: str, seed: int) -> tuple[list[str], list[str]]:
+    """Return n short texts, half with good words and half with bad ones, among `words`."""
+    rng = np.random.default_rng(seed)
+    texts, labels = [], []
+    for i in range(n):
+        label, side = ("pos", GOOD) if i % 2 else ("neg", BAD)
+        filler = rng.choice(words.split(), size=rng.integers(1, 5)).tolist()
+        texts.append(" ".join([*filler, *rng.choice(side, 2)]))
+        labels.append(label)
+    return texts, labels
+
+
+@pytest.fixture(scope="session")
+def source() -> tuple[list[str], list[str]]:
+    return toy_texts(90, "film plot actor scene the", 0)
+
+
+@pytest.fixture(scope="session")
+def target() -> list[str]:
+    return toy_texts(70, "tweet lol omg today friend", 1)[0]
+
+
+@pytest.fixture
+def tiny(tiny_encoder: str):
+    """Make an adapter over the tiny encoder."""
+
+    def make(**params: object) -> DomainAdapter:
+        return DomainAdapter(**{"encoder": tiny_encoder, **TINY, **params})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def fitted(tiny_encoder: str, source, target) -> DomainAdapter:
+    adapter = DomainAdapter(tiny_encoder, **{**TINY, "epochs": 8})
+    return adapter.fit(*source, X_target=target)
+
+
+@pytest.fixture(scope="session")
+def minilm() -> str:
+    from dann_transfer import datasets
+
+    return datasets.encoder("minilm")
+
+
+def weights(adapter: DomainAdapter, part: str = "") -> dict[str, torch.Tensor]:
+    """Copy the weights of a fitted adapter whose name starts with `part`."""
+    state = adapter._model.state_dict()
+    return {k: v.clone() for k, v in state.items() if k.startswith(part)}
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    """Tell whether two sets of weights are equal bit for bit."""
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)

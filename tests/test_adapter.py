@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import pickle
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import same, toy_texts, weights
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from dann_transfer import Domain, DomainAdapter
+from dann_transfer.data import CollapseWarning, TruncationWarning
+
+pytestmark = pytest.mark.filterwarnings("ignore::dann_transfer.data.CollapseWarning")
+
+
+def test_it_learns_and_speaks_the_users_labels(fitted, source, target):
+    assert fitted.classes_.tolist() == ["neg", "pos"]
+    assert fitted.score(*source) > 0.9
+    predicted = fitted.predict(target)
+    assert predicted.shape == (len(target),)
+    assert set(predicted) <= {"neg", "pos"}
+    probabilities = fitted.predict_proba(target)
+    assert probabilities.shape == (len(target), 2)
+    assert np.allclose(probabilities.sum(1), 1, atol=1e-6)
+    assert (fitted.classes_[probabilities.argmax(1)] == predicted).all()
+    assert fitted.transform(target).shape == (len(target), 32)
+    assert len(fitted.get_feature_names_out()) == 32
+
+
+def test_the_order_of_texts_does_not_matter(fitted, target):
+    mixed = sorted(target, key=len)
+    at_once = dict(zip(target, fitted.predict_proba(target)[:, 0], strict=True))
+    for text, probability in zip(mixed, fitted.predict_proba(mixed)[:, 0], strict=True):
+        assert probability == pytest.approx(at_once[text], abs=1e-5)
+    one = fitted.predict_proba(target[:1])[0, 0]
+    assert one == pytest.approx(at_once[target[0]], abs=1e-5)
+
+
+@pytest.mark.parametrize("labels", [[7, 3], [True, False], ["ja", "nein"], [1.0, 0.0]])
+def test_labels_of_any_type_come_back(tiny, source, target, labels):
+    y = [labels[0] if label == "pos" else labels[1] for label in source[1]]
+    predicted = tiny(epochs=1).fit(source[0], y, X_target=target).predict(target)
+    assert set(predicted.tolist()) <= set(labels)
+    assert type(predicted.tolist()[0]) is type(labels[0])
+
+
+def test_target_labels_cannot_matter(tiny, source, target):
+    frames = [pd.DataFrame({"text": target, "label": y}) for y in ("pos", "neg")]
+    one, two = (tiny().fit(*source, X_target=frame) for frame in frames)
+    domain = tiny().fit(*source, X_target=Domain(target, ["corrupt"] * len(target)))
+    assert same(weights(one), weights(two))
+    assert same(weights(one), weights(domain))
+
+
+def test_every_container_gives_the_same_model(tiny, source, target):
+    texts, labels = source
+    plain = tiny(epochs=1).fit(texts, labels, X_target=target)
+    frame = pd.DataFrame({"text": texts, "label": labels}, index=range(5, 5 + len(texts)))
+    others = [
+        tiny(epochs=1).fit(tuple(texts), np.array(labels), X_target=np.array(target)),
+        tiny(epochs=1).fit(pd.Series(texts), pd.Series(labels), X_target=pd.Series(target)),
+        tiny(epochs=1).fit(frame, X_target=Domain(target)),
+    ]
+    assert all(same(weights(plain), weights(other)) for other in others)
+
+
+def test_source_only_needs_no_target_and_starts_from_the_same_head(tiny, source, target):
+    alone = tiny(method="source_only").fit(*source)
+    beside = tiny(method="source_only").fit(*source, X_target=target)
+    assert same(weights(alone), weights(beside))
+    assert "domain_loss" not in alone.history_[0]
+
+
+def test_validation_texts_can_be_given(tiny, source, target):
+    texts, labels = source
+    adapter = tiny().fit(texts, labels, X_target=target, X_val=texts[:10], y_val=labels[:10])
+    assert [row["epoch"] for row in adapter.validation_] == [1, 2]
+    without = tiny(validation_fraction=0).fit(texts, labels, X_target=target)
+    assert without.validation_ == []
+
+
+def test_parameters_clone_and_survive(tiny):
+    adapter = tiny(max_strength=0.3, method_options={"width": 64})
+    twin = clone(adapter)
+    assert twin is not adapter
+    assert twin.get_params() == adapter.get_params()
+    assert not hasattr(twin, "classes_")
+    assert adapter.set_params(epochs=7).epochs == 7
+    with pytest.raises(ValueError, match="epoch"):
+        adapter.set_params(epoch=7)
+    assert "max_strength=0.3" in repr(adapter)
+
+
+def test_fit_does_not_touch_parameters(tiny, source, target):
+    options = {"width": 64}
+    adapter = tiny(epochs=1, method_options=options)
+    before = adapter.get_params()
+    adapter.fit(*source, X_target=target)
+    assert adapter.get_params() == before
+    assert options == {"width": 64}
+
+
+def test_pipeline(tiny, source, target):
+    lower = FunctionTransformer(lambda texts: [text.lower() for text in texts])
+    pipeline = make_pipeline(lower, tiny(epochs=8))
+    pipeline.fit([text.upper() for text in source[0]], source[1], domainadapter__X_target=target)
+    assert pipeline.score(*source) > 0.9
+
+
+@pytest.mark.parametrize("n_target", [70, 90])
+def test_grid_search(tiny, source, n_target):
+    """A target as long as X (90 texts) is sliced by scikit-learn unless it comes as a Domain."""
+    target = toy_texts(n_target, "tweet lol omg today friend", 1)[0]
+    search = GridSearchCV(tiny(epochs=1), {"max_strength": [0.0, 0.2]}, cv=2, error_score="raise")
+    search.fit(*source, X_target=Domain(target))
+    assert search.best_estimator_.n_target_ == n_target
+    assert set(search.cv_results_["param_max_strength"]) == {0.0, 0.2}
+    seen = []
+
+    class Spy(DomainAdapter):
+        def fit(self, X, y=None, *, X_target=None):
+            seen.append(len(X_target.texts if isinstance(X_target, Domain) else X_target))
+            return super().fit(X, y, X_target=X_target)
+
+        __init__ = DomainAdapter.__init__
+
+    def run(X_target):
+        seen.clear()
+        spy = Spy(**tiny(epochs=1).get_params())
+        GridSearchCV(spy, {"pooling": ["mean"]}, cv=2, error_score="raise").fit(
+            *source, X_target=X_target
+        )
+        return list(seen)
+
+    assert run(Domain(target)) == [n_target] * 3
+    assert run(target) == ([70] * 3 if n_target == 70 else [45, 45, 90])
+
+
+def test_pickle(fitted, target):
+    twin = pickle.loads(pickle.dumps(fitted))
+    assert (twin.predict_proba(target) == fitted.predict_proba(target)).all()
+
+
+def test_long_texts_are_counted_in_one_warning(tiny, source, target):
+    long = [*target[:-3], *["good lol " * 40] * 3]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        adapter = tiny(epochs=1).fit(*source, X_target=long)
+    told = [str(w.message) for w in caught if issubclass(w.category, TruncationWarning)]
+    assert len(told) == 1
+    assert told[0].startswith("3 of 70 target texts are longer than max_length=32 tokens")
+    assert adapter.truncated_ == {"source": 0, "validation": 0, "target": 3}
+    with pytest.warns(TruncationWarning, match="1 of 2 given texts"):
+        adapter.predict(["good", "bad " * 50])
+
+
+def test_a_collapse_is_told(tiny, source, target):
+    with pytest.warns(CollapseWarning, match="Lower max_strength, freeze more layers, or compare"):
+        tiny(epochs=1, learning_rate=0.3).fit(*source, X_target=target)
+
+
+def test_random_state_none_is_recorded(tiny, source, target):
+    adapter = tiny(random_state=None, epochs=1).fit(*source, X_target=target)
+    again = tiny(random_state=adapter.seed_, epochs=1).fit(*source, X_target=target)
+    assert same(weights(adapter), weights(again))
+    legacy = tiny(random_state=np.random.RandomState(3), epochs=1).fit(*source, X_target=target)
+    assert isinstance(legacy.seed_, int)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls", "pooler"])
+def test_poolings(tiny, source, target, pooling):
+    adapter = tiny(pooling=pooling, epochs=1).fit(*source, X_target=target)
+    features = adapter.transform(target)
+    assert np.isfinite(features).all()
+    alone = np.concatenate([adapter.transform([text]) for text in target[:5]])
+    # A text's features do not depend on how far its batch was padded.
+    assert np.allclose(features[:5], alone, atol=1e-5)

@@ -1,0 +1,309 @@
+"""Every bad input gives an error that quotes what was wrong, before the encoder is even loaded."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import make_tiny_encoder
+from sklearn.exceptions import NotFittedError
+
+from dann_transfer import DomainAdapter, engine
+from dann_transfer.data import Domain
+
+X = ["good film", "bad film", "fine plot", "poor plot"] * 3
+Y = ["pos", "neg"] * 6
+T = ["good tweet", "bad tweet", "lol"] * 4
+NAN = float("nan")
+
+
+def replaced(values: list, at: int, value: object) -> list:
+    return [*values[:at], value, *values[at + 1 :]]
+
+
+# what fit is given instead of (X, Y, T), the error, and words of its message
+TEXTS: dict[str, tuple[dict, type[Exception], str]] = {
+    "a bare string": ({"X": "good film"}, TypeError, "X is a single str, 'good film'; pass a list"),
+    "bytes": ({"X": b"good"}, TypeError, "X is a single bytes"),
+    "no source": ({"X": None}, TypeError, "X is None; pass a list of texts"),
+    "a number": ({"X": 7}, TypeError, "X is 7 (int); pass a list of texts"),
+    "a mapping": ({"X": {"a": "b"}}, TypeError, "X is a dict, which is not an ordered list"),
+    "a set": ({"X": set(X)}, TypeError, "X is a set, which is not an ordered list"),
+    "an iterator": ({"X": iter(X)}, TypeError, "can be read only once; pass list(X)"),
+    "an empty list": ({"X": [], "y": []}, ValueError, "X holds no texts"),
+    "None among texts": (
+        {"X": replaced(X, 3, None)},
+        TypeError,
+        "X[3] is None (NoneType), not a string",
+    ),
+    "NaN among texts": ({"X": replaced(X, 2, NAN)}, TypeError, "X[2] is nan (float), not a string"),
+    "pandas NA": ({"X": pd.Series(replaced(X, 2, pd.NA))}, TypeError, "not a string; remove it"),
+    "bytes among texts": ({"X": replaced(X, 0, b"x")}, TypeError, "X[0] is b'x' (bytes)"),
+    "a number among texts": ({"X": replaced(X, 5, 3)}, TypeError, "X[5] is 3 (int), not a string"),
+    "a list among texts": ({"X": replaced(X, 5, ["a"])}, TypeError, "X[5] is ['a'] (list)"),
+    "an empty text": (
+        {"X": replaced(X, 1, "")},
+        ValueError,
+        "X[1] is empty or only white space: ''",
+    ),
+    "a blank text": ({"X": replaced(X, 1, " \n")}, ValueError, "X[1] is empty or only white space"),
+    "a lone surrogate": ({"X": replaced(X, 1, "a\ud800")}, ValueError, "X[1] is not valid Unicode"),
+    "a column of texts": ({"X": np.array(X)[:, None]}, ValueError, "X has shape (12, 1)"),
+    "a frame without the column": (
+        {"X": pd.DataFrame({"review": X})},
+        ValueError,
+        "X has no column 'text'; its columns are ['review']. Name the right one with text_column",
+    ),
+    "a frame without labels": (
+        {"X": pd.DataFrame({"text": X, "y": Y}), "y": None},
+        ValueError,
+        "X has no column 'label'; its columns are ['text', 'y']. Name the right one with label_column",
+    ),
+    "unequal lengths": ({"y": Y[:-1]}, ValueError, "X has 12 texts but y has 11 labels"),
+    "no labels": ({"y": None}, ValueError, "y is None: X needs its labels"),
+    "labels as one string": ({"y": "pos"}, TypeError, "y is 'pos' (str); pass a list of labels"),
+    "one-hot labels": ({"y": np.eye(12)}, ValueError, "y has shape (12, 12)"),
+    "a missing label": ({"y": replaced(Y, 4, None)}, ValueError, "y[4] is missing (None)"),
+    "a NaN label": ({"y": replaced([0, 1] * 6, 4, NAN)}, ValueError, "y[4] is missing (nan)"),
+    "a pandas NA label": (
+        {"y": pd.array(replaced([0, 1] * 6, 4, pd.NA))},
+        ValueError,
+        "y[4] is missing",
+    ),
+    "unhashable labels": ({"y": [["pos"], ["neg"]] * 6}, TypeError, "y[0] is ['pos'] (list)"),
+    "mixed labels": (
+        {"y": ["pos", 0] * 6},
+        TypeError,
+        "y mixes label types ({'str': 6, 'int': 6})",
+    ),
+    "quantities": (
+        {"y": [0.5, 1.0] * 6},
+        ValueError,
+        "y[0] is 0.5; labels are classes, not quantities",
+    ),
+    "one class": ({"y": ["pos"] * 12}, ValueError, "y has one class only, 'pos'"),
+    "a class with one text": (
+        {"y": replaced(Y, 3, "odd")},
+        ValueError,
+        "class 'odd' has a single text; every class needs at least two",
+    ),
+    "no target": (
+        {"X_target": None},
+        ValueError,
+        "pass its unlabelled texts as X_target=..., or use",
+    ),
+    "target equal to source": (
+        {"X_target": X[::-1]},
+        ValueError,
+        "X_target holds the same texts as X",
+    ),
+    "target a string": ({"X_target": "lol"}, TypeError, "X_target is a single str"),
+    "an empty target": ({"X_target": []}, ValueError, "X_target holds no texts"),
+    "None in the target": ({"X_target": replaced(T, 6, None)}, TypeError, "X_target[6] is None"),
+    "a target Domain with a blank": (
+        {"X_target": Domain(["a", " "])},
+        ValueError,
+        "X_target[1] is empty",
+    ),
+    "y_val alone": ({"y_val": ["pos"]}, ValueError, "y_val was passed without X_val"),
+    "X_val alone": ({"X_val": ["good"]}, ValueError, "y_val is None: X_val needs its labels"),
+    "an unknown class in y_val": (
+        {"X_val": ["good"], "y_val": ["meh"]},
+        ValueError,
+        "y_val has labels that the source does not: ['meh']",
+    ),
+}
+
+# parameters, the error, and words of its message
+PARAMS: dict[str, tuple[dict, type[Exception], str]] = {
+    "unknown method": (
+        {"method": "dan"},
+        ValueError,
+        "method='dan' is not known; the methods are [",
+    ),
+    "unknown option": (
+        {"method_options": {"depth": 3}},
+        TypeError,
+        "method_options={'depth': 3} do not fit",
+    ),
+    "unknown pooling": (
+        {"pooling": "max"},
+        ValueError,
+        "pooling='max' must be one of ['mean', 'cls'",
+    ),
+    "unknown precision": ({"precision": "int8"}, ValueError, "precision='int8' must be one of"),
+    "fp16 on a CPU": ({"precision": "fp16"}, ValueError, "precision='fp16' needs a GPU"),
+    "unknown schedule": ({"strength_schedule": "cosine"}, ValueError, "strength_schedule='cosine'"),
+    "no epochs": ({"epochs": 0}, ValueError, "epochs=0 must be a whole number of at least 1"),
+    "half an epoch": ({"epochs": 1.5}, ValueError, "epochs=1.5 must be a whole number"),
+    "epochs as text": ({"epochs": "3"}, ValueError, "epochs='3' must be a whole number"),
+    "epochs as truth": ({"epochs": True}, ValueError, "epochs=True must be a whole number"),
+    "a negative batch": ({"batch_size": -4}, ValueError, "batch_size=-4 must be a whole number"),
+    "a negative rate": (
+        {"learning_rate": -1e-5},
+        ValueError,
+        "learning_rate=-1e-05 must be a number above 0",
+    ),
+    "a zero rate": (
+        {"head_learning_rate": 0},
+        ValueError,
+        "head_learning_rate=0 must be a number above 0",
+    ),
+    "an infinite rate": ({"learning_rate": float("inf")}, ValueError, "learning_rate=inf must be"),
+    "a NaN rate": (
+        {"discriminator_learning_rate": NAN},
+        ValueError,
+        "discriminator_learning_rate=nan",
+    ),
+    "a negative strength": (
+        {"max_strength": -0.1},
+        ValueError,
+        "max_strength=-0.1 must be a number of at",
+    ),
+    "a NaN strength": ({"max_strength": NAN}, ValueError, "max_strength=nan must be a number"),
+    "a warm-up above 1": (
+        {"warmup": 2},
+        ValueError,
+        "warmup=2 must be a number of at least 0 and at most 1",
+    ),
+    "negative decay": ({"weight_decay": -1}, ValueError, "weight_decay=-1"),
+    "all held out": ({"validation_fraction": 1.0}, ValueError, "validation_fraction=1.0"),
+    "no patience": ({"patience": 0}, ValueError, "patience=0 must be a whole number of at least 1"),
+    "negative layers": (
+        {"freeze_layers": -1},
+        ValueError,
+        "freeze_layers=-1 must be a whole number",
+    ),
+    "too many layers": (
+        {"freeze_layers": 9},
+        ValueError,
+        "freeze_layers=9, but the encoder has 3 layers",
+    ),
+    "too long": (
+        {"max_length": 4096},
+        ValueError,
+        "max_length=4096, but the encoder takes at most 64",
+    ),
+    "too short": (
+        {"max_length": 2},
+        ValueError,
+        "max_length=2 must be a whole number of at least 3",
+    ),
+    "no such device": ({"device": "tpu9"}, ValueError, "device='tpu9' is not a device"),
+    "a seed of text": ({"random_state": "x"}, ValueError, "random_state='x'"),
+    "a negative seed": ({"random_state": -1}, ValueError, "random_state=-1 must be between 0"),
+    "no such folder": (
+        {"encoder": "./nowhere"},
+        ValueError,
+        "encoder folder './nowhere' does not exist",
+    ),
+    "no such hub model": (
+        {"encoder": "no-such-model"},
+        ValueError,
+        "encoder 'no-such-model' cannot be loaded",
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def no_training(monkeypatch):
+    def train(*args, **kwargs):
+        raise AssertionError("training started on bad input")
+
+    monkeypatch.setattr(engine, "train", train)
+
+
+@pytest.mark.parametrize("case", TEXTS)
+def test_bad_texts_and_labels(tiny, case):
+    change, error, message = TEXTS[case]
+    given = {"X": X, "y": Y, "X_target": T, **change}
+    with pytest.raises(error, match=re.escape(message)):
+        tiny().fit(given.pop("X"), given.pop("y"), **given)
+
+
+@pytest.mark.parametrize("case", PARAMS)
+def test_bad_parameters(tiny, case):
+    change, error, message = PARAMS[case]
+    adapter = tiny().set_params(**change)
+    with pytest.raises(error, match=re.escape(message)):
+        adapter.fit(X, Y, X_target=T)
+
+
+def test_there_are_at_least_forty_cases():
+    assert len(TEXTS) + len(PARAMS) >= 40
+
+
+@pytest.mark.parametrize("call", ["predict", "predict_proba", "transform"])
+def test_predict_before_fit(tiny, call):
+    with pytest.raises(NotFittedError):
+        getattr(tiny(), call)(["good"])
+    with pytest.raises(NotFittedError):
+        tiny().save_pretrained("somewhere")
+
+
+def test_an_encoder_folder_without_a_tokenizer(tmp_path, tiny):
+    folder = Path(make_tiny_encoder(tmp_path / "bare"))
+    for file in folder.iterdir():
+        if file.name not in {"config.json", "model.safetensors"}:
+            file.unlink()
+    with pytest.raises(ValueError, match=r"has no tokenizer .*tokenizer\.save_pretrained"):
+        tiny(encoder=folder).fit(X, Y, X_target=T)
+
+
+def test_an_encoder_folder_without_a_config(tmp_path, tiny):
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(ValueError, match=r"has no config.json \(it holds \['notes.txt'\]\)"):
+        tiny(encoder=tmp_path).fit(X, Y, X_target=T)
+
+
+def test_an_encoder_folder_with_damaged_weights(tmp_path, tiny):
+    folder = Path(make_tiny_encoder(tmp_path / "cut"))
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:500])
+    with pytest.raises(ValueError, match="cannot be loaded: SafetensorError"):
+        tiny(encoder=folder).fit(X, Y, X_target=T)
+
+
+def test_pickled_weights_are_not_read(tmp_path, tiny):
+    import torch
+    from transformers import AutoModel
+
+    folder = Path(make_tiny_encoder(tmp_path / "pickled"))
+    torch.save(AutoModel.from_pretrained(folder).state_dict(), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match="cannot be loaded"):
+        tiny(encoder=folder).fit(X, Y, X_target=T)
+
+
+def test_pooler_without_a_pooler(tmp_path, tiny):
+    from transformers import AutoTokenizer, DistilBertConfig, DistilBertModel
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny().encoder)
+    config = DistilBertConfig(
+        vocab_size=len(tokenizer), dim=16, n_layers=2, n_heads=2, hidden_dim=32
+    )
+    DistilBertModel(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="needs a pooler, which DistilBertModel has not"):
+        tiny(encoder=tmp_path, pooling="pooler").fit(X, Y, X_target=T)
+
+
+def test_an_unwritable_output_folder_is_found_before_training(tmp_path, fitted):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OSError, match="cannot write to"):
+        fitted.save_pretrained(tmp_path / "file" / "model")
+    with pytest.raises(ValueError, match="is a file; name a folder"):
+        fitted.save_pretrained(tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "x"
+
+
+def test_a_missing_gpu_is_named():
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(ValueError, match="torch sees no CUDA GPU; use device='cpu'"):
+        DomainAdapter("x", device="cuda").fit(X, Y, X_target=T)

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from itertools import combinations, islice, permutations
+
+import numpy as np
+import pytest
+import torch
+
+from dann_transfer.batches import FromStep, PairedBatches, Tokens, _flat, by_length, pad, tokenize
+
+
+def fake(n: int, seed: int = 0, first: int = 10) -> Tokens:
+    """Texts whose first token tells their number."""
+    rng = np.random.default_rng(seed)
+    return _flat([[first + i] + [1] * rng.integers(2, 40) for i in range(n)], 0)
+
+
+@pytest.mark.parametrize(("n_source", "n_target", "size"), [(100, 37, 8), (37, 100, 8), (5, 3, 32)])
+def test_each_source_text_once_an_epoch_and_each_target_text_once_a_pass(n_source, n_target, size):
+    batches = PairedBatches(fake(n_source), np.zeros(n_source), fake(n_target, 1), size, seed=0)
+    source_rows, target_rows = [], []
+    for step in range(6 * len(batches)):
+        source, target = batches.rows(step)
+        assert len(source) == len(target)
+        source_rows.append(source)
+        target_rows.append(target)
+    for epoch in range(6):
+        rows = np.concatenate(source_rows[epoch * len(batches) : (epoch + 1) * len(batches)])
+        assert sorted(rows) == list(range(n_source))
+    counts = np.bincount(np.concatenate(target_rows), minlength=n_target)
+    assert counts.max() - counts.min() <= 1
+
+
+def test_batch_k_is_a_pure_function_of_seed_and_k():
+    def make(seed=3):
+        return PairedBatches(fake(50), np.arange(50), fake(40, 1), 8, seed)
+
+    one, other = make(), make()
+    in_order = [one[k] for k in range(20)]
+    for k in reversed(range(20)):
+        batch = other[k]
+        assert torch.equal(batch.input_ids, in_order[k].input_ids)
+        assert torch.equal(batch.labels, in_order[k].labels)
+    assert not np.array_equal(make(4).rows(0)[0], one.rows(0)[0])
+    resumed = list(islice(FromStep(make(), lambda: 7), 5))
+    assert all(torch.equal(a.input_ids, in_order[7 + i].input_ids) for i, a in enumerate(resumed))
+
+
+def test_batch_composition_changes_between_epochs():
+    n, size = 2400, 32
+    batches = PairedBatches(fake(n), np.zeros(n), None, size, seed=0)
+
+    def together(epoch: int) -> set[tuple[int, int]]:
+        steps = range(epoch * len(batches), (epoch + 1) * len(batches))
+        return {pair for k in steps for pair in combinations(sorted(batches.rows(k)[0]), 2)}
+
+    first, second = together(0), together(1)
+    # Buckets keep texts of one length near each other; yet more than half of the pairs are new.
+    assert len(first & second) / len(first) < 0.5
+    assert [tuple(batches.rows(k)[0]) for k in range(5)] != sorted(
+        tuple(batches.rows(k)[0]) for k in range(5)
+    )
+
+
+def test_labels_follow_their_texts_and_target_has_none():
+    batches = PairedBatches(fake(50), np.arange(50), fake(40, 1, 500), 8, seed=0)
+    batch = batches[3]
+    assert (batch.input_ids[: batch.n_source, 0] - 10).tolist() == batch.labels.tolist()
+    assert (batch.input_ids[batch.n_source :, 0] >= 500).all()
+    assert len(batch.input_ids) == 2 * batch.n_source
+
+
+def test_no_batch_is_a_small_rest():
+    batches = PairedBatches(fake(65), np.zeros(65), None, 32, seed=0)
+    assert [len(batches.rows(k)[0]) for k in range(len(batches))] in ([32, 33], [33, 32])
+
+
+def test_by_length_covers_all_longest_first():
+    tokens = fake(30)
+    seen = list(by_length(tokens, 7))
+    assert sorted(np.concatenate([rows for rows, _, _ in seen])) == list(range(30))
+    assert seen[0][1].shape[1] == tokens.lengths.max()
+
+
+def test_pad_marks_padding():
+    ids, mask = pad([np.array([4, 5]), np.array([6])], 9)
+    assert ids.tolist() == [[4, 5], [6, 9]]
+    assert mask.tolist() == [[1, 1], [1, 0]]
+
+
+def test_tokenize_cuts_and_counts(tiny_encoder):
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_encoder)
+    tokens, cut = tokenize(tokenizer, ["good " * 20, "bad film"], 8)
+    assert cut == 1
+    assert tokens.lengths.tolist() == [8, 4]
+    # The closing special token survives the cut.
+    assert tokens.text(0)[-1] == tokenizer.sep_token_id
+
+
+@pytest.mark.real
+def test_padding_is_at_most_a_tenth_on_the_sentiment_domains(minilm):
+    from transformers import AutoTokenizer
+
+    from dann_transfer import datasets
+
+    tokenizer = AutoTokenizer.from_pretrained(minilm)
+    domains = {
+        name: tokenize(tokenizer, domain.texts, 128)[0]
+        for name, domain in datasets.load("sentiment").items()
+    }
+    shares = []
+    for source, target in permutations(domains, 2):
+        a, b = domains[source], domains[target]
+        batches = PairedBatches(a, np.zeros(len(a)), b, 32, seed=0)
+        shares.append(batches.padding_share(len(batches)))
+    print(f"padding: mean {np.mean(shares):.3f}, worst pair {max(shares):.3f}")
+    assert np.mean(shares) <= 0.10

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import TINY, toy_texts
+
+from dann_transfer import compare
+from dann_transfer.compare import Comparison
+
+
+def rows(gains: list[float], error: float) -> list[dict]:
+    made = []
+    for seed, gain in enumerate(gains):
+        common = {"seed": seed, "gain_error": error, "a_distance": 1.0}
+        made.append({"method": "source_only", "target_accuracy": 0.7, **common})
+        made.append({"method": "dann", "target_accuracy": 0.7 + gain, **common})
+    return made
+
+
+@pytest.mark.parametrize(
+    ("gains", "error", "words"),
+    [
+        ([0.05], 0.01, "dann helped: target accuracy went from 70.0% to 75.0% (+5.0 points ±"),
+        ([-0.05], 0.01, "dann HURT: target accuracy went from 70.0% to 65.0% (-5.0 points ±"),
+        ([0.01], 0.01, "dann made no clear difference"),
+        ([0.10, -0.06], 0.001, "dann made no clear difference"),
+        ([0.05, 0.06, 0.04], 0.01, "(+5.0 points ± 2.0; 3 seeds, standard deviation 1.0)"),
+    ],
+)  # fmt: skip
+def test_the_verdict_names_sign_and_doubt(gains, error, words):
+    assert words in Comparison(rows(gains, error), {}).verdict("dann")
+
+
+@pytest.fixture(scope="module")
+def result(tiny_encoder):
+    source = toy_texts(90, "film plot actor scene the", 0)
+    target = toy_texts(70, "tweet lol omg today friend", 1)[0]
+    test, y_test = toy_texts(40, "film plot actor scene the", 8)
+    target_test, y_target_test = toy_texts(40, "tweet lol omg today friend", 9)
+    params = {k: v for k, v in TINY.items() if k != "random_state"}
+    return compare(
+        *source,
+        X_target=target,
+        seeds=(0, 1),
+        X_test=test,
+        y_test=y_test,
+        X_target_test=target_test,
+        y_target_test=y_target_test,
+        encoder=tiny_encoder,
+        **{**params, "epochs": 4},
+    )
+
+
+@pytest.mark.filterwarnings("ignore::dann_transfer.data.CollapseWarning")
+def test_source_only_always_runs_beside(result):
+    assert [(r["method"], r["seed"]) for r in result.rows] == [
+        ("source_only", 0),
+        ("dann", 0),
+        ("source_only", 1),
+        ("dann", 1),
+    ]
+    assert set(result.adapters) == {"source_only", "dann"}
+    for row in result.rows:
+        assert 0 <= row["target_accuracy"] <= 1
+        assert 0 <= row["target_macro_f1"] <= 1
+        assert 0 <= row["a_distance"] <= 2
+        assert row["seconds"] > 0
+        assert (row["domain_accuracy"] is None) == (row["method"] == "source_only")
+    assert result.frame().shape[0] == 4
+    test, y_test = toy_texts(40, "tweet lol omg today friend", 9)
+    again = result.adapters["dann"].score(test, y_test)
+    assert again == result.rows[1]["target_accuracy"]
+
+
+@pytest.mark.filterwarnings("ignore::dann_transfer.data.CollapseWarning")
+def test_without_target_labels_it_says_that_it_does_not_know(tiny_encoder, source, target):
+    params = {k: v for k, v in TINY.items() if k != "random_state"}
+    result = compare(*source, X_target=target, encoder=tiny_encoder, **{**params, "epochs": 1})
+    assert "Whether dann helped is not known" in result.verdict("dann")
+    assert np.isfinite(result.mean("dann", "a_distance"))
+
+
+def test_bad_tests_are_found_before_training(tiny_encoder, source, target):
+    with pytest.raises(ValueError, match="X_target_test has 2 texts but y_target_test has 1"):
+        compare(*source, X_target=target, X_target_test=["a", "b"], y_target_test=["pos"])
+    with pytest.raises(ValueError, match="seeds is empty"):
+        compare(*source, X_target=target, seeds=())

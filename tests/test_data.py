@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dann_transfer.data import Domain, as_labels, as_source, as_target, as_texts, encode_labels
+
+TEXTS = ["good film", "bad film", "fine plot"]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        list,
+        tuple,
+        np.array,
+        lambda t: np.array(t, dtype=object),
+        pd.Series,
+        lambda t: pd.Series(t, index=[7, 8, 9], dtype="string"),
+        lambda t: pd.DataFrame({"id": [1, 2, 3], "text": t}),
+        Domain,
+    ],
+)
+def test_texts_of_every_kind(make):
+    texts = as_texts(make(TEXTS), "X")
+    assert texts == TEXTS
+    assert all(type(text) is str for text in texts)
+
+
+def test_texts_of_a_datasets_dataset_and_its_column():
+    datasets = pytest.importorskip("datasets")
+    table = datasets.Dataset.from_dict({"review": TEXTS, "stars": [1, 0, 1]})
+    assert as_texts(table, "X", "review") == TEXTS
+    assert as_texts(table["review"], "X") == TEXTS
+    texts, labels = as_source(
+        datasets.concatenate_datasets([table, table]), None, "review", "stars"
+    )
+    assert texts == TEXTS * 2
+    assert labels.tolist() == [1, 0, 1] * 2
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind"),
+    [
+        (["a", "b", "a"], "U"),
+        ([0, 1, 0], "i"),
+        ([True, False, True], "b"),
+        ([1.0, 2.0, 1.0], "f"),
+        (np.array([3, 4, 3], dtype=np.int8), "i"),
+        (pd.Series(["a", "b", "a"], dtype="category"), "U"),
+    ],
+)
+def test_labels_keep_their_type(labels, kind):
+    array = as_labels(labels, 3)
+    assert array.dtype.kind == kind
+    assert array.tolist() == list(labels)
+
+
+def test_labels_come_from_a_frame_or_a_domain():
+    frame = pd.DataFrame({"text": TEXTS * 2, "label": ["a", "b", "a"] * 2})
+    assert as_source(frame, None)[1].tolist() == ["a", "b", "a"] * 2
+    assert (
+        as_source(Domain(TEXTS * 2, ["a", "b", "a"] * 2), None)[1].tolist() == ["a", "b", "a"] * 2
+    )
+
+
+def test_the_label_column_of_the_target_is_not_read():
+    class Watched(pd.DataFrame):
+        def __getitem__(self, key):
+            assert key != "label"
+            return super().__getitem__(key)
+
+    assert as_target(Watched({"text": TEXTS, "label": [1, 0, 1]}), ["other"]) == TEXTS
+
+
+def test_labels_become_positions():
+    classes = np.array(["a", "b", "c"])
+    assert encode_labels(np.array(["c", "a"]), classes, "y_val").tolist() == [2, 0]
+    with pytest.raises(ValueError, match=r"y_val has labels that the source does not: \['z'\]"):
+        encode_labels(np.array(["z"]), classes, "y_val")

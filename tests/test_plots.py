@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from conftest import toy_texts
+
+from dann_transfer import Domain, plots
+from dann_transfer.diagnostics import proxy_a_distance
+
+
+@pytest.fixture(autouse=True)
+def close_figures(monkeypatch):
+    monkeypatch.setattr(plt, "show", lambda: pytest.fail("a library never shows"))
+    yield
+    plt.close("all")
+
+
+def drawn(ax) -> dict[tuple, int]:
+    """Count points by colour."""
+    counts: dict[tuple, int] = {}
+    for collection in ax.collections:
+        colours = collection.get_facecolors()
+        for i in range(len(collection.get_offsets())):
+            key = tuple(np.round(colours[i % len(colours)][:3], 3).tolist())
+            counts[key] = counts.get(key, 0) + 1
+    return counts
+
+
+def rgb(colour: str) -> tuple:
+    return tuple(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+
+
+def test_feature_map_draws_every_point_in_its_domains_colour():
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(450, 2))
+    domains = ["movies"] * 300 + ["tweets"] * 150
+    labels = rng.choice(["bad", "good"], 450)
+    _, ax = plt.subplots()
+    assert plots.feature_map(points, domains, labels, "title", ax=ax) is ax
+    counts = {tuple(np.round(c, 2)): n for c, n in drawn(ax).items()}
+    assert counts == {
+        tuple(np.round(rgb("#0072B2"), 2)): 300,
+        tuple(np.round(rgb("#D55E00"), 2)): 150,
+    }
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == [
+        "movies",
+        "tweets",
+        "bad",
+        "good",
+    ]
+    assert ax.get_title() == "title"
+    assert plots.feature_map(points, domains).get_legend() is not None
+
+
+def test_alignment_shows_each_model_with_its_distance(fitted, tiny, source, target):
+    other = tiny(method="source_only", epochs=1).fit(*source)
+    shown = Domain(*toy_texts(60, "film plot actor scene the", 5))
+    unseen = Domain(*toy_texts(50, "tweet lol omg today friend", 6))
+    axes = plots.alignment(
+        {"before": other, "after": fitted}, shown, unseen, names=("movies", "tweets"), max_texts=40
+    )
+    assert len(axes) == 2
+    for ax, title, adapter in zip(axes, ("before", "after"), (other, fitted), strict=True):
+        distance = proxy_a_distance(adapter.transform(shown.texts), adapter.transform(unseen.texts))
+        assert ax.get_title() == f"{title}\nA-distance {distance:.2f} of 2"
+        assert sorted(drawn(ax).values()) == [40, 40]
+    assert axes[0].get_xlim() == axes[1].get_xlim()
+    (legend,) = axes[0].figure.legends
+    assert [t.get_text() for t in legend.get_texts()] == ["movies", "tweets", "neg", "pos"]
+
+
+def test_training_draws_history(fitted):
+    ax = plots.training(fitted)
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["task loss", "domain loss"]
+    raw = ax.lines[1].get_ydata()
+    assert raw.tolist() == [row["task_loss"] for row in fitted.history_]
+    smooth = plots.training(fitted, ("strength",)).lines[0].get_ydata()
+    strengths = [row["strength"] for row in fitted.history_]
+    assert min(strengths) <= smooth.min()
+    assert smooth.max() <= max(strengths) + 1e-9
+
+
+def test_what_a_method_does_not_record_is_skipped(tiny, source):
+    alone = tiny(method="source_only", epochs=1).fit(*source)
+    ax = plots.training(alone)
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["task loss"]
+
+
+def test_embedding_is_repeatable_and_leaves_torch_its_threads():
+    features = np.random.default_rng(0).normal(size=(60, 8))
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        assert (plots.embed(features, 1) == plots.embed(features, 1)).all()
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import TINY
+from sklearn.base import clone
+
+from dann_transfer import DomainAdapter, saving
+
+
+@pytest.fixture
+def saved(fitted, tmp_path) -> Path:
+    fitted.save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_saved_and_loaded_predicts_the_same(fitted, saved, target):
+    loaded = DomainAdapter.from_pretrained(saved)
+    assert (loaded.predict_proba(target) == fitted.predict_proba(target)).all()
+    assert loaded.predict(target).tolist() == fitted.predict(target).tolist()
+    assert loaded.classes_.dtype.kind == "U"
+    for attribute in ("history_", "validation_", "seed_", "max_strength_", "truncated_"):
+        assert getattr(loaded, attribute) == getattr(fitted, attribute), attribute
+    ours, theirs = fitted.get_params(), loaded.get_params()
+    assert {k for k in ours if ours[k] != theirs[k]} <= {"device"}
+
+
+def test_a_new_process_predicts_the_same(fitted, saved, target):
+    code = (
+        "import json, sys; from dann_transfer import DomainAdapter; "
+        "a = DomainAdapter.from_pretrained(sys.argv[1], device='cpu'); "
+        "print(json.dumps(a.predict_proba(json.loads(sys.argv[2])).tolist()))"
+    )
+    command = [sys.executable, "-c", code, str(saved), json.dumps(target)]
+    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert np.allclose(json.loads(out.splitlines()[-1]), fitted.predict_proba(target), atol=1e-6)
+
+
+def test_the_encoder_opens_with_hugging_face(fitted, saved):
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    model = AutoModel.from_pretrained(saved).eval()
+    ids = AutoTokenizer.from_pretrained(saved)(["good film"], return_tensors="pt")
+    with torch.inference_mode():
+        hidden = model(**ids).last_hidden_state.mean(1).numpy()
+    assert np.allclose(hidden, fitted.transform(["good film"]), atol=1e-5)
+
+
+def test_a_loaded_model_can_be_trained_again(saved, source, target):
+    twin = clone(DomainAdapter.from_pretrained(saved)).set_params(epochs=1, device="cpu")
+    assert twin.fit(*source, X_target=target).predict(target).shape == (len(target),)
+
+
+def test_parameters_set_after_construction_are_saved(tiny, source, target, tmp_path):
+    adapter = tiny().set_params(epochs=1, batch_size=8)
+    adapter.fit(*source, X_target=target).save_pretrained(tmp_path / "m")
+    assert DomainAdapter.from_pretrained(tmp_path / "m").batch_size == 8
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["adapter.json", "heads.safetensors", "model.safetensors", "config.json", "tokenizer.json"],
+)
+@pytest.mark.parametrize("how", ["missing", "truncated", "tampered"])
+def test_a_damaged_folder_is_refused(saved, name, how):
+    file = saved / name
+    data = file.read_bytes()
+    if how == "missing":
+        file.unlink()
+    elif how == "truncated":
+        file.write_bytes(data[: len(data) // 2])
+    else:
+        # The last digit or letter becomes another, so that JSON stays JSON.
+        at = max(i for i in range(len(data)) if chr(data[i]).isalnum())
+        other = b"1" if data[at : at + 1] != b"1" else b"2"
+        file.write_bytes(data[:at] + other + data[at + 1 :])
+    with pytest.raises(ValueError, match=name.replace(".", r"\.")):
+        DomainAdapter.from_pretrained(saved)
+
+
+def test_a_folder_that_is_none_is_named(tmp_path):
+    with pytest.raises(ValueError, match="is not a folder"):
+        DomainAdapter.from_pretrained(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match=r"has no adapter\.json"):
+        DomainAdapter.from_pretrained(tmp_path)
+
+
+class Bomb:
+    def __reduce__(self):
+        return Path.touch, (Path(Bomb.mark),)
+
+
+def test_no_pickle_is_read_and_no_code_of_the_folder_runs(saved, tmp_path, monkeypatch):
+    Bomb.mark = str(tmp_path / "ran")
+    (saved / ".evil.bin").write_bytes(pickle.dumps(Bomb()))
+    monkeypatch.setattr(pickle, "load", lambda *a, **k: pytest.fail("pickle.load was called"))
+    monkeypatch.setattr(pickle, "loads", lambda *a, **k: pytest.fail("pickle.loads was called"))
+    monkeypatch.setattr("torch.load", lambda *a, **k: pytest.fail("torch.load was called"))
+    DomainAdapter.from_pretrained(saved)
+    for name in ("pytorch_model.bin", "modeling_evil.py", "adapter_config.json"):
+        (saved / name).write_bytes(pickle.dumps(Bomb()))
+        with pytest.raises(ValueError, match=f"{name}.* does not belong to the saved model"):
+            DomainAdapter.from_pretrained(saved)
+        (saved / name).unlink()
+    assert not (tmp_path / "ran").exists()
+
+
+def resign(folder: Path) -> None:
+    """Do what an attacker can: write checksums that fit."""
+    config = json.loads((folder / "adapter.json").read_text())
+    config["files"] = {
+        str(p.relative_to(folder)): saving._sha256(p)
+        for p in folder.rglob("*")
+        if p.is_file() and p.name not in {"adapter.json", "README.md"}
+    }
+    config["digest"] = saving._digest(config)
+    (folder / "adapter.json").write_text(json.dumps(config))
+
+
+def test_remote_code_of_a_folder_stays_off(saved, tmp_path):
+    config = json.loads((saved / "config.json").read_text())
+    config["auto_map"] = {"AutoModel": "evil.EvilModel", "AutoConfig": "evil.EvilConfig"}
+    config["model_type"] = "evil"
+    (saved / "config.json").write_text(json.dumps(config))
+    (saved / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    resign(saved)
+    with pytest.raises(ValueError, match="cannot be loaded"):
+        DomainAdapter.from_pretrained(saved)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_saving_replaces_an_earlier_model_and_nothing_else(fitted, saved, tmp_path):
+    fitted.save_pretrained(saved)
+    DomainAdapter.from_pretrained(saved)
+    other = tmp_path / "thesis"
+    other.mkdir()
+    (other / "chapter.txt").write_text("years of work")
+    with pytest.raises(ValueError, match="holds something other than a saved"):
+        fitted.save_pretrained(other)
+    assert (other / "chapter.txt").read_text() == "years of work"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model", "thesis"]
+
+
+def test_a_failed_save_leaves_the_earlier_model_whole(fitted, saved, monkeypatch):
+    def fail(*args, **kwargs):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(saving, "save_file", fail)
+    with pytest.raises(OSError, match="disk full"):
+        fitted.save_pretrained(saved)
+    monkeypatch.undo()
+    DomainAdapter.from_pretrained(saved)
+    assert [p.name for p in saved.parent.iterdir()] == ["model"]
+
+
+def test_a_method_that_is_not_registered_still_predicts(tiny_encoder, source, target, tmp_path):
+    from dann_transfer import methods
+
+    @methods.register("mine")
+    class Mine(methods.Method):
+        def loss(self, forward, strength):
+            return {}
+
+    try:
+        adapter = DomainAdapter(tiny_encoder, **{**TINY, "method": "mine", "epochs": 4})
+        adapter.fit(*source, X_target=target).save_pretrained(tmp_path / "m")
+    finally:
+        del methods.base._METHODS["mine"]
+    loaded = DomainAdapter.from_pretrained(tmp_path / "m")
+    assert (loaded.predict_proba(target) == adapter.predict_proba(target)).all()
+
+
+def test_the_model_card_says_what_it_is(saved):
+    card = (saved / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: dann_transfer\n")
+    assert "on 90\nlabelled source texts and 70 unlabelled target texts" in card
+    assert "`'neg'`, `'pos'`" in card
+
+
+def test_an_options_object_that_json_cannot_hold(tiny, source, target, tmp_path):
+    adapter = tiny(epochs=1).fit(*source, X_target=target)
+    adapter.method_options = {"width": object()}
+    with pytest.raises(TypeError, match=r"method_options=.* cannot be saved"):
+        adapter.save_pretrained(tmp_path / "m")
+    assert not (tmp_path / "m").exists()
