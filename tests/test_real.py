@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from sklearn.metrics import f1_score
 
 from dann_transfer import DomainAdapter, datasets
 from dann_transfer.diagnostics import proxy_a_distance
@@ -37,11 +38,14 @@ def runs(parts, minilm) -> dict[str, DomainAdapter]:
 
 def test_both_learn_the_task(parts, runs):
     for adapter in runs.values():
-        scores = [adapter.score(texts, labels) for _, texts, _, labels in parts]
-        print(f"{adapter.method}: source {scores[0]:.3f}, target {scores[1]:.3f}")
-        # On the target one constant answer scores 0.683, on the source 0.504.
+        scores = [
+            f1_score(labels, adapter.predict(texts), average="macro")
+            for _, texts, _, labels in parts
+        ]
+        print(f"{adapter.method}: macro-F1 source {scores[0]:.3f}, target {scores[1]:.3f}")
+        # One constant answer scores 0.34 on the source and 0.41 on the target.
         assert scores[0] > 0.70
-        assert scores[1] > 0.70
+        assert scores[1] > 0.65
 
 
 def test_dann_brings_the_domains_nearer(parts, runs):

@@ -1,0 +1,46 @@
+"""The code that README.md and CONTRIBUTING.md show does what they say."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from dann_transfer.methods.base import _METHODS
+
+ROOT = Path(__file__).parent.parent
+
+
+def blocks(name: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(), flags=re.S)
+
+
+def test_the_method_of_contributing_works(tiny, source, target):
+    (code,) = blocks("CONTRIBUTING.md")
+    assert len(code.splitlines()) <= 25
+    try:
+        exec(code, {"__name__": "shown"})
+        adapter = tiny(method="mean_distance", max_strength=1.0, epochs=6)
+        adapter.fit(*source, X_target=target)
+    finally:
+        _METHODS.pop("mean_distance", None)
+    gaps = [row["gap"] for row in adapter.history_]
+    assert gaps[-1] < 0.5 * max(gaps)
+    assert "distance_loss" in adapter.history_[0]
+
+
+@pytest.mark.filterwarnings("ignore::dann_transfer.data.CollapseWarning")
+def test_the_first_example_of_the_readme_works(tiny_encoder, source, target, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code = blocks("README.md")[0]
+    # The tiny encoder takes 64 tokens, fewer than the default length.
+    code = code.replace('"bert-base-uncased"', f"{tiny_encoder!r}, max_length=32")
+    names = {
+        "source_texts": source[0],
+        "source_labels": source[1],
+        "target_texts": target,
+        "new_texts": ["good lol", "bad lol"],
+    }
+    exec(code, names)
+    assert (tmp_path / "model" / "adapter.json").is_file()
