@@ -22,10 +22,33 @@ from typing import Any
 import torch
 from sklearn.metrics import accuracy_score, f1_score
 
-from dann_transfer import DomainAdapter, datasets
+from dann_transfer import DomainAdapter, datasets, methods
 from dann_transfer.diagnostics import proxy_a_distance
 
 BASELINES = {"source_only", "target_trained"}
+ADAPTATION = (
+    "max_strength",
+    "strength_schedule",
+    "method_options",
+    "discriminator_learning_rate",
+)
+
+
+# What does not change a result, or is recorded beside it.
+UNRECORDED = {"encoder", "method", "random_state", "progress", "device", "checkpoint_dir"}
+
+
+def settings_of(method: str, train_texts: int, params: dict[str, Any]) -> dict[str, Any]:
+    """Return every hyperparameter of a run, defaults included, so that a row explains itself."""
+    name = "source_only" if method in BASELINES else method
+    full = {**DomainAdapter(**params).get_params(), "train_texts": train_texts}
+    if full["max_strength"] is None:
+        full["max_strength"] = methods.create(name, full["method_options"]).default_strength
+    if method in BASELINES:
+        # A baseline does not depend on what belongs to adaptation alone, so it is run once.
+        for key in ADAPTATION:
+            del full[key]
+    return {key: value for key, value in sorted(full.items()) if key not in UNRECORDED}
 
 
 def run(
@@ -60,7 +83,7 @@ def run(
         "domain_accuracy": sum(accuracies) / len(accuracies) if accuracies else None,
         "predicted_positive": float((predicted == "positive").mean()),
         "seconds": seconds,
-        "settings": {"train_texts": train_texts, **params},
+        "settings": settings_of(method, train_texts, params),
         "validation": adapter.validation_,
         "versions": {name: version(name) for name in ("torch", "transformers", "dann_transfer")},
         "machine": (
@@ -71,13 +94,7 @@ def run(
 
 def _key(row: dict[str, Any]) -> str:
     kept = ("board", "source", "target", "method", "seed", "settings")
-    # A baseline does not depend on what belongs to adaptation alone, so it is run once.
-    adaptation = {"max_strength", "strength_schedule", "method_options"}
-    adaptation |= {"discriminator_learning_rate"}
-    settings = row["settings"]
-    if row["method"] in BASELINES:
-        settings = {k: v for k, v in settings.items() if k not in adaptation}
-    return json.dumps({**{k: row[k] for k in kept}, "settings": settings}, sort_keys=True)
+    return json.dumps({key: row[key] for key in kept}, sort_keys=True)
 
 
 def main() -> None:
@@ -102,7 +119,7 @@ def main() -> None:
         for pair in args.pairs:
             source, target = pair.split(":")
             for method in args.methods:
-                settings = {"train_texts": args.train_texts, **params}
+                settings = settings_of(method, args.train_texts, params)
                 row = {"board": "sentiment", "source": source, "target": target}
                 row |= {"method": method, "seed": seed, "settings": settings}
                 if _key(row) in done:

@@ -51,7 +51,7 @@ class DANN(Method):
 
     """
 
-    default_strength = 0.5
+    default_strength = 0.2
 
     def __init__(
         self, width: int = 512, discriminator_steps: int = 3, label_smoothing: float = 0.0
