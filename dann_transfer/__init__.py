@@ -20,7 +20,7 @@ from dann_transfer._version import __version__
 if TYPE_CHECKING:
     from dann_transfer import datasets, diagnostics, methods, plots
     from dann_transfer.adapter import DomainAdapter
-    from dann_transfer.compare import compare
+    from dann_transfer.comparison import compare
     from dann_transfer.data import Domain
 
 __all__ = [
@@ -34,7 +34,7 @@ __all__ = [
     "plots",
 ]
 
-_WHERE = {"DomainAdapter": "adapter", "compare": "compare", "Domain": "data"}
+_WHERE = {"DomainAdapter": "adapter", "compare": "comparison", "Domain": "data"}
 
 
 def __getattr__(name: str) -> Any:

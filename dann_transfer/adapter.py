@@ -19,15 +19,14 @@ from sklearn.utils.validation import check_is_fitted
 from dann_transfer import methods
 from dann_transfer.batches import PairedBatches, Tokens, tokenize, warn_truncated
 from dann_transfer.data import (
-    as_labels,
+    as_labelled,
     as_source,
     as_target,
     as_texts,
-    class_shares,
     encode_labels,
     hold_out,
-    warn_of_collapse,
 )
+from dann_transfer.diagnostics import class_shares, warn_of_collapse
 from dann_transfer.encoder import Encoder, resolve_device
 from dann_transfer.heads import TaskHead
 from dann_transfer.settings import Settings, as_seed, check_params
@@ -210,7 +209,7 @@ class DomainAdapter(
         TypeError, ValueError
             On bad input, before any training, naming what was wrong and the remedy.
         FloatingPointError
-            If a loss is not finite.
+            If a loss, or in the end a weight, is not finite.
 
         """
         from dann_transfer import engine
@@ -227,8 +226,13 @@ class DomainAdapter(
                 )
             target = as_target(X_target, texts, self.text_column)
         elif X_target is not None:
-            as_target(X_target, texts, self.text_column)
+            as_texts(X_target, "X_target", self.text_column)
         classes, codes = np.unique(labels, return_inverse=True)
+        if self.checkpoint_dir is not None and not isinstance(self.random_state, int | np.integer):
+            raise ValueError(
+                f"checkpoint_dir needs an integer random_state, not {self.random_state!r}: a run "
+                "of another seed cannot continue it."
+            )
         seed = as_seed(self.random_state)
         val = self._validation(X_val, y_val, classes)
         train = (texts, codes)
@@ -266,7 +270,7 @@ class DomainAdapter(
                 settings,
                 device,
                 validate if "validation" in tokens else None,
-                self._fingerprint(tokens, train[1], settings),
+                self._fingerprint(tokens, [train[1], val[1]], settings),
             )
         self._fitted(model, classes, seed, settings.max_strength)
         self.history_, self.validation_ = record.steps, record.epochs
@@ -300,9 +304,15 @@ class DomainAdapter(
         if X_val is None:
             if y_val is not None:
                 raise ValueError("y_val was passed without X_val; pass both or neither.")
+            if self.patience is not None and not self.validation_fraction:
+                raise ValueError(
+                    f"patience={self.patience} needs validation texts: pass X_val and y_val, or "
+                    "a validation_fraction above 0."
+                )
             return None
-        texts = as_texts(X_val, "X_val", self.text_column)
-        labels = as_labels(y_val, len(texts), "y_val", "X_val")
+        texts, labels = as_labelled(
+            X_val, y_val, "X_val", "y_val", self.text_column, self.label_column
+        )
         return texts, encode_labels(labels, classes, "y_val")
 
     def _load_encoder(self) -> Encoder:
@@ -326,12 +336,15 @@ class DomainAdapter(
         warn_truncated({role: (cut[role], len(tokens[role])) for role in cut}, self.max_length)
         return tokens, cut
 
-    def _fingerprint(self, tokens: dict[str, Tokens], codes: np.ndarray, settings: Settings) -> str:
+    def _fingerprint(
+        self, tokens: dict[str, Tokens], codes: list[np.ndarray], settings: Settings
+    ) -> str:
         digest = hashlib.sha256()
         for role in sorted(tokens):
             digest.update(tokens[role].ids.tobytes() + tokens[role].offsets.tobytes())
-        digest.update(codes.tobytes())
-        ignored = {"checkpoint_dir", "progress", "device"}
+        for labels in codes:
+            digest.update(labels.tobytes())
+        ignored = {"checkpoint_dir", "progress", "device", "random_state"}
         params = {k: v for k, v in self.get_params(deep=False).items() if k not in ignored}
         digest.update(repr((sorted(params.items(), key=str), settings.seed)).encode())
         return digest.hexdigest()

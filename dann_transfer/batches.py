@@ -150,8 +150,8 @@ class PairedBatches:
 
     One epoch shows each source text once. The target runs through passes of its own, each
     showing every target text once, whatever the two sizes are; it takes up where the last epoch
-    left it. Batches have `batch_size` source and `batch_size` target texts, give or take one
-    so that no batch is a small rest.
+    left it. A batch has as many target texts as source texts: `batch_size` or as near to it as
+    leaves no batch a small rest, so that 65 texts make batches of 32 and 33, and 47 texts one.
 
     Parameters
     ----------
@@ -203,8 +203,13 @@ class PairedBatches:
         bounds = np.linspace(0, n, steps + 1).round().astype(int)
         source_batches: list[np.ndarray] = []
         target_batches: list[np.ndarray] = []
-        for start in range(0, steps, POOL):
-            edges = bounds[start : start + POOL + 1]
+        pool_size = POOL
+        if self.target is not None:
+            # Were a small target to fill a pool several times over, the sort would put the copies
+            # of a text side by side, into one batch.
+            pool_size = max(1, min(POOL, len(self.target) // self.batch_size))
+        for start in range(0, steps, pool_size):
+            edges = bounds[start : start + pool_size + 1]
             cuts, pool = edges[1:-1] - edges[0], slice(edges[0], edges[-1])
             # Sorting both sides and pairing by rank is what pads least when each batch must hold
             # as many texts of one domain as of the other. The sort is stable, so texts of one

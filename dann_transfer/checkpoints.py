@@ -67,7 +67,9 @@ def trainable(model: nn.Module) -> dict[str, Tensor]:
     return {k: v.detach().clone() for k, v in model.state_dict().items() if k in moving}
 
 
-def resume(folder: str, to_save: dict[str, Any], device: torch.device, total: int) -> bool:
+def resume(
+    folder: str, to_save: dict[str, Any], saver: Any, device: torch.device, total: int
+) -> bool:
     """Load the newest checkpoint of `folder`, if any, and tell whether its run had finished."""
     from ignite.handlers import Checkpoint
 
@@ -78,6 +80,8 @@ def resume(folder: str, to_save: dict[str, Any], device: torch.device, total: in
         return False
     state = torch.load(found[-1], map_location=device, weights_only=True)
     to_save["fingerprint"].load_state_dict(state["fingerprint"])
+    # Its own state tells the saver which file to remove after it has written the next.
+    saver.load_state_dict(state["checkpointer"])
     Checkpoint.load_objects(to_save, state)
     stopper = to_save.get("stopper")
     stopped = stopper is not None and stopper.counter >= stopper.patience

@@ -17,6 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+ERRORS = (ValueError, TypeError, OSError, FloatingPointError, csv.Error)
 # The package's defaults, which README.md shows over five seeds.
 DEMO: dict[str, Any] = {}
 
@@ -40,7 +41,7 @@ def demo(
 ) -> None:
     """Carry a pretrained BERT from movie reviews to tweets, and say whether adapting helped."""
     from dann_transfer import datasets, saving
-    from dann_transfer.compare import compare
+    from dann_transfer.comparison import compare
 
     started = time.perf_counter()
     try:
@@ -67,7 +68,7 @@ def demo(
             epochs=epochs,
             **DEMO,
         )
-    except (ValueError, TypeError, OSError, datasets.DownloadError) as error:
+    except (*ERRORS, datasets.DownloadError) as error:
         raise _fail(error) from error
     _print_table(result.rows, source, target)
     verdict = result.verdict(method)
@@ -107,7 +108,7 @@ def _print_table(rows: list[dict[str, Any]], source: str, target: str) -> None:
             f"{row['source_accuracy']:.1%}",
             f"{row['target_accuracy']:.1%}",
             f"{row['target_macro_f1']:.3f}",
-            f"{row['a_distance']:.2f}",
+            "–" if row["a_distance"] is None else f"{row['a_distance']:.2f}",
             "–" if domain is None else f"{domain:.1%}",
             f"{row['seconds']:.0f} s",
         )
@@ -153,7 +154,7 @@ def _draw(
 
 def _read(path: Path, columns: list[str]) -> list[list[str]]:
     """Read columns of a CSV file with a header."""
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file)
         missing = [c for c in columns if c not in (reader.fieldnames or [])]
         if missing:
@@ -195,7 +196,7 @@ def adapt(
         )
         adapter.fit(texts, labels, X_target=target_texts)
         adapter.save_pretrained(out)
-    except (ValueError, TypeError, OSError) as error:
+    except ERRORS as error:
         raise _fail(error) from error
     typer.echo(f"saved to {out}")
 
@@ -214,7 +215,7 @@ def predict(
     try:
         adapter = DomainAdapter.from_pretrained(model)
         probabilities = adapter.predict_proba(_read(texts, [text_column])[0])
-    except (ValueError, TypeError, OSError) as error:
+    except ERRORS as error:
         raise _fail(error) from error
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["label", "probability"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -56,6 +55,8 @@ def _column(frame: Any, column: str, name: str, keyword: str) -> Any:
             f"{name} has no column {column!r}; its columns are {columns}. "
             f"Name the right one with {keyword}=..."
         )
+    if columns.count(column) > 1:
+        raise ValueError(f"{name} has {columns.count(column)} columns named {column!r}; keep one.")
     return frame[column]
 
 
@@ -137,6 +138,8 @@ def _label(value: Any, where: str) -> str | int | bool | float:
         value = value.item()
     # pandas.NA compares to nothing, so it is known by its name; NaN is unequal to itself.
     missing = value is None or type(value).__name__ in {"NAType", "NaTType"}
+    # An empty cell of a CSV file reads as a blank string.
+    missing = missing or (isinstance(value, str) and not value.strip())
     if missing or (isinstance(value, float) and value != value):
         raise ValueError(
             f"{where} is missing ({_show(value)}); drop that text or give it a label. "
@@ -199,6 +202,25 @@ def as_labels(y: Any, n: int, name: str = "y", texts_name: str = "X") -> np.ndar
     return np.asarray(values)
 
 
+def as_labelled(
+    X: Any, y: Any, name: str, y_name: str, text_column: str = "text", label_column: str = "label"
+) -> tuple[list[str], np.ndarray]:
+    """Turn texts and labels, or a frame or Domain that holds both, into texts and labels.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `as_texts` and `as_labels` do.
+
+    """
+    texts = as_texts(X, name, text_column)
+    if y is None and isinstance(X, Domain):
+        y = X.labels
+    elif y is None and _is_frame(X):
+        y = list(_column(X, label_column, name, "label_column"))
+    return texts, as_labels(y, len(texts), y_name, name)
+
+
 def as_source(
     X: Any, y: Any, text_column: str = "text", label_column: str = "label"
 ) -> tuple[list[str], np.ndarray]:
@@ -211,12 +233,7 @@ def as_source(
         single text (a class needs one text to train on and one to validate on).
 
     """
-    texts = as_texts(X, "X", text_column)
-    if y is None and isinstance(X, Domain):
-        y = X.labels
-    elif y is None and _is_frame(X):
-        y = list(_column(X, label_column, "X", "label_column"))
-    labels = as_labels(y, len(texts))
+    texts, labels = as_labelled(X, y, "X", "y", text_column, label_column)
     classes, counts = np.unique(labels, return_counts=True)
     if len(classes) < 2:
         raise ValueError(
@@ -275,7 +292,8 @@ def hold_out(
 ) -> tuple[Labelled, Labelled]:
     """Split texts and class positions into a training and a validation part, by class shares.
 
-    Each class keeps at least one text in each part; a fraction of 0 holds out nothing.
+    Each class keeps a text to train on; a rare one may have none to validate on. A fraction of 0
+    holds out nothing.
 
     Examples
     --------
@@ -291,29 +309,3 @@ def hold_out(
         texts, codes, test_size=wanted, stratify=codes, random_state=seed
     )
     return (train, train_codes), (val, val_codes)
-
-
-def class_shares(codes: np.ndarray, classes: np.ndarray) -> dict[Any, float]:
-    """Return the share of each class among class positions.
-
-    Examples
-    --------
-    >>> class_shares(np.array([0, 1, 1, 1]), np.array(["a", "b"]))
-    {'a': 0.25, 'b': 0.75}
-
-    """
-    counts = np.bincount(codes, minlength=len(classes)) / len(codes)
-    return dict(zip(classes.tolist(), counts.tolist(), strict=True))
-
-
-def warn_of_collapse(predicted: dict[Any, float], source: dict[Any, float], n: int) -> None:
-    """Warn if nearly all of n target texts are given one class that the source does not favour."""
-    top = max(predicted, key=lambda label: predicted[label])
-    if n >= 20 and predicted[top] > 0.95 and source[top] < 0.9:
-        warnings.warn(
-            f"{predicted[top]:.0%} of the target texts are predicted to be {top!r}, a class that "
-            f"{source[top]:.0%} of the source texts have: training has probably collapsed. "
-            "Lower max_strength, freeze more layers, or compare with method='source_only'.",
-            CollapseWarning,
-            stacklevel=3,
-        )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
+from typing import Any
+
 import numpy as np
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold, cross_val_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+
+from dann_transfer.data import CollapseWarning
 
 
 def proxy_a_distance(
@@ -44,6 +45,12 @@ def proxy_a_distance(
     (True, True)
 
     """
+    # Here and not above, so that `import dann_transfer` stays light.
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold, cross_val_score
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     source, target = np.asarray(source, dtype=float), np.asarray(target, dtype=float)
     if source.ndim != 2 or target.ndim != 2 or source.shape[1] != target.shape[1]:
         raise ValueError(
@@ -64,3 +71,29 @@ def proxy_a_distance(
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
     accuracy = cross_val_score(model, X, domains, cv=folds).mean()
     return float(max(0.0, 2 * (2 * accuracy - 1)))
+
+
+def class_shares(codes: np.ndarray, classes: np.ndarray) -> dict[Any, float]:
+    """Return the share of each class among class positions.
+
+    Examples
+    --------
+    >>> class_shares(np.array([0, 1, 1, 1]), np.array(["a", "b"]))
+    {'a': 0.25, 'b': 0.75}
+
+    """
+    counts = np.bincount(codes, minlength=len(classes)) / len(codes)
+    return dict(zip(classes.tolist(), counts.tolist(), strict=True))
+
+
+def warn_of_collapse(predicted: dict[Any, float], source: dict[Any, float], n: int) -> None:
+    """Warn if nearly all of n target texts are given one class that the source does not favour."""
+    top = max(predicted, key=lambda label: predicted[label])
+    if n >= 20 and predicted[top] > 0.95 and source[top] < 0.9:
+        warnings.warn(
+            f"{predicted[top]:.0%} of the target texts are predicted to be {top!r}, a class that "
+            f"{source[top]:.0%} of the source texts have: training has probably collapsed. "
+            "Lower max_strength, freeze more layers, or compare with method='source_only'.",
+            CollapseWarning,
+            stacklevel=3,
+        )

@@ -141,7 +141,7 @@ class Encoder(nn.Module):
         padding = getattr(table, "padding_idx", None)
         if positions and padding is not None:
             positions -= padding + 1
-        limits = [x for x in (positions, tokenizer.model_max_length) if x and x < _NO_LIMIT]
+        limits = [x for x in (positions, tokenizer.model_max_length) if x and 0 < x < _NO_LIMIT]
         return int(min(limits)) if limits else None
 
     @classmethod
@@ -182,6 +182,11 @@ class Encoder(nn.Module):
         }
         try:
             config = AutoConfig.from_pretrained(name, **options)
+            if "/" in str(getattr(config, "_attn_implementation", "")):
+                raise ValueError(
+                    f"encoder {name!r} asks for attention code from a hub; "
+                    "remove the entry from its config.json."
+                )
             if getattr(config, "is_encoder_decoder", False):
                 raise ValueError(
                     f"encoder {name!r} is an encoder-decoder ({config.model_type}); "
@@ -210,10 +215,11 @@ class Encoder(nn.Module):
 
 def _require_tokenizer(folder: Path) -> None:
     """Raise if a folder has no tokenizer: transformers would build an empty one and go on."""
-    known = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
-    if not any((folder / name).is_file() for name in (*known, "tokenizer.model")):
+    # Character models such as CANINE have a tokenizer without a vocabulary.
+    marks = ("tokenizer*", "vocab*", "*.model")
+    if not any(path.is_file() for mark in marks for path in folder.glob(mark)):
         raise ValueError(
-            f"encoder folder {str(folder)!r} has no tokenizer (none of {', '.join(known)}); "
+            f"encoder folder {str(folder)!r} has no tokenizer (no {', '.join(marks)}); "
             "save one beside the model with tokenizer.save_pretrained(folder)."
         )
 

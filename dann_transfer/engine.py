@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -27,6 +26,8 @@ class AdaptationModel(nn.Module):
     def __init__(self, encoder: Encoder, head: nn.Module, method: Method) -> None:
         super().__init__()
         self.encoder, self.head, self.method = encoder, head, method
+        self.unread: dict[str, Tensor] = {}
+        """Weights of a method that was not registered when the model was loaded."""
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
         """Return features (rows, width) and logits (rows, classes)."""
@@ -122,7 +123,7 @@ def train(
     Raises
     ------
     FloatingPointError
-        If a loss is not finite. The weights are left as they were before that step.
+        If a loss, or in the end a weight, is not finite.
 
     """
     length, method = len(batches), model.method
@@ -215,21 +216,28 @@ def train(
 
     if validate is not None:
         full = STRENGTH[settings.strength_schedule](1.0)
+        stopper = None
+        if settings.patience is not None:
+            # It looks at the eligible epochs alone; else it would end a run for not improving
+            # while strength still grows.
+            stopper = EarlyStopping(
+                settings.patience, lambda _: record.epochs[-1]["validation_accuracy"], trainer
+            )
+            stopper.logger.setLevel("WARNING")
+            to_save["stopper"] = stopper
 
         @trainer.on(Events.EPOCH_COMPLETED)
         def _validate(engine: Engine) -> None:
             score = validate()
             record.epochs.append({"epoch": engine.state.epoch, "validation_accuracy": score})
             grown = STRENGTH[settings.strength_schedule](engine.state.iteration / total)
-            engine.state.score = score if grown >= 0.9 * full else -math.inf
+            if settings.max_strength and grown < 0.9 * full:
+                return
             # Of two equal epochs the later one is adapted further.
-            if engine.state.score >= record.best_score and math.isfinite(engine.state.score):
+            if score >= record.best_score:
                 record.best_score, record.best = score, trainable(model)
-
-        if settings.patience is not None:
-            stopper = EarlyStopping(settings.patience, lambda engine: engine.state.score, trainer)
-            trainer.add_event_handler(Events.EPOCH_COMPLETED, stopper)
-            to_save["stopper"] = stopper
+            if stopper is not None:
+                stopper(engine)
 
     finished = False
     if settings.checkpoint_dir is not None:
@@ -238,9 +246,10 @@ def train(
             DiskSaver(settings.checkpoint_dir, require_empty=False),
             n_saved=1,
             global_step_transform=lambda engine, _: engine.state.iteration,
+            include_self=True,
         )
         trainer.add_event_handler(Events.EPOCH_COMPLETED, saver)
-        finished = resume(settings.checkpoint_dir, to_save, device, total)
+        finished = resume(settings.checkpoint_dir, to_save, saver, device, total)
 
     model.train()
     if not finished:
@@ -248,6 +257,11 @@ def train(
             FromStep(batches, lambda: trainer.state.iteration),
             max_epochs=settings.epochs,
             epoch_length=length,
+        )
+    if not all(torch.isfinite(p).all() for p in model.parameters() if p.requires_grad):
+        raise FloatingPointError(
+            "the weights are not finite after the last step; lower learning_rate, "
+            "discriminator_learning_rate or max_strength."
         )
     record.settle()
     if record.best is not None:

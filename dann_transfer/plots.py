@@ -111,6 +111,8 @@ def feature_map(
         found, kinds = np.unique(np.asarray(labels), return_inverse=True)
         classes = found.tolist()
     names = list(dict.fromkeys(domains.tolist()))
+    if len(names) > len(_DOMAINS):
+        raise ValueError(f"there are {len(names)} domains; at most {len(_DOMAINS)} can be drawn.")
     palette = dict(zip(names, _DOMAINS, strict=False))
     # Small blocks of each kind are drawn in turn: a marker needs a call of its own, and drawing
     # all of one kind last would make it look like the more frequent one.
@@ -167,7 +169,7 @@ def alignment(
     names : pair of str
         What the legend calls the two domains.
     max_texts : int
-        At most this many texts of each domain are drawn; the distance uses all.
+        At most this many texts of each domain are drawn; the distance uses up to 2,000.
     random_state : int
 
     """
@@ -183,7 +185,7 @@ def alignment(
         chosen.append(rows)
         domains += [name] * len(rows)
         if domain.labels is not None:
-            labels += [domain.labels[i] for i in rows]
+            labels += np.asarray(domain.labels)[rows].tolist()
     pooled, titles = [], []
     for title, adapter in adapters.items():
         pair = [adapter.transform(domain.texts) for domain in (source, target)]

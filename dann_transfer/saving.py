@@ -37,7 +37,8 @@ def _sha256(path: Path) -> str:
 
 
 def _digest(config: dict[str, Any]) -> str:
-    body = {key: value for key, value in config.items() if key != "digest"}
+    # Through JSON and back, so that what is digested now is what will be read later.
+    body = json.loads(json.dumps({k: v for k, v in config.items() if k != "digest"}))
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
@@ -55,12 +56,14 @@ def check_destination(folder: str | PathLike[str]) -> Path:
     path = Path(folder).expanduser().absolute()
     if path.exists() and not path.is_dir():
         raise ValueError(f"{str(path)!r} is a file; name a folder to save to.")
-    if path.is_dir() and any(path.iterdir()) and not (path / CONFIG).is_file():
-        held = sorted(p.name for p in path.iterdir())[:5]
-        raise ValueError(
-            f"{str(path)!r} holds something other than a saved adapter ({held}), which saving "
-            "would replace; name another folder."
-        )
+    if path.is_dir():
+        ours = {CONFIG, CARD, *_files_of(path)}
+        held = sorted({str(p.relative_to(path)) for p in path.rglob("*") if p.is_file()} - ours)
+        if held:
+            raise ValueError(
+                f"{str(path)!r} holds something other than a saved adapter ({held[:5]}), which "
+                "saving would replace; name another folder."
+            )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):
@@ -70,6 +73,15 @@ def check_destination(folder: str | PathLike[str]) -> Path:
             error.errno, f"cannot write to {str(path.parent)!r} ({error.strerror}); name another"
         ) from error
     return path
+
+
+def _files_of(folder: Path) -> list[str]:
+    """Return the files that an adapter saved in `folder` is made of; none if there is none."""
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        return list(config["files"]) if config["format"] else []
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def save(adapter: DomainAdapter, folder: str | PathLike[str]) -> None:
@@ -103,8 +115,13 @@ def _write(adapter: DomainAdapter, folder: Path) -> None:
     encoder.tokenizer.save_pretrained(folder)
     heads = {f"head.{k}": v for k, v in model.head.state_dict().items()}
     heads |= {f"method.{k}": v for k, v in model.method.state_dict().items()}
+    heads |= model.unread
     save_file({k: v.detach().cpu().contiguous() for k, v in heads.items()}, folder / HEADS)
-    params = adapter.get_params(deep=False)
+    # A grid over a numpy range sets numpy numbers, which JSON does not know.
+    params = {
+        key: value.item() if isinstance(value, np.generic) else value
+        for key, value in adapter.get_params(deep=False).items()
+    }
     params |= {
         "encoder": str(adapter.encoder),
         "random_state": adapter.seed_,
@@ -112,6 +129,7 @@ def _write(adapter: DomainAdapter, folder: Path) -> None:
         "trust_remote_code": False,
         "device": None,
     }
+    shares = adapter.target_shares_
     config: dict[str, Any] = {
         "format": FORMAT,
         "dann_transfer": __version__,
@@ -122,16 +140,14 @@ def _write(adapter: DomainAdapter, folder: Path) -> None:
         "n_source": adapter.n_source_,
         "n_target": adapter.n_target_,
         "truncated": adapter.truncated_,
-        "target_shares": adapter.target_shares_,
+        "target_shares": None if shares is None else list(shares.values()),
         "validation": adapter.validation_,
         "history": adapter.history_,
     }
     try:
         json.dumps(config)
     except TypeError as error:
-        raise TypeError(
-            f"method_options={adapter.method_options!r} cannot be saved: {error}."
-        ) from error
+        raise TypeError(f"the parameters cannot be saved: {error}: {params!r}.") from error
     (folder / CARD).write_text(_card(adapter), encoding="utf-8")
     config["files"] = {
         str(p.relative_to(folder)): _sha256(p)
@@ -235,7 +251,9 @@ def load(
         raise ValueError(
             f"{str(path / CONFIG)!r} has unknown parameters {unknown}; update dann_transfer."
         )
-    adapter = cls(**{**params, "device": device})
+    # What a stranger's folder says of code and paths is not taken over.
+    asked = {"device": device, "trust_remote_code": trust_remote_code, "checkpoint_dir": None}
+    adapter = cls(**{**params, **asked})
     check_params(adapter.get_params(deep=False))
     encoder = Encoder.from_pretrained(
         path, adapter.pooling, adapter.freeze_layers, trust_remote_code, local_files_only=True
@@ -250,20 +268,20 @@ def load(
     method.build(encoder.features, len(classes))
     head = TaskHead(encoder.features, len(classes))
     tensors = load_file(path / HEADS)
-    parts = [("head", head), *([("method", method)] if known else [])]
-    for prefix, module in parts:
-        state = {
-            key.removeprefix(f"{prefix}."): value
-            for key, value in tensors.items()
-            if key.startswith(f"{prefix}.")
-        }
+    parts = {"head.": head, **({"method.": method} if known else {})}
+    for prefix, module in parts.items():
+        state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
         try:
             module.load_state_dict(state)
         except RuntimeError as error:
             raise ValueError(f"{str(path / HEADS)!r} does not fit {CONFIG}: {error}") from error
     model = engine.AdaptationModel(encoder, head, method).to(resolve_device(device)).eval()
+    # Kept, so that saving again loses nothing.
+    model.unread = {k: v for k, v in tensors.items() if not k.startswith(tuple(parts))}
     adapter._fitted(model, classes, config["seed"], config["max_strength"])
     adapter.n_source_, adapter.n_target_ = config["n_source"], config["n_target"]
-    adapter.truncated_, adapter.target_shares_ = config["truncated"], config["target_shares"]
+    shares = config["target_shares"]
+    adapter.target_shares_ = shares and dict(zip(classes.tolist(), shares, strict=True))
+    adapter.truncated_ = config["truncated"]
     adapter.history_, adapter.validation_ = config["history"], config["validation"]
     return adapter

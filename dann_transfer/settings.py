@@ -58,7 +58,7 @@ _NUMBERS: dict[str, tuple[float, float, bool, bool]] = {
     "max_strength": (0, math.inf, False, False),
     "max_length": (3, math.inf, True, False),
     "freeze_layers": (0, math.inf, True, False),
-    "warmup": (0, 1, False, False),
+    "warmup": (0, 0.9, False, False),
     "weight_decay": (0, math.inf, False, False),
     "max_grad_norm": (0, math.inf, False, True),
     "validation_fraction": (0, 0.5, False, False),

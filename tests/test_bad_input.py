@@ -73,6 +73,12 @@ TEXTS: dict[str, tuple[dict, type[Exception], str]] = {
         ValueError,
         "y[4] is missing",
     ),
+    "a blank label": ({"y": replaced(Y, 4, " ")}, ValueError, "y[4] is missing (' ')"),
+    "two columns of one name": (
+        {"X": pd.DataFrame([["a", "b"]] * 12, columns=["text", "text"])},
+        ValueError,
+        "X has 2 columns named 'text'; keep one",
+    ),
     "unhashable labels": ({"y": [["pos"], ["neg"]] * 6}, TypeError, "y[0] is ['pos'] (list)"),
     "mixed labels": (
         {"y": ["pos", 0] * 6},
@@ -167,11 +173,21 @@ PARAMS: dict[str, tuple[dict, type[Exception], str]] = {
     "a warm-up above 1": (
         {"warmup": 2},
         ValueError,
-        "warmup=2 must be a number of at least 0 and at most 1",
+        "warmup=2 must be a number of at least 0 and at most 0.9",
     ),
     "negative decay": ({"weight_decay": -1}, ValueError, "weight_decay=-1"),
     "all held out": ({"validation_fraction": 1.0}, ValueError, "validation_fraction=1.0"),
     "no patience": ({"patience": 0}, ValueError, "patience=0 must be a whole number of at least 1"),
+    "patience without validation": (
+        {"patience": 2, "validation_fraction": 0},
+        ValueError,
+        "patience=2 needs validation texts",
+    ),
+    "checkpoints without a seed": (
+        {"checkpoint_dir": "x", "random_state": None},
+        ValueError,
+        "checkpoint_dir needs an integer random_state, not None",
+    ),
     "negative layers": (
         {"freeze_layers": -1},
         ValueError,

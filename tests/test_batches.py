@@ -70,6 +70,13 @@ def test_labels_follow_their_texts_and_target_has_none():
     assert len(batch.input_ids) == 2 * batch.n_source
 
 
+@pytest.mark.parametrize("n_target", [50, 300])
+def test_a_small_target_does_not_fill_a_batch_with_copies(n_target):
+    batches = PairedBatches(fake(2400), np.zeros(2400), fake(n_target, 1), 32, seed=0)
+    distinct = [len(set(batches.rows(k)[1])) for k in range(len(batches))]
+    assert min(distinct) >= 20
+
+
 def test_no_batch_is_a_small_rest():
     batches = PairedBatches(fake(65), np.zeros(65), None, 32, seed=0)
     assert [len(batches.rows(k)[0]) for k in range(len(batches))] in ([32, 33], [33, 32])

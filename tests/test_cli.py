@@ -55,6 +55,10 @@ def test_errors_are_one_line_and_come_before_training(tmp_path):
     absent = run(cli.app, ["predict", str(tmp_path / "nowhere"), str(source)])
     assert absent.exit_code == 2
     assert "is not a folder" in absent.stderr
+    # Excel writes a byte order mark in front of the header.
+    source.write_bytes(b"\xef\xbb\xbf" + source.read_bytes())
+    marked = run(cli.app, ["adapt", str(source), str(source), str(tmp_path / "m")])
+    assert "X_target holds the same texts as X" in marked.stderr
     missing = run(cli.app, ["adapt", str(tmp_path / "no.csv"), str(source), str(tmp_path / "m")])
     assert missing.exit_code == 2
     assert "No such file" in missing.stderr

@@ -111,6 +111,7 @@ def test_a_killed_run_resumes_exactly(tiny, source, target, tmp_path, monkeypatc
     resumed = tiny(epochs=3, checkpoint_dir=tmp_path).fit(*source, X_target=target)
     assert same(weights(whole), weights(resumed))
     assert whole.history_ == resumed.history_
+    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint_15.pt"]
     # Once more finds a finished run and trains nothing.
     again = tiny(epochs=3, checkpoint_dir=tmp_path).fit(*source, X_target=target)
     assert same(weights(whole), weights(again))
@@ -147,6 +148,23 @@ def test_the_best_adapted_epoch_is_kept(tiny, source, target, monkeypatch):
     scores, seen[:] = iter([0.8, 0.7, 0.7, 0.6, 0.1]), []
     tiny(epochs=5, strength_schedule="constant", patience=2).fit(*source, X_target=target)
     assert len(seen) == 3
+    # Patience does not run out while strength still grows.
+    scores, seen[:] = iter([0.8, 0.7, 0.6, 0.5, 0.4]), []
+    tiny(epochs=5, strength_schedule="linear", patience=1).fit(*source, X_target=target)
+    assert len(seen) == 5
+
+
+def test_weights_that_diverge_in_the_last_step_are_noticed(tiny, source, target):
+    with pytest.raises(FloatingPointError, match="the weights are not finite after the last step"):
+        tiny(epochs=1, batch_size=128, learning_rate=1e39, warmup=0.0).fit(*source, X_target=target)
+
+
+def test_a_checkpoint_knows_its_validation_labels(tiny, source, target, tmp_path):
+    texts, labels = source
+    val = {"X_target": target, "X_val": texts[:10]}
+    tiny(checkpoint_dir=tmp_path).fit(texts, labels, **val, y_val=labels[:10])
+    with pytest.raises(ValueError, match="other texts, labels or settings"):
+        tiny(checkpoint_dir=tmp_path).fit(texts, labels, **val, y_val=labels[1:11])
 
 
 def test_frozen_layers_do_not_move(tiny, source, target, tiny_encoder):

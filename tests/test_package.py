@@ -90,7 +90,7 @@ def test_what_the_package_promises_is_there():
 # Top to bottom as in CONTRIBUTING.md: a file imports only what stands above it.
 LAYERS = """
 _version data schedules batches encoder settings heads methods checkpoints engine diagnostics
-adapter saving compare plots datasets cli
+adapter saving comparison plots datasets cli
 """
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import toy_texts
@@ -69,6 +70,22 @@ def test_alignment_shows_each_model_with_its_distance(fitted, tiny, source, targ
     assert axes[0].get_xlim() == axes[1].get_xlim()
     (legend,) = axes[0].figure.legends
     assert [t.get_text() for t in legend.get_texts()] == ["movies", "tweets", "neg", "pos"]
+
+
+def test_labels_of_a_series_are_taken_by_place(fitted, monkeypatch):
+    seen = {}
+    draw = plots.feature_map
+    monkeypatch.setattr(
+        plots, "feature_map", lambda *a, **k: seen.update(labels=a[2]) or draw(*a, **k)
+    )
+    monkeypatch.setattr(plots, "embed", lambda x, seed: x[:, :2])
+    texts, labels = toy_texts(40, "film plot", 5)
+    shuffled = pd.DataFrame({"text": texts, "label": labels}).sample(frac=1, random_state=0)
+    domain = Domain(shuffled.text, shuffled.label)
+    plots.alignment({"a": fitted}, domain, domain)
+    rng = np.random.default_rng(0)
+    expected = [shuffled.label.iloc[i] for _ in range(2) for i in rng.permutation(40)]
+    assert seen["labels"] == expected
 
 
 def test_training_draws_history(fitted):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from conftest import TINY, toy_texts
 
-from dann_transfer import compare
-from dann_transfer.compare import Comparison
+from dann_transfer import Domain, compare
+from dann_transfer.comparison import Comparison
 
 
 def rows(gains: list[float], error: float) -> list[dict]:
@@ -24,7 +24,8 @@ def rows(gains: list[float], error: float) -> list[dict]:
         ([-0.05], 0.01, "dann HURT: target accuracy went from 70.0% to 65.0% (-5.0 points ±"),
         ([0.01], 0.01, "dann made no clear difference"),
         ([0.10, -0.06], 0.001, "dann made no clear difference"),
-        ([0.05, 0.06, 0.04], 0.01, "(+5.0 points ± 2.0; 3 seeds, standard deviation 1.0)"),
+        # Student's t for three seeds: 4.30 * 0.01 / sqrt(3) = 2.48 points, with 2.0 of the texts.
+        ([0.05, 0.06, 0.04], 0.01, "(+5.0 points ± 3.2; 3 seeds, standard deviation 1.0)"),
     ],
 )  # fmt: skip
 def test_the_verdict_names_sign_and_doubt(gains, error, words):
@@ -80,7 +81,37 @@ def test_without_target_labels_it_says_that_it_does_not_know(tiny_encoder, sourc
     assert np.isfinite(result.mean("dann", "a_distance"))
 
 
+@pytest.mark.filterwarnings("ignore::dann_transfer.data.CollapseWarning")
+def test_options_and_checkpoints_go_to_each_run_alone(tiny_encoder, source, target, tmp_path):
+    params = {k: v for k, v in TINY.items() if k != "random_state"} | {"epochs": 1}
+    result = compare(
+        *source,
+        X_target=target,
+        X_target_test=Domain(["good lol", "bad lol"], ["pos", "neg"]),
+        encoder=tiny_encoder,
+        method_options={"width": 16},
+        checkpoint_dir=tmp_path,
+        **params,
+    )
+    assert result.adapters["dann"]._model.method.width == 16
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["dann-0", "source_only-0"]
+    # Two texts are too few for a distance, not for a run.
+    assert result.rows[0]["a_distance"] is None
+    assert "made no clear difference" in result.verdict("dann")
+
+
+def test_compare_stays_a_function_after_its_module_is_imported():
+    import dann_transfer
+    import dann_transfer.comparison
+
+    assert callable(dann_transfer.compare)
+
+
 def test_bad_tests_are_found_before_training(tiny_encoder, source, target):
+    with pytest.raises(ValueError, match="method='dan' is not known"):
+        compare(*source, X_target=target, methods=["dan"])
+    with pytest.raises(ValueError, match="y_target_test has labels that the source does not"):
+        compare(*source, X_target=target, X_target_test=["a", "b"], y_target_test=[1, 0])
     with pytest.raises(ValueError, match="X_target_test has 2 texts but y_target_test has 1"):
         compare(*source, X_target=target, X_target_test=["a", "b"], y_target_test=["pos"])
     with pytest.raises(ValueError, match="seeds is empty"):

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.stats import t as student_t
 from sklearn.metrics import accuracy_score, f1_score
 
+from dann_transfer import methods as registry
 from dann_transfer.adapter import DomainAdapter
-from dann_transfer.data import as_labels, as_source, as_texts
+from dann_transfer.data import as_labelled, as_source, as_texts, encode_labels
 from dann_transfer.diagnostics import proxy_a_distance
 
 if TYPE_CHECKING:
@@ -54,23 +58,25 @@ class Comparison:
     def verdict(self, method: str) -> str:
         """Say in one sentence how much a method helped or hurt on the target.
 
-        A gain smaller than twice its standard error is called no clear difference. The error
-        covers the test texts (those on which the two models differ in being right) and, over
-        several seeds, their spread.
+        A gain within its 95 % interval of 0 is called no clear difference. The interval covers
+        the choice of test texts (by those on which the two models differ in being right) and,
+        over several seeds, their spread, by Student's t because seeds are few. With one seed the
+        spread over seeds is unknown and left out.
         """
         before, after = (self._of(name, "target_accuracy") for name in (BASELINE, method))
         if before[0] is None:
-            return (
-                f"Whether {method} helped is not known: no labelled target test texts were given. "
-                "It moved the A-distance from "
-                f"{self.mean(BASELINE, 'a_distance'):.2f} to {self.mean(method, 'a_distance'):.2f}."
-            )
+            unknown = f"Whether {method} helped is not known: no labelled target texts to test on."
+            distances = [self.mean(name, "a_distance") for name in (BASELINE, method)]
+            if None in distances:
+                return unknown
+            return f"{unknown} The A-distance went from {distances[0]:.2f} to {distances[1]:.2f}."
         gains = [b - a for a, b in zip(before, after, strict=True)]
         error = mean(self._of(method, "gain_error"))
         seeds = f"{len(gains)} seed{'s' if len(gains) > 1 else ''}"
         if len(gains) > 1:
             spread = stdev(gains)
-            error = max(error, spread / len(gains) ** 0.5)
+            few = float(student_t.ppf(0.975, len(gains) - 1)) / 2
+            error = math.hypot(error, few * spread / len(gains) ** 0.5)
             seeds += f", standard deviation {100 * spread:.1f}"
         gain = mean(gains)
         moved = (
@@ -113,7 +119,8 @@ def compare(
         Target texts to score on. Without them the A-distance is taken on `X_target`, and
         whether adaptation helped remains unknown.
     **params
-        Passed on to ``DomainAdapter``.
+        Passed on to ``DomainAdapter``; `method_options` to the methods alone, and under
+        `checkpoint_dir` each run has a folder of its own.
 
     Raises
     ------
@@ -146,9 +153,15 @@ def compare(
     )
     for name, suffix, test, y_of_test in given:
         if test is not None:
-            held_out = as_texts(test, f"X_{suffix}", column)
-            known = as_labels(y_of_test, len(held_out), f"y_{suffix}", f"X_{suffix}")
-            tests[name] = (held_out, known)
+            text_and_label = (column, params.get("label_column", "label"))
+            names = (f"X_{suffix}", f"y_{suffix}")
+            held_out = as_labelled(test, y_of_test, *names, *text_and_label)
+            encode_labels(held_out[1], np.unique(labels), names[1])
+            tests[name] = held_out
+    options = params.pop("method_options", None)
+    folder = params.pop("checkpoint_dir", None)
+    for method in methods:
+        registry.create(method, options)
     seen = tests["source"][0] if tests["source"] else texts
     unseen = tests["target"][0] if tests["target"] else target
     rows: list[dict[str, Any]] = []
@@ -156,7 +169,10 @@ def compare(
     for seed in seeds:
         hits: dict[str, np.ndarray] = {}
         for method in (BASELINE, *(m for m in methods if m != BASELINE)):
-            adapter = DomainAdapter(**{**params, "method": method, "random_state": seed})
+            own: dict[str, Any] = {"method": method, "random_state": seed}
+            own["method_options"] = None if method == BASELINE else options
+            own["checkpoint_dir"] = None if folder is None else Path(folder, f"{method}-{seed}")
+            adapter = DomainAdapter(**{**params, **own})
             started = time.perf_counter()
             adapter.fit(texts, labels, X_target=target)
             row: dict[str, Any] = {"method": method, "seed": seed}
@@ -171,8 +187,13 @@ def compare(
                         hits[method] = np.asarray(predicted == test[1], dtype=float)
             if hits:
                 changed = hits[method] - hits[BASELINE]
-                row["gain_error"] = float(changed.std() / len(changed) ** 0.5)
-            row["a_distance"] = proxy_a_distance(adapter.transform(seen), adapter.transform(unseen))
+                # Taken about 0 and not about the mean, so that a few texts that all changed for
+                # the better do not look like certainty.
+                row["gain_error"] = float((changed**2).mean() / len(changed)) ** 0.5
+            row["a_distance"] = None
+            if min(len(seen), len(unseen)) >= 10:
+                features = adapter.transform(seen), adapter.transform(unseen)
+                row["a_distance"] = proxy_a_distance(*features)
             tail = adapter.history_[-max(1, len(adapter.history_) // 10) :]
             told = [step["domain_accuracy"] for step in tail if "domain_accuracy" in step]
             row["domain_accuracy"] = mean(told) if told else None
