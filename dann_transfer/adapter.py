@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +23,12 @@ from dann_transfer.data import (
     as_target,
     as_texts,
     encode_labels,
-    hold_out,
 )
 from dann_transfer.diagnostics import class_shares, warn_of_collapse
 from dann_transfer.encoder import Encoder, resolve_device
 from dann_transfer.heads import TaskHead
+from dann_transfer.label_shift import bbse, correct, em
+from dann_transfer.sampling import hold_out, text_weights
 from dann_transfer.settings import Settings, as_seed, check_params
 
 if TYPE_CHECKING:
@@ -77,6 +77,11 @@ class DomainAdapter(
         AdamW's weight decay, on matrices only.
     max_grad_norm : float
         The gradient is clipped to this norm.
+    class_weight : "balanced", dict or None
+        What a text of each class weighs in the task loss; "balanced" makes up for rare classes.
+    correct_prior : {None, "bbse", "em"}
+        Correct predictions for the target's class shares, as estimated without its labels; see
+        `dann_transfer.label_shift`. It helps where class shares are all that differs.
     validation_fraction : float
         Share of the source held out to choose the best epoch; 0 keeps the last epoch.
     patience : int, optional
@@ -104,6 +109,10 @@ class DomainAdapter(
         Epoch and validation accuracy.
     truncated_ : dict
         How many texts were cut to `max_length`, by role.
+    source_prior_ : ndarray of shape (n_classes,)
+        Class shares of the texts trained on, weighted as they were.
+    target_prior_ : dict of str to ndarray
+        The target's class shares as "em" and "bbse" estimate them, in the order of ``classes_``.
     target_shares_ : dict or None
         Share of the target texts predicted to be of each class.
 
@@ -144,6 +153,8 @@ class DomainAdapter(
         warmup: float = 0.1,
         weight_decay: float = 0.01,
         max_grad_norm: float = 1.0,
+        class_weight: str | dict[Any, float] | None = None,
+        correct_prior: str | None = None,
         validation_fraction: float = 0.1,
         patience: int | None = None,
         method_options: dict[str, Any] | None = None,
@@ -171,6 +182,8 @@ class DomainAdapter(
         self.warmup = warmup
         self.weight_decay = weight_decay
         self.max_grad_norm = max_grad_norm
+        self.class_weight = class_weight
+        self.correct_prior = correct_prior
         self.validation_fraction = validation_fraction
         self.patience = patience
         self.method_options = method_options
@@ -187,6 +200,7 @@ class DomainAdapter(
         y: Any = None,
         *,
         X_target: Any = None,
+        sample_weight: Any = None,
         X_val: Any = None,
         y_val: Any = None,
     ) -> DomainAdapter:
@@ -201,6 +215,8 @@ class DomainAdapter(
         X_target : like X, optional
             Target texts. Every method but "source_only" needs them. Inside ``GridSearchCV``,
             scikit-learn slices a list that is as long as X; wrap it in ``Domain`` to keep it whole.
+        sample_weight : array of float, shape (n,), optional
+            What each source text weighs in the task loss, times its class's weight.
         X_val, y_val : optional
             Labelled source texts to choose the best epoch by, instead of `validation_fraction`.
 
@@ -213,8 +229,10 @@ class DomainAdapter(
 
         """
         from dann_transfer import engine
+        from dann_transfer.checkpoints import fingerprint
 
-        check_params(self.get_params(deep=False))
+        params = self.get_params(deep=False)
+        check_params(params)
         method = methods.create(self.method, self.method_options)
         texts, labels = as_source(X, y, self.text_column, self.label_column)
         target: list[str] | None = None
@@ -226,7 +244,8 @@ class DomainAdapter(
                 )
             target = as_target(X_target, texts, self.text_column)
         elif X_target is not None:
-            as_texts(X_target, "X_target", self.text_column)
+            # Not for training, but to say what the model makes of the target.
+            target = as_texts(X_target, "X_target", self.text_column)
         classes, codes = np.unique(labels, return_inverse=True)
         if self.checkpoint_dir is not None and not isinstance(self.random_state, int | np.integer):
             raise ValueError(
@@ -235,9 +254,12 @@ class DomainAdapter(
             )
         seed = as_seed(self.random_state)
         val = self._validation(X_val, y_val, classes)
-        train = (texts, codes)
+        weights = text_weights(labels, self.class_weight, sample_weight)
+        rows = np.arange(len(texts))
         if val is None:
-            train, val = hold_out(texts, codes, self.validation_fraction, seed)
+            rows, held_out = hold_out(codes, self.validation_fraction, seed)
+            val = ([texts[i] for i in held_out], codes[held_out])
+        train = [texts[i] for i in rows]
         device = resolve_device(self.device)
         if self.precision == "fp16" and device.type == "cpu":
             raise ValueError("precision='fp16' needs a GPU; use 'fp32' on the CPU.")
@@ -252,10 +274,15 @@ class DomainAdapter(
             head = TaskHead(encoder.features, len(classes))
             method.build(encoder.features, len(classes))
             model = engine.AdaptationModel(encoder, head, method).to(device)
-            roles = {"source": train[0], "validation": val[0], "target": target or []}
+            roles = {"source": train, "validation": val[0], "target": target or []}
             tokens, self.truncated_ = self._tokenize(encoder, roles)
             batches = PairedBatches(
-                tokens["source"], train[1], tokens.get("target"), self.batch_size, seed
+                tokens["source"],
+                codes[rows],
+                tokens.get("target") if method.uses_target else None,
+                self.batch_size,
+                seed,
+                None if weights is None else weights[rows],
             )
 
             def validate() -> float:
@@ -270,17 +297,36 @@ class DomainAdapter(
                 settings,
                 device,
                 validate if "validation" in tokens else None,
-                self._fingerprint(tokens, [train[1], val[1]], settings),
+                fingerprint(tokens, [codes, val[1], weights], {**params, "seed": seed}),
             )
         self._fitted(model, classes, seed, settings.max_strength)
         self.history_, self.validation_ = record.steps, record.epochs
         self.n_source_, self.n_target_ = len(texts), len(target or [])
-        self.target_shares_: dict[Any, float] | None = None
-        if "target" in tokens:
-            predicted = self._infer(tokens["target"])[1].argmax(1).numpy()
-            self.target_shares_ = class_shares(predicted, classes)
-            warn_of_collapse(self.target_shares_, class_shares(codes, classes), len(predicted))
+        weighed = np.bincount(codes[rows], None if weights is None else weights[rows])
+        self.source_prior_ = weighed / weighed.sum()
+        self._look_at_target(tokens, val[1])
         return self
+
+    def _look_at_target(self, tokens: dict[str, Tokens], val_codes: np.ndarray) -> None:
+        """Set what the fitted model makes of the target texts, from its predictions alone."""
+        self.target_shares_: dict[Any, float] | None = None
+        self.target_prior_: dict[str, np.ndarray] = {}
+        if "target" not in tokens:
+            return
+        target = self._infer(tokens["target"])[1].softmax(1).numpy()
+        self.target_shares_ = class_shares(target.argmax(1), self.classes_)
+        usual = dict(zip(self.classes_.tolist(), self.source_prior_.tolist(), strict=True))
+        warn_of_collapse(self.target_shares_, usual, len(target))
+        self.target_prior_["em"] = em(self.source_prior_, target)
+        # A class without a validation text leaves unknown how it is confused.
+        if len(np.unique(val_codes)) == len(self.classes_):
+            source = self._infer(tokens["validation"])[1].softmax(1).numpy()
+            self.target_prior_["bbse"] = bbse(source, val_codes, target)
+        elif self.correct_prior == "bbse":
+            raise ValueError(
+                "correct_prior='bbse' needs a validation text of every class; pass X_val and "
+                "y_val, or use 'em'."
+            )
 
     def _fitted(
         self, model: AdaptationModel, classes: np.ndarray, seed: int, max_strength: float
@@ -336,19 +382,6 @@ class DomainAdapter(
         warn_truncated({role: (cut[role], len(tokens[role])) for role in cut}, self.max_length)
         return tokens, cut
 
-    def _fingerprint(
-        self, tokens: dict[str, Tokens], codes: list[np.ndarray], settings: Settings
-    ) -> str:
-        digest = hashlib.sha256()
-        for role in sorted(tokens):
-            digest.update(tokens[role].ids.tobytes() + tokens[role].offsets.tobytes())
-        for labels in codes:
-            digest.update(labels.tobytes())
-        ignored = {"checkpoint_dir", "progress", "device", "random_state"}
-        params = {k: v for k, v in self.get_params(deep=False).items() if k not in ignored}
-        digest.update(repr((sorted(params.items(), key=str), settings.seed)).encode())
-        return digest.hexdigest()
-
     def _infer(self, tokens: Tokens) -> tuple[torch.Tensor, torch.Tensor]:
         from dann_transfer import engine
 
@@ -362,7 +395,16 @@ class DomainAdapter(
         tokens, cut = tokenize(self.encoder_.tokenizer, texts, self.max_length)
         warn_truncated({"given": (cut, len(texts))}, self.max_length)
         features, logits = self._infer(tokens)
-        return features.numpy(), logits.softmax(1).numpy()
+        probabilities = logits.softmax(1).numpy()
+        if self.correct_prior:
+            if self.correct_prior not in self.target_prior_:
+                raise ValueError(
+                    f"correct_prior={self.correct_prior!r} was not estimated when the model was "
+                    "fitted; fit it with X_target and this setting."
+                )
+            found = self.target_prior_[self.correct_prior]
+            probabilities = correct(probabilities, self.source_prior_, found)
+        return features.numpy(), probabilities
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return class probabilities, shape (n, n_classes), in the order of ``classes_``."""

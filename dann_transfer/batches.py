@@ -108,6 +108,8 @@ class Batch:
     """1 for a token and 0 for padding, shape (n_source + n_target, longest)."""
     labels: Tensor
     """Class positions of the source rows, shape (n_source,). There are none for the target."""
+    weights: Tensor | None = None
+    """What each source row weighs in the task loss, shape (n_source,); None means all alike."""
 
     @property
     def n_source(self) -> int:
@@ -123,6 +125,7 @@ class Batch:
             input_ids=ids,
             attention_mask=mask,
             labels=self.labels.to(device, non_blocking=True),
+            weights=None if self.weights is None else self.weights.to(device, non_blocking=True),
         )
 
 
@@ -161,6 +164,8 @@ class PairedBatches:
         Class positions of the source texts.
     batch_size : int
     seed : int
+    weights : array of float, shape (n,), optional
+        What each source text weighs in the task loss.
 
     """
 
@@ -171,9 +176,11 @@ class PairedBatches:
         target: Tokens | None,
         batch_size: int,
         seed: int,
+        weights: np.ndarray | None = None,
     ) -> None:
         self.source, self.target = source, target
         self.labels = torch.as_tensor(labels, dtype=torch.long)
+        self.weights = None if weights is None else torch.as_tensor(weights, dtype=torch.float32)
         self.batch_size, self.seed = batch_size, seed
         self._plan: tuple[int, list[np.ndarray], list[np.ndarray]] | None = None
 
@@ -240,7 +247,8 @@ class PairedBatches:
         if self.target is not None:
             rows += [self.target.text(i) for i in target]
         ids, mask = pad(rows, self.source.pad_id)
-        return Batch(ids, mask, self.labels[source])
+        weights = None if self.weights is None else self.weights[source]
+        return Batch(ids, mask, self.labels[source], weights)
 
     def padding_share(self, steps: int) -> float:
         """Return the share of padding among the tokens of the first `steps` batches."""

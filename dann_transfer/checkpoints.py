@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+
+from dann_transfer.batches import Tokens
 
 
 class Record:
@@ -40,6 +45,24 @@ class Record:
         """Take up what a checkpoint kept."""
         self.steps, self.epochs = state["steps"], state["epochs"]
         self.best, self.best_score = state["best"] or None, state["best_score"]
+
+
+# What may differ between a run and the one that continues it.
+_IGNORED = {"checkpoint_dir", "progress", "device", "random_state"}
+
+
+def fingerprint(
+    tokens: dict[str, Tokens], arrays: Sequence[np.ndarray | None], params: dict[str, Any]
+) -> str:
+    """Return a digest of the data and settings of a run, so that no other run continues it."""
+    digest = hashlib.sha256()
+    for role in sorted(tokens):
+        digest.update(tokens[role].ids.tobytes() + tokens[role].offsets.tobytes())
+    for array in arrays:
+        digest.update(b"-" if array is None else array.tobytes())
+    kept = sorted((key, repr(value)) for key, value in params.items() if key not in _IGNORED)
+    digest.update(repr(kept).encode())
+    return digest.hexdigest()
 
 
 class Fingerprint:

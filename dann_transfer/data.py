@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
-from sklearn.model_selection import train_test_split
 
 
 class TruncationWarning(UserWarning):
@@ -282,30 +281,3 @@ def encode_labels(labels: np.ndarray, classes: np.ndarray, name: str) -> np.ndar
             f"the source's classes are {classes.tolist()[:20]}."
         )
     return cast(np.ndarray, np.searchsorted(classes, labels))
-
-
-Labelled = tuple[list[str], np.ndarray]
-
-
-def hold_out(
-    texts: list[str], codes: np.ndarray, fraction: float, seed: int
-) -> tuple[Labelled, Labelled]:
-    """Split texts and class positions into a training and a validation part, by class shares.
-
-    Each class keeps a text to train on; a rare one may have none to validate on. A fraction of 0
-    holds out nothing.
-
-    Examples
-    --------
-    >>> train, validation = hold_out(["a", "b"] * 10, np.array([0, 1] * 10), 0.1, seed=0)
-    >>> len(train[0]), len(validation[0]), sorted(validation[1].tolist())
-    (18, 2, [0, 1])
-
-    """
-    if not fraction:
-        return (texts, codes), ([], codes[:0])
-    wanted = max(int(codes.max()) + 1, round(fraction * len(texts)))
-    train, val, train_codes, val_codes = train_test_split(
-        texts, codes, test_size=wanted, stratify=codes, random_state=seed
-    )
-    return (train, train_codes), (val, val_codes)

@@ -64,6 +64,15 @@ def infer(
     return torch.cat(features)[back], torch.cat(logits)[back]
 
 
+def task_loss(logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
+    """Return the cross-entropy of labelled rows, as a mean in which each row has its weight."""
+    if weights is None:
+        return F.cross_entropy(logits, labels)
+    each = F.cross_entropy(logits, labels, reduction="none")
+    # A batch of rows that all weigh nothing teaches nothing, and must not divide by 0.
+    return (weights * each).sum() / weights.sum().clamp(min=1e-12)
+
+
 def _optimizer(model: AdaptationModel, settings: Settings, steps: int) -> tuple[Any, Any]:
     """AdamW with a learning rate for each part, and its schedule over the run's real steps."""
     rates = [
@@ -172,7 +181,7 @@ def train(
         # passes over parameters without a gradient.
         for _ in range(method.discriminator_steps):
             update(method.loss(forward.detach(), strength), engine)
-        task = F.cross_entropy(forward.source_logits, forward.labels)
+        task = task_loss(forward.source_logits, forward.labels, batch.weights)
         losses = {"task": task, **method.loss(forward, strength)}
         update(losses, engine)
         named = {f"{name}_loss": value.detach() for name, value in losses.items()}

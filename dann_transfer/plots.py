@@ -117,7 +117,7 @@ def feature_map(
     # Small blocks of each kind are drawn in turn: a marker needs a call of its own, and drawing
     # all of one kind last would make it look like the more frequent one.
     order = np.random.default_rng(0).permutation(len(points))
-    size = float(np.clip(9000 / max(len(points), 1), 4, 30))
+    size = float(np.clip(25_000 / max(len(points), 1), 4, 30))
     for block in np.array_split(order, max(1, len(points) // 200)):
         for kind in np.unique(kinds[block]):
             rows = block[kinds[block] == kind]

@@ -129,6 +129,9 @@ def _write(adapter: DomainAdapter, folder: Path) -> None:
         "trust_remote_code": False,
         "device": None,
     }
+    if isinstance(adapter.class_weight, dict):
+        # As pairs, because the keys of a JSON object are strings.
+        params["class_weight"] = list(adapter.class_weight.items())
     shares = adapter.target_shares_
     config: dict[str, Any] = {
         "format": FORMAT,
@@ -140,6 +143,8 @@ def _write(adapter: DomainAdapter, folder: Path) -> None:
         "n_source": adapter.n_source_,
         "n_target": adapter.n_target_,
         "truncated": adapter.truncated_,
+        "source_prior": adapter.source_prior_.tolist(),
+        "target_prior": {name: prior.tolist() for name, prior in adapter.target_prior_.items()},
         "target_shares": None if shares is None else list(shares.values()),
         "validation": adapter.validation_,
         "history": adapter.history_,
@@ -251,6 +256,8 @@ def load(
         raise ValueError(
             f"{str(path / CONFIG)!r} has unknown parameters {unknown}; update dann_transfer."
         )
+    if isinstance(params["class_weight"], list):
+        params["class_weight"] = dict(params["class_weight"])
     # What a stranger's folder says of code and paths is not taken over.
     asked = {"device": device, "trust_remote_code": trust_remote_code, "checkpoint_dir": None}
     adapter = cls(**{**params, **asked})
@@ -261,10 +268,10 @@ def load(
     # Of Python's types JSON keeps str, int, float and bool apart, so the labels keep theirs.
     classes = np.asarray(config["classes"])
     # A model predicts without its method, so one trained by a method unknown here still loads.
-    known = adapter.method in methods.names()
-    method = methods.create(
-        *(adapter.method, adapter.method_options) if known else ("source_only",)
-    )
+    try:
+        method, known = methods.create(adapter.method, adapter.method_options), True
+    except ValueError:
+        method, known = methods.create("source_only"), False
     method.build(encoder.features, len(classes))
     head = TaskHead(encoder.features, len(classes))
     tensors = load_file(path / HEADS)
@@ -283,5 +290,7 @@ def load(
     shares = config["target_shares"]
     adapter.target_shares_ = shares and dict(zip(classes.tolist(), shares, strict=True))
     adapter.truncated_ = config["truncated"]
+    adapter.source_prior_ = np.asarray(config["source_prior"])
+    adapter.target_prior_ = {name: np.asarray(p) for name, p in config["target_prior"].items()}
     adapter.history_, adapter.validation_ = config["history"], config["validation"]
     return adapter

@@ -65,10 +65,11 @@ _NUMBERS: dict[str, tuple[float, float, bool, bool]] = {
     "patience": (1, math.inf, True, False),
 }
 _OPTIONAL = {"patience", "max_strength"}
-_CHOICES: dict[str, tuple[str, ...]] = {
+_CHOICES: dict[str, tuple[str | None, ...]] = {
     "pooling": POOLINGS,
     "precision": PRECISIONS,
     "strength_schedule": tuple(STRENGTH),
+    "correct_prior": (None, "bbse", "em"),
 }
 
 

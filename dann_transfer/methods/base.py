@@ -139,8 +139,30 @@ def names() -> list[str]:
     return sorted(_METHODS)
 
 
+def _parts(name: str) -> list[str]:
+    """Split a combination into registered names, taking the longest that fits each time."""
+    words, parts = name.split("+"), []
+    while words:
+        for n in range(len(words), 0, -1):
+            if "+".join(words[:n]) in _METHODS:
+                parts.append("+".join(words[:n]))
+                words = words[n:]
+                break
+        else:
+            shown = f"part {words[0]!r} of method={name!r}" if "+" in name else f"method={name!r}"
+            raise ValueError(
+                f"{shown} is not known; the methods are {names()}, alone or joined by '+'."
+            )
+    if len(set(parts)) < len(parts):
+        raise ValueError(f"method={name!r} names a part twice; name each once.")
+    return parts
+
+
 def create(name: str, options: dict[str, Any] | None = None) -> Method:
-    """Make a method by name.
+    """Make a method by name, or a combination such as ``"mmd+mcc"``.
+
+    The options of a combination map the name of a part to the part's own, among which
+    "strength" says what a strength of 1 means for it.
 
     Raises
     ------
@@ -149,11 +171,27 @@ def create(name: str, options: dict[str, Any] | None = None) -> Method:
     TypeError
         If the method takes no such option.
 
+    Examples
+    --------
+    >>> type(create("dann", {"width": 64})).__name__
+    'DANN'
+    >>> create("mmd+mcc", {"mcc": {"strength": 0.5}}).strengths
+    {'mmd': 1.0, 'mcc': 0.5}
+
     """
-    if name not in _METHODS:
-        raise ValueError(f"method={name!r} is not known; the methods are {names()}.")
+    names_of_parts = _parts(name)
     try:
-        return _METHODS[name](**(options or {}))
+        if len(names_of_parts) == 1:
+            return _METHODS[name](**(options or {}))
+        from dann_transfer.methods.combined import Combined
+
+        own = {part: dict((options or {}).get(part, {})) for part in names_of_parts}
+        if unknown := sorted(set(options or {}) - set(own)):
+            raise TypeError(f"{unknown} are no parts of it")
+        strengths = {
+            part: own[part].pop("strength", _METHODS[part].default_strength) for part in own
+        }
+        return Combined({part: _METHODS[part](**own[part]) for part in own}, strengths)
     except TypeError as error:
         raise TypeError(
             f"method_options={options!r} do not fit method {name!r}: {error}"

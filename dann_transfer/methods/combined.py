@@ -1,0 +1,61 @@
+"""Several methods at once, by names joined with a plus: ``"mmd+mcc"``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from dann_transfer.batches import Batch
+from dann_transfer.methods.base import Forward, Method
+
+
+class Combined(Method):
+    """The sum of several methods' losses, each at a strength of its own.
+
+    The run's strength multiplies each part's: its `default_strength`, or the "strength" among
+    the part's options. Extra discriminator steps are those of the part that wants most.
+
+    Parameters
+    ----------
+    parts : dict of str to Method
+    strengths : dict of str to float
+        What strength 1 means for each part.
+
+    """
+
+    default_strength = 1.0
+
+    def __init__(self, parts: dict[str, Method], strengths: dict[str, float]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleDict(parts)
+        self.strengths = strengths
+        self.discriminator_steps = max(part.discriminator_steps for part in parts.values())
+
+    def _each(self) -> list[tuple[str, Method]]:
+        return [(name, part) for name, part in self.parts.items() if isinstance(part, Method)]
+
+    def build(self, features: int, classes: int) -> None:
+        """Build each part."""
+        for _, part in self._each():
+            part.build(features, classes)
+
+    def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """Let each part change the batch in turn."""
+        for _, part in self._each():
+            batch = part.prepare(batch, generator)
+        return batch
+
+    def on_epoch_start(self, predict_target: Callable[[], Tensor]) -> None:
+        """Let each part look at the target's predictions."""
+        for _, part in self._each():
+            part.on_epoch_start(predict_target)
+
+    def loss(self, forward: Forward, strength: float) -> dict[str, Tensor]:
+        """Return the terms of all parts; a name that two parts use gets the part's in front."""
+        terms: dict[str, Tensor] = {}
+        for name, part in self._each():
+            for key, value in part.loss(forward, strength * self.strengths[name]).items():
+                terms[f"{name} {key}" if key in terms else key] = value
+        return terms

@@ -1,0 +1,75 @@
+"""Which of the source texts train, and what each weighs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.model_selection import train_test_split
+from sklearn.utils.class_weight import compute_sample_weight
+
+
+def hold_out(codes: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Split the places of texts into those to train and those to validate on, by class shares.
+
+    Each class keeps a text to train on; a rare one may have none to validate on. A fraction of 0
+    holds out nothing.
+
+    Examples
+    --------
+    >>> train, validation = hold_out(np.array([0, 1] * 10), 0.1, seed=0)
+    >>> len(train), len(validation), len(set(train) & set(validation))
+    (18, 2, 0)
+
+    """
+    rows = np.arange(len(codes))
+    if not fraction:
+        return rows, rows[:0]
+    wanted = max(int(codes.max()) + 1, round(fraction * len(codes)))
+    train, val = train_test_split(rows, test_size=wanted, stratify=codes, random_state=seed)
+    return train, val
+
+
+def text_weights(
+    labels: np.ndarray, class_weight: str | dict[Any, float] | None, sample_weight: Any
+) -> np.ndarray | None:
+    """Return what each source text weighs in the task loss, or None where all weigh alike.
+
+    Raises
+    ------
+    ValueError
+        If a weight is negative or not finite, all are 0, or their number is not that of the
+        texts; or if `class_weight` is neither "balanced" nor a weight for classes that occur.
+
+    Examples
+    --------
+    >>> text_weights(np.array(["a", "b", "b", "b"]), "balanced", None).round(2)
+    array([2.  , 0.67, 0.67, 0.67])
+
+    """
+    if class_weight is None and sample_weight is None:
+        return None
+    if not (class_weight is None or class_weight == "balanced" or isinstance(class_weight, dict)):
+        raise ValueError(
+            f"class_weight={class_weight!r} must be 'balanced', None or a dict of class to weight."
+        )
+    if isinstance(class_weight, dict):
+        unknown = sorted(set(class_weight) - set(labels.tolist()), key=str)
+        if unknown:
+            raise ValueError(f"class_weight names {unknown}, which are no classes of y.")
+    weights = compute_sample_weight(class_weight, labels)
+    if sample_weight is not None:
+        given = np.asarray(sample_weight, dtype=float)
+        if given.shape != labels.shape:
+            raise ValueError(
+                f"sample_weight has shape {given.shape}; it needs one weight for each of the "
+                f"{len(labels)} texts of X."
+            )
+        weights = weights * given
+    if not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
+        at = int(np.argmin(np.where(np.isfinite(weights), weights, -np.inf)))
+        raise ValueError(
+            f"text {at} of X weighs {weights[at]}; weights must be finite, not negative, and not "
+            "all 0."
+        )
+    return np.asarray(weights)

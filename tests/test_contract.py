@@ -1,0 +1,121 @@
+"""What holds for every registered method: a new one is tested by being registered."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import same, toy_texts, weights
+
+from dann_transfer import Domain, DomainAdapter, engine, methods
+from dann_transfer.methods import Method
+from dann_transfer.methods.base import _METHODS
+
+pytestmark = pytest.mark.filterwarnings("ignore::dann_transfer.data.CollapseWarning")
+
+ADAPTING = [name for name in methods.names() if name != "source_only"]
+# Combinations go through the same road as a method of one part.
+ADAPTING += ["mmd+mcc", "cdan+e+coral"]
+
+
+@pytest.fixture(scope="module")
+def plain(tiny_encoder):
+    """Train without any method, on batches that carry the target as every method's do."""
+
+    class Nothing(Method):
+        def loss(self, forward, strength):
+            return {}
+
+    from conftest import TINY
+
+    _METHODS["nothing"] = Nothing
+    try:
+        source = toy_texts(90, "film plot actor scene the", 0)
+        target = toy_texts(70, "tweet lol omg today friend", 1)[0]
+        adapter = DomainAdapter(tiny_encoder, **{**TINY, "method": "nothing"})
+        yield weights(adapter.fit(*source, X_target=target))
+    finally:
+        del _METHODS["nothing"]
+
+
+def shared(state: dict) -> dict:
+    return {k: v for k, v in state.items() if not k.startswith("method.")}
+
+
+@pytest.mark.parametrize("name", ADAPTING)
+def test_strength_0_is_source_only_bit_for_bit(name, plain, tiny, source, target):
+    off = tiny(method=name, max_strength=0.0).fit(*source, X_target=target)
+    assert same(shared(weights(off)), shared(plain))
+
+
+@pytest.mark.parametrize("name", ADAPTING)
+def test_a_gradient_reaches_the_encoder(name, plain, tiny, source, target):
+    on = tiny(method=name, max_strength=None, epochs=2).fit(*source, X_target=target)
+    assert not same(shared(weights(on)), shared(plain))
+    losses = [v for row in on.history_ for k, v in row.items() if k.endswith("_loss")]
+    assert len(losses) > len(on.history_)
+    assert np.isfinite(losses).all()
+
+
+@pytest.mark.parametrize("name", methods.names() + ADAPTING[-2:])
+def test_saved_and_loaded_predicts_the_same(name, tiny, source, target, tmp_path):
+    adapter = tiny(method=name, epochs=1).fit(*source, X_target=target)
+    adapter.save_pretrained(tmp_path / "m")
+    loaded = DomainAdapter.from_pretrained(tmp_path / "m")
+    assert same(weights(loaded), weights(adapter))
+    assert (loaded.predict_proba(target) == adapter.predict_proba(target)).all()
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("name", methods.names() + ADAPTING[-2:])
+def test_resume_equals_an_uninterrupted_run(name, tiny, source, target, tmp_path, monkeypatch):
+    whole = tiny(method=name).fit(*source, X_target=target)
+    train = engine.train
+
+    def killed(*args, **kwargs):
+        def kill(trainer):
+            if trainer.state.iteration == 7:
+                raise Killed
+
+        return train(*args, **kwargs, on_step=kill)
+
+    monkeypatch.setattr(engine, "train", killed)
+    with pytest.raises(Killed):
+        tiny(method=name, checkpoint_dir=tmp_path).fit(*source, X_target=target)
+    monkeypatch.setattr(engine, "train", train)
+    resumed = tiny(method=name, checkpoint_dir=tmp_path).fit(*source, X_target=target)
+    assert same(weights(whole), weights(resumed))
+
+
+@pytest.mark.parametrize("n_target", [3, 200])
+@pytest.mark.parametrize("name", ADAPTING)
+def test_targets_of_any_size(name, tiny, source, n_target):
+    target = toy_texts(n_target, "tweet lol omg today friend", 2)[0]
+    adapter = tiny(method=name, epochs=1).fit(*source, X_target=target)
+    assert np.isfinite(adapter.predict_proba(target)).all()
+
+
+@pytest.mark.parametrize("classes", [2, 40])
+@pytest.mark.parametrize("name", ADAPTING)
+def test_two_to_forty_classes(name, tiny, source, target, classes):
+    labels = [i % classes for i in range(len(source[0]))]
+    adapter = tiny(method=name, epochs=1, validation_fraction=0)
+    assert adapter.fit(source[0], labels, X_target=target).predict_proba(target).shape[1] == classes
+
+
+@pytest.mark.parametrize("name", ADAPTING)
+def test_target_labels_cannot_matter(name, tiny, source, target):
+    runs = [
+        tiny(method=name, epochs=1).fit(*source, X_target=Domain(target, [label] * len(target)))
+        for label in ("pos", "corrupt")
+    ]
+    assert same(weights(runs[0]), weights(runs[1]))
+
+
+def test_batches_of_one_row_a_domain(tiny, source, target):
+    for name in ADAPTING:
+        adapter = tiny(method=name, batch_size=1, epochs=1, validation_fraction=0)
+        few = [source[0][:6], source[1][:6]]
+        assert np.isfinite(adapter.fit(*few, X_target=target).predict_proba(target)).all()

@@ -1,0 +1,222 @@
+"""Each loss against a plain numpy evaluation of its paper's formula, and against closed forms."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.distance import cdist
+from scipy.special import softmax
+from scipy.stats import entropy
+
+from dann_transfer import methods
+from dann_transfer.methods import Forward
+from dann_transfer.methods.afn import step_norm_loss
+from dann_transfer.methods.coral import coral_loss
+from dann_transfer.methods.mcc import class_confusion
+from dann_transfer.methods.mmd import SCALES, gaussian_kernel, squared_mmd
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def forward(rng: np.random.Generator, n: int = 7, m: int = 5, width: int = 6, classes: int = 3):
+    features = torch.tensor(rng.normal(size=(n + m, width)), requires_grad=True)
+    logits = torch.tensor(rng.normal(size=(n + m, classes)) * 2)
+    labels = torch.tensor(rng.integers(0, classes, n))
+    return Forward(features, logits, labels)
+
+
+def numpy_kernel(x: np.ndarray) -> np.ndarray:
+    squared = cdist(x, x, "sqeuclidean")
+    n = len(x)
+    mean = squared.sum() / (n * (n - 1))
+    return np.mean([np.exp(-squared / (scale * mean)) for scale in SCALES], axis=0)
+
+
+def numpy_mmd(kernel: np.ndarray, n: int) -> float:
+    weights = np.concatenate([np.full(n, 1 / n), np.full(len(kernel) - n, -1 / (len(kernel) - n))])
+    # The biased estimate is the squared norm of the difference of mean embeddings: w' K w.
+    return float(weights @ kernel @ weights)
+
+
+def test_mmd_is_the_quadratic_form_of_the_kernel(rng):
+    f = forward(rng)
+    kernel = numpy_kernel(f.features.detach().numpy())
+    assert np.allclose(gaussian_kernel(f.features).detach().numpy(), kernel)
+    value = methods.create("mmd").loss(f, 1.0)["mmd"].item()
+    assert value == pytest.approx(numpy_mmd(kernel, 7))
+    assert value > 0
+    halved = methods.create("mmd").loss(f, 0.5)["mmd"].item()
+    assert halved == pytest.approx(value / 2)
+
+
+def test_mmd_of_a_domain_with_itself_is_zero(rng):
+    x = torch.tensor(rng.normal(size=(9, 4)))
+    assert squared_mmd(gaussian_kernel(torch.cat([x, x])), 9).item() == pytest.approx(0, abs=1e-12)
+
+
+def test_mmd_has_a_finite_gradient_where_rows_coincide():
+    x = torch.ones(6, 4, requires_grad=True)
+    squared_mmd(gaussian_kernel(x), 3).backward()
+    assert torch.isfinite(x.grad).all()
+
+
+def test_jan_multiplies_the_kernels_of_features_and_predictions(rng):
+    f = forward(rng)
+    p = softmax(f.logits.numpy(), axis=1)
+    kernel = numpy_kernel(f.features.detach().numpy()) * numpy_kernel(p)
+    value = methods.create("jan").loss(f, 1.0)["jmmd"].item()
+    assert value == pytest.approx(numpy_mmd(kernel, 7))
+
+
+def test_coral_is_the_distance_of_covariances(rng):
+    source, target = rng.normal(size=(9, 4)), rng.normal(size=(6, 4)) * 3
+    gap = np.cov(source, rowvar=False) - np.cov(target, rowvar=False)
+    expected = np.linalg.norm(gap, "fro") ** 2 / (4 * 4**2)
+    assert coral_loss(torch.tensor(source), torch.tensor(target)).item() == pytest.approx(expected)
+    # In closed form: one dimension, variances 1 and 4 (two points each), width 1.
+    one = torch.tensor([[-1.0], [1.0]]) / 2**0.5
+    assert coral_loss(one, 2 * one).item() == pytest.approx((1 - 4) ** 2 / 4)
+
+
+def test_mcc_is_the_papers_class_confusion(rng):
+    z, temperature = rng.normal(size=(8, 4)) * 3, 2.5
+    p = softmax(z / temperature, axis=1)
+    sure = 1 + np.exp(-entropy(p, axis=1))
+    weights = np.diag(8 * sure / sure.sum())
+    confusion = p.T @ weights @ p
+    confusion /= confusion.sum(axis=1, keepdims=True)
+    expected = (confusion.sum() - np.trace(confusion)) / 4
+    assert class_confusion(torch.tensor(z), temperature).item() == pytest.approx(expected)
+
+
+def test_mcc_in_closed_form():
+    undecided = torch.zeros(5, 4)
+    assert class_confusion(undecided, 2.5).item() == pytest.approx(1 - 1 / 4)
+    sure = 1000 * torch.eye(4)
+    assert class_confusion(sure, 2.5).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_afn_asks_each_norm_to_grow_by_one_step(rng):
+    x = torch.tensor(rng.normal(size=(5, 3)), requires_grad=True)
+    loss = step_norm_loss(x, 1.5)
+    # The norm itself cancels, which leaves the step, squared; what matters is the gradient.
+    assert loss.item() == pytest.approx(1.5**2)
+    loss.backward()
+    norms = x.detach().norm(dim=1, keepdim=True)
+    assert torch.allclose(x.grad, -2 * 1.5 * x.detach() / norms / 5)
+
+
+def test_cdan_crosses_features_with_predictions(rng):
+    cdan = methods.create("cdan")
+    cdan.build(6, 3)
+    f, p = torch.tensor(rng.normal(size=(2, 6))), torch.tensor([[0.2, 0.3, 0.5], [1.0, 0.0, 0.0]])
+    crossed = cdan.multilinear(f, p.double())
+    assert torch.allclose(crossed[0], torch.kron(p[0].double(), f[0]))
+    assert torch.allclose(crossed[1, :6], f[1])
+    assert (crossed[1, 6:] == 0).all()
+
+
+def test_cdans_random_map_keeps_inner_products_in_expectation(rng):
+    torch.manual_seed(0)
+    cdan = methods.create("cdan", {"max_width": 60_000})
+    cdan.build(400, 200)
+    f = torch.tensor(rng.normal(size=(2, 400)), dtype=torch.float32)
+    p = torch.tensor(softmax(rng.normal(size=(2, 200)), axis=1), dtype=torch.float32)
+    crossed = cdan.multilinear(f, p)
+    assert crossed.shape == (2, 60_000)
+    expected = (f[0] @ f[0]) * (p[0] @ p[0])
+    assert (crossed[0] @ crossed[0]).item() == pytest.approx(expected.item(), rel=0.1)
+
+
+def test_cdan_with_entropy_weighs_each_domain_by_certainty(rng):
+    torch.manual_seed(0)
+    method = methods.create("cdan+e")
+    method.build(6, 3)
+    method.double()
+    f = forward(rng)
+    p = softmax(f.logits.numpy(), axis=1)
+    weights = 1 + np.exp(-entropy(p, axis=1))
+    crossed = method.multilinear(f.features, torch.tensor(p))
+    z = method.discriminator(crossed).detach().numpy()
+    each = np.where(np.arange(12) < 7, np.logaddexp(0, -z), np.logaddexp(0, z)) * weights
+    expected = 0.5 * (each[:7].sum() / weights[:7].sum() + each[7:].sum() / weights[7:].sum())
+    assert method.loss(f, 0.3)["domain"].item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", ["cdan", "cdan+e", "wdgrl", "mdd"])
+def test_adversarial_methods_reverse_the_gradient_for_the_encoder_alone(rng, name):
+    """The gradient at strength s is -s times that of the same loss with nothing reversed."""
+
+    def gradients(strength: float) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        torch.manual_seed(0)
+        method = methods.create(name)
+        method.build(6, 3)
+        method.double()
+        f = forward(np.random.default_rng(3))
+        sum(method.loss(f, strength).values()).backward()
+        return f.features.grad, [p.grad for p in method.parameters() if p.grad is not None]
+
+    plain, own = gradients(-1.0)
+    turned, same = gradients(0.3)
+    assert plain.abs().max() > 1e-6
+    assert torch.allclose(turned, -0.3 * plain)
+    assert all(torch.equal(a, b) for a, b in zip(own, same, strict=True))
+
+
+def test_wdgrls_penalty_of_a_linear_critic_is_known(rng):
+    method = methods.create("wdgrl")
+    method.build(3, 2)
+    slope = torch.tensor([[3.0, 0.0, 4.0]])
+    linear = torch.nn.Linear(3, 1, bias=False)
+    linear.weight.data = slope
+    method.critic = torch.nn.Sequential(linear, torch.nn.Flatten(0))
+    x = torch.tensor(rng.normal(size=(4, 3)), dtype=torch.float32)
+    # Its gradient is the slope everywhere, of norm 5.
+    assert method.gradient_penalty(x, x + 1).item() == pytest.approx((5 - 1) ** 2)
+
+
+def test_mdd_in_numpy(rng):
+    torch.manual_seed(0)
+    method = methods.create("mdd")
+    method.build(6, 3)
+    method.double()
+    f = forward(rng)
+    z = method.second(f.features).detach().numpy()
+    first = f.logits.numpy().argmax(1)
+    p = softmax(z, axis=1)[np.arange(12), first]
+    expected = 4 * -np.log(p[:7]).mean() - np.log(1 - p[7:]).mean()
+    assert method.loss(f, 0.2)["disparity"].item() == pytest.approx(expected)
+
+
+def test_a_combination_adds_its_parts_each_at_its_own_strength(rng):
+    f = forward(rng)
+    both = methods.create("mmd+mcc", {"mcc": {"strength": 0.5, "temperature": 2.0}})
+    terms = both.loss(f, 0.4)
+    alone = methods.create("mmd").loss(f, 0.4)["mmd"]
+    confusion = methods.create("mcc", {"temperature": 2.0}).loss(f, 0.2)["confusion"]
+    assert terms["mmd"].item() == pytest.approx(alone.item())
+    assert terms["confusion"].item() == pytest.approx(confusion.item())
+    three = methods.create("cdan+e+mcc+dann")
+    assert list(three.parts) == ["cdan+e", "mcc", "dann"]
+    three.build(6, 3)
+    three.double()
+    assert set(three.loss(f, 1.0)) == {"domain", "confusion", "dann domain"}
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("mmd+nothing", None, r"part 'nothing' of method='mmd\+nothing' is not known; .*'mmd'"),
+        ("mmd+", None, "part '' of method"),
+        ("mmd+mmd", None, "names a part twice"),
+        ("mmd+mcc", {"dann": {}}, r"\['dann'\] are no parts of it"),
+        ("mmd+mcc", {"mcc": {"heat": 1}}, "unexpected keyword argument 'heat'"),
+    ],
+)
+def test_combinations_fail_loudly(name, options, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        methods.create(name, options)
