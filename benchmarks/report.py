@@ -1,0 +1,90 @@
+"""Turn the board's JSON lines into benchmarks/RESULTS.md.
+
+    python benchmarks/report.py
+
+Every number there comes from a line under benchmarks/results; none is written by hand.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from scipy.stats import t as student_t
+
+HERE = Path(__file__).parent
+
+
+def spread(values: list[float]) -> str:
+    """Mean and standard deviation, as percentages."""
+    if len(values) == 1:
+        return f"{100 * values[0]:.1f}"
+    return f"{100 * mean(values):.1f} ± {100 * stdev(values):.1f}"
+
+
+def gain(rows: list[dict[str, Any]], baseline: dict[int, float]) -> str:
+    """Mean gain over source-only of the same seeds, with its 95 % interval by Student's t."""
+    pairs = [(row, baseline[row["seed"]]) for row in rows if row["seed"] in baseline]
+    gains = [100 * (row["target_accuracy"] - before) for row, before in pairs]
+    if not gains:
+        return "–"
+    if len(gains) == 1:
+        return f"{gains[0]:+.1f}"
+    half = student_t.ppf(0.975, len(gains) - 1) * stdev(gains) / len(gains) ** 0.5
+    return f"{mean(gains):+.1f} ± {half:.1f}"
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """One line a method, for one pair of domains."""
+    lines = [
+        "| method | seeds | target accuracy | worst | gain | macro-F1 | source acc. | A-distance |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    baseline = {r["seed"]: r["target_accuracy"] for r in rows if r["method"] == "source_only"}
+    order = {"source_only": 0, "target_trained": 2}
+    for method in sorted({r["method"] for r in rows}, key=lambda m: (order.get(m, 1), m)):
+        own = [r for r in rows if r["method"] == method]
+        accuracies = [r["target_accuracy"] for r in own]
+        cells = [
+            method,
+            str(len(own)),
+            spread(accuracies),
+            f"{100 * min(accuracies):.1f}",
+            "" if method == "source_only" else gain(own, baseline),
+            spread([r["target_macro_f1"] for r in own]),
+            spread([r["source_accuracy"] for r in own]),
+            f"{mean(r['a_distance'] for r in own):.2f}",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    rows = [
+        json.loads(line)
+        for file in sorted((HERE / "results").glob("*.jsonl"))
+        for line in file.read_text().splitlines()
+    ]
+    parts = [
+        "# Results",
+        "Made by `python benchmarks/report.py` from `benchmarks/results/*.jsonl`, which "
+        "`python benchmarks/board.py` writes. Accuracies and F1 are percentages with the standard "
+        "deviation over seeds; gain is over source-only of the same seeds, in points, with its "
+        "95 % interval over seeds (Student's t). `target_trained` is what the target's own labels "
+        "give. A row of one seed shows a direction, no more.",
+    ]
+    for pair in sorted({(r["board"], r["source"], r["target"]) for r in rows}):
+        own = [r for r in rows if (r["board"], r["source"], r["target"]) == pair]
+        parts += [f"## {pair[0]}: {pair[1]} → {pair[2]}", table(own)]
+    minutes = sum(r["seconds"] for r in rows) / 60
+    parts.append(
+        f"{len(rows)} runs, {minutes:.0f} minutes of training in all. The seconds in the lines "
+        "were taken while other work shared the machine; `benchmarks/speed.py` is for speed."
+    )
+    (HERE / "RESULTS.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
