@@ -28,7 +28,7 @@ from dann_transfer.diagnostics import class_shares, warn_of_collapse
 from dann_transfer.encoder import Encoder, resolve_device
 from dann_transfer.heads import TaskHead
 from dann_transfer.label_shift import bbse, correct, em
-from dann_transfer.sampling import hold_out, text_weights
+from dann_transfer.sampling import hold_out, scaled, text_weights
 from dann_transfer.settings import Settings, as_seed, check_params
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ class DomainAdapter(
         The first two warm up and decay, the third stays as it is.
     max_strength : float, optional
         The strength that the schedule ends at: λ of the reversed gradient, or the weight of the
-        method's loss. None takes what was measured for the method.
+        method's loss; for a combination, what multiplies the strength of each part. None takes
+        the method's own (`max_strength_` tells which).
     strength_schedule : {"dann", "linear", "constant"}
         How strength grows over the run's steps; see `dann_transfer.schedules`.
     max_length : int
@@ -95,7 +96,7 @@ class DomainAdapter(
     progress : bool
         Show a progress bar.
     random_state : int, RandomState or None
-        Seeds everything; the same integer gives the same weights on the same machine.
+        Seeds everything; the same integer gives the same weights, bit for bit, on the same CPU.
     trust_remote_code : bool
         Let the encoder run code from its repository.
 
@@ -260,6 +261,15 @@ class DomainAdapter(
             rows, held_out = hold_out(codes, self.validation_fraction, seed)
             val = ([texts[i] for i in held_out], codes[held_out])
         train = [texts[i] for i in rows]
+        if weights is not None:
+            weights = scaled(weights[rows])
+        if self.correct_prior and target is None:
+            raise ValueError(f"correct_prior={self.correct_prior!r} needs target texts: X_target=.")
+        if self.correct_prior == "bbse" and len(np.unique(val[1])) < len(classes):
+            raise ValueError(
+                "correct_prior='bbse' needs a validation text of every class; pass X_val and "
+                "y_val, or use 'em'."
+            )
         device = resolve_device(self.device)
         if self.precision == "fp16" and device.type == "cpu":
             raise ValueError("precision='fp16' needs a GPU; use 'fp32' on the CPU.")
@@ -282,7 +292,7 @@ class DomainAdapter(
                 tokens.get("target") if method.uses_target else None,
                 self.batch_size,
                 seed,
-                None if weights is None else weights[rows],
+                weights,
             )
 
             def validate() -> float:
@@ -297,17 +307,19 @@ class DomainAdapter(
                 settings,
                 device,
                 validate if "validation" in tokens else None,
-                fingerprint(tokens, [codes, val[1], weights], {**params, "seed": seed}),
+                fingerprint(tokens, [codes[rows], val[1], weights], {**params, "seed": seed}),
             )
         self._fitted(model, classes, seed, settings.max_strength)
         self.history_, self.validation_ = record.steps, record.epochs
         self.n_source_, self.n_target_ = len(texts), len(target or [])
-        weighed = np.bincount(codes[rows], None if weights is None else weights[rows])
+        weighed = np.bincount(codes[rows], weights, minlength=len(classes))
         self.source_prior_ = weighed / weighed.sum()
-        self._look_at_target(tokens, val[1])
+        self._look_at_target(tokens, codes[rows], val[1])
         return self
 
-    def _look_at_target(self, tokens: dict[str, Tokens], val_codes: np.ndarray) -> None:
+    def _look_at_target(
+        self, tokens: dict[str, Tokens], codes: np.ndarray, val_codes: np.ndarray
+    ) -> None:
         """Set what the fitted model makes of the target texts, from its predictions alone."""
         self.target_shares_: dict[Any, float] | None = None
         self.target_prior_: dict[str, np.ndarray] = {}
@@ -315,18 +327,12 @@ class DomainAdapter(
             return
         target = self._infer(tokens["target"])[1].softmax(1).numpy()
         self.target_shares_ = class_shares(target.argmax(1), self.classes_)
-        usual = dict(zip(self.classes_.tolist(), self.source_prior_.tolist(), strict=True))
-        warn_of_collapse(self.target_shares_, usual, len(target))
+        warn_of_collapse(self.target_shares_, class_shares(codes, self.classes_), len(target))
         self.target_prior_["em"] = em(self.source_prior_, target)
         # A class without a validation text leaves unknown how it is confused.
         if len(np.unique(val_codes)) == len(self.classes_):
             source = self._infer(tokens["validation"])[1].softmax(1).numpy()
             self.target_prior_["bbse"] = bbse(source, val_codes, target)
-        elif self.correct_prior == "bbse":
-            raise ValueError(
-                "correct_prior='bbse' needs a validation text of every class; pass X_val and "
-                "y_val, or use 'em'."
-            )
 
     def _fitted(
         self, model: AdaptationModel, classes: np.ndarray, seed: int, max_strength: float

@@ -25,7 +25,7 @@ class Record:
         self.best_score = -math.inf
 
     def settle(self) -> None:
-        """Turn tensors into numbers, once an epoch, so that a GPU is not waited for every step."""
+        """Turn tensors into numbers, for all steps at once."""
         for row in self.steps:
             for key, value in row.items():
                 if isinstance(value, Tensor):
@@ -48,7 +48,7 @@ class Record:
 
 
 # What may differ between a run and the one that continues it.
-_IGNORED = {"checkpoint_dir", "progress", "device", "random_state"}
+_IGNORED = {"checkpoint_dir", "progress", "device", "random_state", "correct_prior"}
 
 
 def fingerprint(

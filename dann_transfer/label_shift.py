@@ -95,5 +95,7 @@ def correct(probabilities: np.ndarray, prior: np.ndarray, target_prior: np.ndarr
     array([[0.8, 0.2]])
 
     """
-    weighted = probabilities * (target_prior / prior)
+    # A class that weighed nothing in training is never predicted, and stays so.
+    ratio = np.divide(target_prior, prior, out=np.zeros(len(prior)), where=prior > 0)
+    weighted = probabilities * ratio
     return np.asarray(weighted / weighted.sum(1, keepdims=True).clip(min=1e-300))

@@ -30,6 +30,28 @@ def hold_out(codes: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray,
     return train, val
 
 
+def scaled(weights: np.ndarray) -> np.ndarray:
+    """Return weights scaled to 1 on average.
+
+    Raises
+    ------
+    ValueError
+        If all are 0.
+
+    Examples
+    --------
+    >>> scaled(np.array([0.0, 3.0, 3.0]))
+    array([0. , 1.5, 1.5])
+
+    """
+    if not weights.any():
+        raise ValueError(
+            "every text that would be trained on weighs 0; give more texts a weight, or hold out "
+            "fewer with validation_fraction."
+        )
+    return np.asarray(weights / weights.mean())
+
+
 def text_weights(
     labels: np.ndarray, class_weight: str | dict[Any, float] | None, sample_weight: Any
 ) -> np.ndarray | None:

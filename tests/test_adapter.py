@@ -150,6 +150,21 @@ def test_texts_that_weigh_nothing_teach_nothing(tiny, source, target):
     assert adapter.score(texts, labels) > 0.9
 
 
+def test_a_class_that_weighs_nothing_breaks_nothing(tiny, source, target):
+    adapter = tiny(epochs=1, class_weight={"neg": 0.0, "pos": 1.0}, correct_prior="em")
+    adapter.fit(*source, X_target=target)
+    assert adapter.source_prior_.tolist() == [0.0, 1.0]
+    assert np.isfinite(adapter.predict_proba(target)).all()
+
+
+def test_the_source_prior_is_that_of_the_weights(tiny, source, target):
+    labels = ["pos"] * 9 + ["neg"] * 81
+    adapter = tiny(epochs=1, class_weight="balanced", validation_fraction=0)
+    assert adapter.fit(source[0], labels, X_target=target).source_prior_ == pytest.approx(
+        [0.5, 0.5]
+    )
+
+
 def test_balanced_classes_find_the_rare_one(tiny, source, target):
     texts, labels = source
     rare = [i for i, label in enumerate(labels) if label == "pos"][:5]
@@ -188,7 +203,7 @@ def test_a_shifted_prior_is_estimated_and_corrected(tiny, source, tmp_path):
     adapter.save_pretrained(tmp_path / "m")
     loaded = DomainAdapter.from_pretrained(tmp_path / "m")
     assert (loaded.predict_proba(texts) == corrected).all()
-    alone = tiny(method="source_only", epochs=1, correct_prior="em").fit(*source)
+    alone = tiny(method="source_only", epochs=1).fit(*source).set_params(correct_prior="em")
     with pytest.raises(ValueError, match="was not estimated when the model was fitted"):
         alone.predict(texts)
 

@@ -202,6 +202,11 @@ PARAMS: dict[str, tuple[dict, type[Exception], str]] = {
         ValueError,
         "class_weight names ['meh']",
     ),
+    "bbse without validation": (
+        {"correct_prior": "bbse", "validation_fraction": 0},
+        ValueError,
+        "correct_prior='bbse' needs a validation text of every class",
+    ),
     "unknown correction": (
         {"correct_prior": "eye"},
         ValueError,

@@ -65,15 +65,15 @@ class CDAN(Method):
         domains, n = forward.domains, forward.n_source
         weights = torch.ones_like(logits)
         if self.entropy_weighted:
-            entropy = -(p * torch.log(p.clamp(min=1e-12))).sum(1)
+            q = reverse_gradient(forward.logits, strength).softmax(1)
+            entropy = -(q * torch.log(q.clamp(min=1e-12))).sum(1)
             weights = 1 + torch.exp(-entropy)
         each = weights * F.binary_cross_entropy_with_logits(logits, domains, reduction="none")
         hit = ((logits > 0) == (domains > 0.5)).float()
         accuracy = 0.5 * (hit[:n].mean() + hit[n:].mean())
         forward.metrics.setdefault("domain_accuracy", accuracy)
-        source, target = (
-            each[rows].sum() / weights[rows].sum() for rows in (slice(None, n), slice(n, None))
-        )
+        both = slice(None, n), slice(n, None)
+        source, target = (each[rows].sum() / weights[rows].sum().detach() for rows in both)
         return {"domain": 0.5 * (source + target)}
 
 
@@ -81,8 +81,10 @@ class CDAN(Method):
 class CDANE(CDAN):
     """CDAN that listens more to texts whose class is sure.
 
-    A text weighs 1 + exp(-entropy), and each domain's weights sum to one half. Reference: as
-    CDAN. When to use it: where CDAN helps and the predictions are partly poor. Cost: as CDAN.
+    A text weighs 1 + exp(-entropy), and each domain's weights sum to one half. As in the authors'
+    code the entropy's gradient is reversed too, and the sums carry none. Reference: as CDAN.
+
+    When to use it: where CDAN helps and the predictions are partly poor. Cost: as CDAN.
     """
 
     entropy_weighted = True

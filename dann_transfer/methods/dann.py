@@ -10,21 +10,27 @@ from dann_transfer.heads import DomainDiscriminator, reverse_gradient
 from dann_transfer.methods.base import Forward, Method, register
 
 
-def domain_loss(logits: Tensor, domains: Tensor, smoothing: float = 0.0) -> Tensor:
+def domain_loss(logits: Tensor, n_source: int, smoothing: float = 0.0) -> Tensor:
     """Binary cross-entropy of the domain, each domain with half the weight whatever its size.
 
     Parameters
     ----------
-    logits, domains : Tensor, shape (rows,)
-        `domains` is 1 for source and 0 for target.
+    logits : Tensor, shape (rows,)
+        Positive says source.
+    n_source : int
+        The source's rows come first.
     smoothing : float
         Labels are drawn towards 1/2 by this share.
 
     """
-    labels = domains * (1 - smoothing) + 0.5 * smoothing
-    each = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
-    source = domains > 0.5
-    return 0.5 * (each[source].mean() + each[~source].mean())
+    parts = (logits[:n_source], 1.0), (logits[n_source:], 0.0)
+    losses = [
+        F.binary_cross_entropy_with_logits(
+            part, torch.full_like(part, label * (1 - smoothing) + 0.5 * smoothing)
+        )
+        for part, label in parts
+    ]
+    return 0.5 * (losses[0] + losses[1])
 
 
 @register("dann")
@@ -73,4 +79,4 @@ class DANN(Method):
             # The first call of a step counts, before the discriminator has seen this batch.
             accuracy = 0.5 * (hit[:n].mean() + hit[n:].mean())
             forward.metrics.setdefault("domain_accuracy", accuracy)
-        return {"domain": domain_loss(logits, forward.domains, self.label_smoothing)}
+        return {"domain": domain_loss(logits, forward.n_source, self.label_smoothing)}

@@ -9,7 +9,7 @@ from dann_transfer.methods.base import Forward, Method, register
 
 
 def class_confusion(logits: Tensor, temperature: float) -> Tensor:
-    """Return how much the classes are confused with each other, from 0 to 1 for two classes.
+    """Return how much the classes are confused with each other: from 0 to 1 - 1/classes.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def class_confusion(logits: Tensor, temperature: float) -> Tensor:
     certainty = (1 + torch.exp(-entropy)).detach()
     weights = len(p) * certainty / certainty.sum()
     confusion = (p * weights.unsqueeze(1)).T @ p
-    confusion = confusion / confusion.sum(1, keepdim=True)
+    confusion = confusion / confusion.sum(1, keepdim=True).clamp(min=1e-12)
     return (confusion.sum() - confusion.trace()) / p.shape[1]
 
 

@@ -46,7 +46,7 @@ class MDD(Method):
         logits = self.second(reverse_gradient(forward.features, strength))
         first, n = forward.logits.detach().argmax(1), forward.n_source
         source = F.cross_entropy(logits[:n], first[:n])
-        p = logits[n:].softmax(1).gather(1, first[n:, None]).squeeze(1)
-        # log(1 - p) through log1p, clamped where the two agree wholly.
-        target = -torch.log1p(-p.clamp(max=1 - 1e-6)).mean()
+        # -log(1 - p) from logits alone, so that its gradient lives on where the two agree wholly.
+        others = logits[n:].scatter(1, first[n:, None], -torch.inf).logsumexp(1)
+        target = (logits[n:].logsumexp(1) - others).mean()
         return {"disparity": self.margin * source + target}

@@ -14,8 +14,7 @@ def gaussian_kernel(x: Tensor) -> Tensor:
     """Return the mean of five Gaussian kernels between the rows of x: shape (rows, rows).
 
     Their bandwidths are the mean squared distance between rows times 1/4, 1/2, 1, 2 and 4. The
-    bandwidth follows the features but carries no gradient, or stretching the features would
-    lower the loss as well as aligning them does.
+    bandwidth follows the features and carries no gradient, as in the authors' code.
     """
     squared = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist").square()
     n = len(x)
