@@ -1,4 +1,4 @@
-"""Turn the board's JSON lines into benchmarks/RESULTS.md.
+"""Turn the board's JSON lines into benchmarks/RESULTS.md and the table in README.md.
 
     python benchmarks/report.py
 
@@ -8,6 +8,7 @@ Every number there comes from a line under benchmarks/results; none is written b
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from scipy.stats import t as student_t
 
 HERE = Path(__file__).parent
+START, END = "<!-- results: benchmarks/report.py writes this -->", "<!-- end of results -->"
 
 
 def spread(values: list[float]) -> str:
@@ -61,6 +63,24 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def readme_table(rows: list[dict[str, Any]]) -> str:
+    """The methods with at least five seeds beside their baselines, for README.md."""
+    lines = [
+        "| domains | method | seeds | target accuracy | worst | gain | macro-F1 | A-distance |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for source, target in sorted({(r["source"], r["target"]) for r in rows}):
+        own = [r for r in rows if (r["source"], r["target"]) == (source, target)]
+        counts = Counter(r["method"] for r in own)
+        shown = {m for m, n in counts.items() if n >= 5} | {"target_trained"}
+        for line in table([r for r in own if r["method"] in shown]).splitlines()[2:]:
+            cells = [cell.strip() for cell in line.strip("|").split("|")]
+            method, seeds, accuracy, worst, gained, f1, _, distance = cells
+            cells = [f"{source} → {target}", method, seeds, accuracy, worst, gained, f1, distance]
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     rows = [
         json.loads(line)
@@ -84,6 +104,11 @@ def main() -> None:
         "were taken while other work shared the machine; `benchmarks/speed.py` is for speed."
     )
     (HERE / "RESULTS.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    readme = HERE.parent / "README.md"
+    before, rest = readme.read_text(encoding="utf-8").split(START)
+    after = rest.split(END)[1]
+    text = f"{before}{START}\n{readme_table(rows)}\n{END}{after}"
+    readme.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -147,7 +147,7 @@ def test_cdan_with_entropy_weighs_each_domain_by_certainty(rng):
     assert method.loss(f, 0.3)["domain"].item() == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("name", ["cdan", "cdan+e", "wdgrl", "mdd"])
+@pytest.mark.parametrize("name", ["cdan", "cdan+e", "wdgrl", "mdd", "mcd"])
 def test_adversarial_methods_reverse_the_gradient_for_the_encoder_alone(rng, name):
     """The gradient at strength s is -s times that of the same loss with nothing reversed."""
 
@@ -177,6 +177,31 @@ def test_wdgrls_penalty_of_a_linear_critic_is_known(rng):
     x = torch.tensor(rng.normal(size=(4, 3)), dtype=torch.float32)
     # Its gradient is the slope everywhere, of norm 5.
     assert method.gradient_penalty(x, x + 1).item() == pytest.approx((5 - 1) ** 2)
+
+
+def test_mcd_in_numpy(rng):
+    torch.manual_seed(0)
+    method = methods.create("mcd")
+    method.build(6, 3)
+    method.double()
+    f = forward(rng)
+    p, q = (
+        softmax(part(f.features).detach().numpy(), axis=1) for part in (method.one, method.other)
+    )
+    terms = method.loss(f, 0.3)
+    assert terms["disagreement"].item() == pytest.approx(-np.abs(p[7:] - q[7:]).mean())
+    rows = np.arange(7), f.labels.numpy()
+    expected = -np.log(p[rows]).mean() - np.log(q[rows]).mean()
+    assert terms["classifiers"].item() == pytest.approx(expected)
+
+
+def test_bsp_is_the_largest_eigenvalue_of_the_gram_matrix(rng):
+    f = forward(rng)
+    x = f.features.detach().numpy()
+    largest = [np.linalg.eigvalsh(part @ part.T)[-1] for part in (x[:7], x[7:])]
+    assert methods.create("bsp").loss(f, 0.5)["spectral"].item() == pytest.approx(
+        0.5 * sum(largest)
+    )
 
 
 def test_mdd_in_numpy(rng):

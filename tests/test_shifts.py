@@ -118,6 +118,7 @@ OPTIONS = {
     "": None,
     "small": {"width": 32},
     "adversary": {"width": 32, "discriminator_steps": 0},
+    "penalised": {"dann": {"width": 32, "discriminator_steps": 0, "strength": 1.0}},
     "critic": {"width": 32, "discriminator_steps": 2},
 }
 MADE_FOR = [
@@ -125,6 +126,8 @@ MADE_FOR = [
     ("cdan", "moons", 1.0, "adversary", 0.08),
     ("cdan+e", "moons", 1.0, "adversary", 0.08),
     ("mdd", "moons", 1.0, "small", 0.08),
+    ("dann+bsp", "moons", 1.0, "penalised", 0.05),
+    ("mcd", "moved", 1.0, "small", 0.08),
     ("wdgrl", "moved", 0.3, "critic", 0.08),
     ("mcc", "moved", 1.0, "", 0.08),
     ("mmd", "shrunk", 1.0, "", 0.3),
@@ -146,4 +149,5 @@ def test_a_method_beats_source_only_on_its_shift(method, shift, strength, option
 
 
 def test_every_method_has_its_shift():
-    assert {row[0] for row in MADE_FOR} == set(methods.names()) - {"source_only"}
+    shown = {part for row in MADE_FOR for part in methods.base._parts(row[0])}
+    assert shown == set(methods.names()) - {"source_only"}

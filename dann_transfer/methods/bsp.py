@@ -1,0 +1,42 @@
+"""Batch spectral penalisation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dann_transfer.methods.base import Forward, Method, register
+
+
+def largest_squared(features: Tensor, k: int) -> Tensor:
+    """Return the sum of the k largest squared singular values of features (rows, width)."""
+    return torch.linalg.svdvals(features)[:k].square().sum()
+
+
+@register("bsp")
+class BSP(Method):
+    """Keep a few directions from carrying all that transfers.
+
+    Reference: Chen et al., Transferability vs. Discriminability: Batch Spectral Penalization for
+    Adversarial Domain Adaptation, ICML 2019.
+
+    When to use it: with an adversarial method, as ``"dann+bsp"`` or ``"cdan+bsp"``, where that one
+    costs accuracy on the source. Cost: two singular value decompositions of the batch's features.
+
+    Parameters
+    ----------
+    k : int
+        How many singular values of each domain are penalised.
+
+    """
+
+    default_strength = 1e-4
+
+    def __init__(self, k: int = 1) -> None:
+        super().__init__()
+        self.k = k
+
+    def loss(self, forward: Forward, strength: float) -> dict[str, Tensor]:
+        """Return strength times the penalty, summed over the two domains."""
+        parts = [largest_squared(x, self.k) for x in (forward.source, forward.target)]
+        return {"spectral": strength * (parts[0] + parts[1])}
