@@ -35,8 +35,8 @@ class MCC(Method):
 
     Reference: Jin et al., Minimum Class Confusion for Versatile Domain Adaptation, ECCV 2020.
 
-    When to use it: first; it is the least harmful where the domains' class shares differ, because
-    it does not force them together. Cost: the target texts' pass through the encoder alone.
+    When to use it: the domains' class shares differ, because it does not force the domains
+    together as alignment does. Cost: the target texts' pass through the encoder alone.
 
     Parameters
     ----------
