@@ -161,7 +161,7 @@ def compare(
     options = params.pop("method_options", None)
     folder = params.pop("checkpoint_dir", None)
     for method in methods:
-        registry.create(method, options)
+        registry.create(method, None if method == BASELINE else options)
     seen = tests["source"][0] if tests["source"] else texts
     unseen = tests["target"][0] if tests["target"] else target
     rows: list[dict[str, Any]] = []
@@ -177,10 +177,13 @@ def compare(
             adapter.fit(texts, labels, X_target=target)
             row: dict[str, Any] = {"method": method, "seed": seed}
             row["seconds"] = time.perf_counter() - started
-            for name, test in tests.items():
-                predicted = None if test is None else adapter.predict(test[0])
+            features: dict[str, np.ndarray] = {}
+            for name, shown in (("source", seen), ("target", unseen)):
+                # One pass gives features and predictions both.
+                features[name], probabilities = adapter._forward(shown)
                 row[f"{name}_accuracy"] = row[f"{name}_macro_f1"] = None
-                if test is not None:
+                if (test := tests[name]) is not None:
+                    predicted = adapter.classes_[probabilities.argmax(1)]
                     row[f"{name}_accuracy"] = float(accuracy_score(test[1], predicted))
                     row[f"{name}_macro_f1"] = float(f1_score(test[1], predicted, average="macro"))
                     if name == "target":
@@ -192,8 +195,7 @@ def compare(
                 row["gain_error"] = float((changed**2).mean() / len(changed)) ** 0.5
             row["a_distance"] = None
             if min(len(seen), len(unseen)) >= 10:
-                features = adapter.transform(seen), adapter.transform(unseen)
-                row["a_distance"] = proxy_a_distance(*features)
+                row["a_distance"] = proxy_a_distance(features["source"], features["target"])
             tail = adapter.history_[-max(1, len(adapter.history_) // 10) :]
             told = [step["domain_accuracy"] for step in tail if "domain_accuracy" in step]
             row["domain_accuracy"] = mean(told) if told else None

@@ -88,6 +88,7 @@ def test_options_and_checkpoints_go_to_each_run_alone(tiny_encoder, source, targ
         *source,
         X_target=target,
         X_target_test=Domain(["good lol", "bad lol"], ["pos", "neg"]),
+        methods=["source_only", "dann"],
         encoder=tiny_encoder,
         method_options={"width": 16},
         checkpoint_dir=tmp_path,

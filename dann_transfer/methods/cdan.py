@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from dann_transfer.heads import DomainDiscriminator, reverse_gradient
 from dann_transfer.methods.base import Forward, Method, register
+from dann_transfer.methods.dann import domain_accuracy
 
 
 @register("cdan")
@@ -69,9 +70,7 @@ class CDAN(Method):
             entropy = -(q * torch.log(q.clamp(min=1e-12))).sum(1)
             weights = 1 + torch.exp(-entropy)
         each = weights * F.binary_cross_entropy_with_logits(logits, domains, reduction="none")
-        hit = ((logits > 0) == (domains > 0.5)).float()
-        accuracy = 0.5 * (hit[:n].mean() + hit[n:].mean())
-        forward.metrics.setdefault("domain_accuracy", accuracy)
+        forward.metrics.setdefault("domain_accuracy", domain_accuracy(logits, forward))
         both = slice(None, n), slice(n, None)
         source, target = (each[rows].sum() / weights[rows].sum().detach() for rows in both)
         return {"domain": 0.5 * (source + target)}

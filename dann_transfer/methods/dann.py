@@ -33,6 +33,12 @@ def domain_loss(logits: Tensor, n_source: int, smoothing: float = 0.0) -> Tensor
     return 0.5 * (losses[0] + losses[1])
 
 
+def domain_accuracy(logits: Tensor, forward: Forward) -> Tensor:
+    """Return the share of rows whose domain the logits tell, each domain with half the weight."""
+    hit, n = ((logits > 0) == (forward.domains > 0.5)).float(), forward.n_source
+    return 0.5 * (hit[:n].mean() + hit[n:].mean())
+
+
 @register("dann")
 class DANN(Method):
     """Learn features from which a discriminator cannot tell the domains apart.
@@ -73,10 +79,6 @@ class DANN(Method):
     def loss(self, forward: Forward, strength: float) -> dict[str, Tensor]:
         """Return the domain loss, whose gradient reaches the encoder reversed."""
         logits = self.discriminator(reverse_gradient(forward.features, strength))
-        with torch.no_grad():
-            hit = ((logits > 0) == (forward.domains > 0.5)).float()
-            n = forward.n_source
-            # The first call of a step counts, before the discriminator has seen this batch.
-            accuracy = 0.5 * (hit[:n].mean() + hit[n:].mean())
-            forward.metrics.setdefault("domain_accuracy", accuracy)
+        # The first call of a step counts, before the discriminator has seen this batch.
+        forward.metrics.setdefault("domain_accuracy", domain_accuracy(logits, forward))
         return {"domain": domain_loss(logits, forward.n_source, self.label_smoothing)}
