@@ -17,22 +17,18 @@ from sklearn.utils.validation import check_is_fitted
 
 from dann_transfer import methods
 from dann_transfer.batches import PairedBatches, Tokens, tokenize, warn_truncated
-from dann_transfer.data import (
-    as_labelled,
-    as_source,
-    as_target,
-    as_texts,
-    encode_labels,
-)
+from dann_transfer.data import as_texts
 from dann_transfer.diagnostics import class_shares, warn_of_collapse
 from dann_transfer.encoder import Encoder, resolve_device
 from dann_transfer.heads import TaskHead
 from dann_transfer.label_shift import bbse, correct, em
-from dann_transfer.sampling import hold_out, scaled, text_weights
 from dann_transfer.settings import Settings, as_seed, check_params
 
 if TYPE_CHECKING:
     from dann_transfer.engine import AdaptationModel
+
+
+CORRECTION = "em"  # what correct_prior=True means
 
 
 class DomainAdapter(
@@ -80,9 +76,10 @@ class DomainAdapter(
         The gradient is clipped to this norm.
     class_weight : "balanced", dict or None
         What a text of each class weighs in the task loss; "balanced" makes up for rare classes.
-    correct_prior : {None, "bbse", "em"}
+    correct_prior : bool or {"bbse", "em"}, optional
         Correct predictions for the target's class shares, as estimated without its labels; see
-        `dann_transfer.label_shift`. It helps where class shares are all that differs.
+        `dann_transfer.label_shift`. True is "em". It helps where class shares are all that
+        differs.
     validation_fraction : float
         Share of the source held out to choose the best epoch; 0 keeps the last epoch.
     patience : int, optional
@@ -112,6 +109,8 @@ class DomainAdapter(
         How many texts were cut to `max_length`, by role.
     source_prior_ : ndarray of shape (n_classes,)
         Class shares of the texts trained on, weighted as they were.
+    source_domains_ : list of str
+        Names of the source domains, where X was a mapping.
     target_prior_ : dict of str to ndarray
         The target's class shares as "em" and "bbse" estimate them, in the order of ``classes_``.
     target_shares_ : dict or None
@@ -155,7 +154,7 @@ class DomainAdapter(
         weight_decay: float = 0.01,
         max_grad_norm: float = 1.0,
         class_weight: str | dict[Any, float] | None = None,
-        correct_prior: str | None = None,
+        correct_prior: str | bool | None = None,
         validation_fraction: float = 0.1,
         patience: int | None = None,
         method_options: dict[str, Any] | None = None,
@@ -204,15 +203,18 @@ class DomainAdapter(
         sample_weight: Any = None,
         X_val: Any = None,
         y_val: Any = None,
+        X_target_labelled: Any = None,
+        y_target_labelled: Any = None,
     ) -> DomainAdapter:
         """Train on labelled source texts and adapt to unlabelled target texts.
 
         Parameters
         ----------
-        X : list, tuple, ndarray, Series, DataFrame, datasets.Dataset or Domain
-            Source texts.
+        X : list, tuple, ndarray, Series, DataFrame, datasets.Dataset, Domain, or mapping
+            Source texts. A mapping of domain names to (texts, labels), to frames or to Domains
+            gives several sources, which method "mdan" weighs and all others treat as one.
         y : sequence of str, int or bool, optional
-            Their labels; may be left out where X carries them in `label_column`.
+            Their labels; may be left out where X carries them in `label_column` or is a mapping.
         X_target : like X, optional
             Target texts. Every method but "source_only" needs them. Inside ``GridSearchCV``,
             scikit-learn slices a list that is as long as X; wrap it in ``Domain`` to keep it whole.
@@ -220,6 +222,9 @@ class DomainAdapter(
             What each source text weighs in the task loss, times its class's weight.
         X_val, y_val : optional
             Labelled source texts to choose the best epoch by, instead of `validation_fraction`.
+        X_target_labelled, y_target_labelled : optional
+            A few labelled target texts. The task trains on them too: a quarter of `batch_size` of
+            them stand in every batch.
 
         Raises
         ------
@@ -231,45 +236,30 @@ class DomainAdapter(
         """
         from dann_transfer import engine
         from dann_transfer.checkpoints import fingerprint
+        from dann_transfer.inputs import read
 
         params = self.get_params(deep=False)
         check_params(params)
         method = methods.create(self.method, self.method_options)
-        texts, labels = as_source(X, y, self.text_column, self.label_column)
-        target: list[str] | None = None
-        if method.uses_target:
-            if X_target is None:
-                raise ValueError(
-                    f"method={self.method!r} adapts to a target domain: pass its unlabelled texts "
-                    "as X_target=..., or use method='source_only'."
-                )
-            target = as_target(X_target, texts, self.text_column)
-        elif X_target is not None:
-            # Not for training, but to say what the model makes of the target.
-            target = as_texts(X_target, "X_target", self.text_column)
-        classes, codes = np.unique(labels, return_inverse=True)
         if self.checkpoint_dir is not None and not isinstance(self.random_state, int | np.integer):
             raise ValueError(
                 f"checkpoint_dir needs an integer random_state, not {self.random_state!r}: a run "
                 "of another seed cannot continue it."
             )
         seed = as_seed(self.random_state)
-        val = self._validation(X_val, y_val, classes)
-        weights = text_weights(labels, self.class_weight, sample_weight)
-        rows = np.arange(len(texts))
-        if val is None:
-            rows, held_out = hold_out(codes, self.validation_fraction, seed)
-            val = ([texts[i] for i in held_out], codes[held_out])
-        train = [texts[i] for i in rows]
-        if weights is not None:
-            weights = scaled(weights[rows])
-        if self.correct_prior and target is None:
-            raise ValueError(f"correct_prior={self.correct_prior!r} needs target texts: X_target=.")
-        if self.correct_prior == "bbse" and len(np.unique(val[1])) < len(classes):
-            raise ValueError(
-                "correct_prior='bbse' needs a validation text of every class; pass X_val and "
-                "y_val, or use 'em'."
-            )
+        given = read(
+            params,
+            method,
+            seed,
+            X=X,
+            y=y,
+            X_target=X_target,
+            sample_weight=sample_weight,
+            X_val=X_val,
+            y_val=y_val,
+            X_target_labelled=X_target_labelled,
+            y_target_labelled=y_target_labelled,
+        )
         device = resolve_device(self.device)
         if self.precision == "fp16" and device.type == "cpu":
             raise ValueError("precision='fp16' needs a GPU; use 'fp32' on the CPU.")
@@ -278,28 +268,32 @@ class DomainAdapter(
         with torch.random.fork_rng(list(range(torch.cuda.device_count()))):
             torch.manual_seed(seed)
             encoder = self._load_encoder()
+            method.attach(encoder, max(1, len(given.names)))
             # Heads and method draw from the same state whichever method is trained, so that
             # two methods of one seed start from one task head.
             torch.manual_seed(seed)
-            head = TaskHead(encoder.features, len(classes))
-            method.build(encoder.features, len(classes))
+            head = TaskHead(encoder.features, len(given.classes))
+            method.build(encoder.features, len(given.classes))
             model = engine.AdaptationModel(encoder, head, method).to(device)
-            roles = {"source": train, "validation": val[0], "target": target or []}
-            tokens, self.truncated_ = self._tokenize(encoder, roles)
+            tokens, self.truncated_ = self._tokenize(encoder, given.texts)
+            few = tokens.get("labelled target")
+            codes = given.codes
             batches = PairedBatches(
                 tokens["source"],
-                codes[rows],
+                codes["source"],
                 tokens.get("target") if method.uses_target else None,
                 self.batch_size,
                 seed,
-                weights,
+                given.weights,
+                given.domains,
+                None if few is None else (few, codes["labelled target"]),
             )
 
             def validate() -> float:
                 _, logits = engine.infer(
                     model, tokens["validation"], 2 * self.batch_size, device, self.precision
                 )
-                return float((logits.argmax(1).numpy() == val[1]).mean())
+                return float((logits.argmax(1).numpy() == codes["validation"]).mean())
 
             record = engine.train(
                 model,
@@ -307,14 +301,19 @@ class DomainAdapter(
                 settings,
                 device,
                 validate if "validation" in tokens else None,
-                fingerprint(tokens, [codes[rows], val[1], weights], {**params, "seed": seed}),
+                fingerprint(
+                    tokens,
+                    [*codes.values(), given.weights, given.domains],
+                    {**params, "seed": seed},
+                ),
             )
-        self._fitted(model, classes, seed, settings.max_strength)
+        self._fitted(model, given.classes, seed, settings.max_strength)
         self.history_, self.validation_ = record.steps, record.epochs
-        self.n_source_, self.n_target_ = len(texts), len(target or [])
-        weighed = np.bincount(codes[rows], weights, minlength=len(classes))
+        self.n_source_, self.n_target_ = given.n_source, len(given.texts["target"])
+        self.source_domains_ = given.names
+        weighed = np.bincount(codes["source"], given.weights, minlength=len(given.classes))
         self.source_prior_ = weighed / weighed.sum()
-        self._look_at_target(tokens, codes[rows], val[1])
+        self._look_at_target(tokens, codes["source"], codes["validation"])
         return self
 
     def _look_at_target(
@@ -348,24 +347,6 @@ class DomainAdapter(
         folder = None if self.checkpoint_dir is None else str(self.checkpoint_dir)
         chosen |= {"seed": seed, "max_strength": strength, "checkpoint_dir": folder}
         return Settings(**chosen)
-
-    def _validation(
-        self, X_val: Any, y_val: Any, classes: np.ndarray
-    ) -> tuple[list[str], np.ndarray] | None:
-        """Return the validation texts and codes that the user gave, if any."""
-        if X_val is None:
-            if y_val is not None:
-                raise ValueError("y_val was passed without X_val; pass both or neither.")
-            if self.patience is not None and not self.validation_fraction:
-                raise ValueError(
-                    f"patience={self.patience} needs validation texts: pass X_val and y_val, or "
-                    "a validation_fraction above 0."
-                )
-            return None
-        texts, labels = as_labelled(
-            X_val, y_val, "X_val", "y_val", self.text_column, self.label_column
-        )
-        return texts, encode_labels(labels, classes, "y_val")
 
     def _load_encoder(self) -> Encoder:
         encoder = Encoder.from_pretrained(
@@ -403,12 +384,13 @@ class DomainAdapter(
         features, logits = self._infer(tokens)
         probabilities = logits.softmax(1).numpy()
         if self.correct_prior:
-            if self.correct_prior not in self.target_prior_:
+            kind = CORRECTION if self.correct_prior is True else self.correct_prior
+            if kind not in self.target_prior_:
                 raise ValueError(
                     f"correct_prior={self.correct_prior!r} was not estimated when the model was "
                     "fitted; fit it with X_target and this setting."
                 )
-            found = self.target_prior_[self.correct_prior]
+            found = self.target_prior_[kind]
             probabilities = correct(probabilities, self.source_prior_, found)
         return features.numpy(), probabilities
 

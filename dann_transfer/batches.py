@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import count
 from typing import Any
 
@@ -96,37 +96,62 @@ def warn_truncated(truncated: dict[str, tuple[int, int]], max_length: int) -> No
 
 @dataclass(frozen=True)
 class Batch:
-    """Source rows first, then target rows, padded together.
+    """Source rows first, then labelled target rows if there are any, then unlabelled ones.
 
-    Padding together matters: were the domains padded apart, the width of the batch would tell the
-    discriminator which domain it sees.
+    They are padded together, which matters: were the domains padded apart, the width of the batch
+    would tell the discriminator which domain it sees.
     """
 
     input_ids: Tensor
-    """Token ids, shape (n_source + n_target, longest)."""
+    """Token ids, shape (rows, longest)."""
     attention_mask: Tensor
-    """1 for a token and 0 for padding, shape (n_source + n_target, longest)."""
+    """1 for a token and 0 for padding, shape (rows, longest)."""
     labels: Tensor
-    """Class positions of the source rows, shape (n_source,). There are none for the target."""
+    """Class positions of the source rows, shape (n_source,)."""
     weights: Tensor | None = None
     """What each source row weighs in the task loss, shape (n_source,); None means all alike."""
+    source_domains: Tensor | None = None
+    """Which source domain each source row is of, shape (n_source,); None where there is one."""
+    target_labels: Tensor | None = None
+    """Class positions of the labelled target rows; None where the user gave none."""
+    target_rows: Tensor | None = None
+    """Places of the unlabelled target rows among all target texts, shape (n_unlabelled,)."""
+    extras: dict[str, Tensor] = field(default_factory=dict)
+    """What a method's `prepare` adds for its `loss`."""
 
     @property
     def n_source(self) -> int:
         """Number of source rows."""
         return len(self.labels)
 
+    @property
+    def n_task(self) -> int:
+        """Number of rows with labels: those of the source and the labelled ones of the target."""
+        return self.n_source + (0 if self.target_labels is None else len(self.target_labels))
+
+    @property
+    def task_labels(self) -> Tensor:
+        """Class positions of the labelled rows, shape (n_task,)."""
+        few = self.target_labels
+        return self.labels if few is None else torch.cat([self.labels, few])
+
+    @property
+    def task_weights(self) -> Tensor | None:
+        """What each labelled row weighs, shape (n_task,); a labelled target row weighs 1."""
+        if self.weights is None or self.target_labels is None:
+            return self.weights
+        return torch.cat([self.weights, torch.ones_like(self.target_labels, dtype=torch.float32)])
+
     def to(self, device: torch.device) -> Batch:
         """Return the batch on `device`."""
-        moved = (x.to(device, non_blocking=True) for x in (self.input_ids, self.attention_mask))
-        ids, mask = moved
-        return replace(
-            self,
-            input_ids=ids,
-            attention_mask=mask,
-            labels=self.labels.to(device, non_blocking=True),
-            weights=None if self.weights is None else self.weights.to(device, non_blocking=True),
-        )
+        tensors = {f.name: getattr(self, f.name) for f in fields(self)}
+        extras = {k: v.to(device, non_blocking=True) for k, v in tensors.pop("extras").items()}
+        moved = {
+            name: tensor.to(device, non_blocking=True)
+            for name, tensor in tensors.items()
+            if tensor is not None
+        }
+        return replace(self, **moved, extras=extras)
 
 
 def pad(rows: Sequence[np.ndarray], pad_id: int) -> tuple[Tensor, Tensor]:
@@ -166,6 +191,11 @@ class PairedBatches:
     seed : int
     weights : array of float, shape (n,), optional
         What each source text weighs in the task loss.
+    domains : array of int, shape (n,), optional
+        Which source domain each source text is of.
+    few : (Tokens, array of int), optional
+        Labelled target texts and their class positions. Every batch carries a quarter of
+        `batch_size` of them, or all if they are fewer.
 
     """
 
@@ -177,10 +207,14 @@ class PairedBatches:
         batch_size: int,
         seed: int,
         weights: np.ndarray | None = None,
+        domains: np.ndarray | None = None,
+        few: tuple[Tokens, np.ndarray] | None = None,
     ) -> None:
         self.source, self.target = source, target
         self.labels = torch.as_tensor(labels, dtype=torch.long)
         self.weights = None if weights is None else torch.as_tensor(weights, dtype=torch.float32)
+        self.domains = None if domains is None else torch.as_tensor(domains, dtype=torch.long)
+        self.few = few
         self.batch_size, self.seed = batch_size, seed
         self._plan: tuple[int, list[np.ndarray], list[np.ndarray]] | None = None
 
@@ -191,13 +225,11 @@ class PairedBatches:
     def _permutation(self, stream: int, k: int, n: int) -> np.ndarray:
         return np.random.default_rng([self.seed, stream, k]).permutation(n)
 
-    def _target_order(self, epoch: int, n: int) -> np.ndarray:
-        """Positions n*epoch .. n*(epoch+1) of the endless run of passes over the target."""
-        assert self.target is not None
-        size = len(self.target)
-        first, last = epoch * n, (epoch + 1) * n
+    def _passes(self, stream: int, size: int, k: int, n: int) -> np.ndarray:
+        """Positions n*k .. n*(k+1) of an endless run of passes over `size` texts."""
+        first, last = k * n, (k + 1) * n
         passes = range(first // size, -(-last // size))
-        order = np.concatenate([self._permutation(1, k, size) for k in passes])
+        order = np.concatenate([self._permutation(stream, k, size) for k in passes])
         start = first - passes[0] * size
         return order[start : start + n]
 
@@ -206,7 +238,7 @@ class PairedBatches:
             return self._plan[1:]
         steps, n = len(self), len(self.source)
         source = self._permutation(0, epoch, n)
-        target = None if self.target is None else self._target_order(epoch, n)
+        target = None if self.target is None else self._passes(1, len(self.target), epoch, n)
         bounds = np.linspace(0, n, steps + 1).round().astype(int)
         source_batches: list[np.ndarray] = []
         target_batches: list[np.ndarray] = []
@@ -244,11 +276,20 @@ class PairedBatches:
         """Return batch `step`, counted from the run's start."""
         source, target = self.rows(step)
         rows = [self.source.text(i) for i in source]
+        more: dict[str, Any] = {}
+        if self.few is not None:
+            few, labels = self.few
+            n = min(len(few), max(1, self.batch_size // 4))
+            chosen = self._passes(3, len(few), step, n)
+            rows += [few.text(i) for i in chosen]
+            more["target_labels"] = torch.as_tensor(labels[chosen], dtype=torch.long)
         if self.target is not None:
             rows += [self.target.text(i) for i in target]
+            more["target_rows"] = torch.from_numpy(target)
         ids, mask = pad(rows, self.source.pad_id)
-        weights = None if self.weights is None else self.weights[source]
-        return Batch(ids, mask, self.labels[source], weights)
+        for name, values in (("weights", self.weights), ("source_domains", self.domains)):
+            more[name] = None if values is None else values[source]
+        return Batch(ids, mask, self.labels[source], **more)
 
     def padding_share(self, steps: int) -> float:
         """Return the share of padding among the tokens of the first `steps` batches."""

@@ -16,7 +16,7 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from dann_transfer import methods as registry
 from dann_transfer.adapter import DomainAdapter
-from dann_transfer.data import as_labelled, as_source, as_texts, encode_labels
+from dann_transfer.data import as_labelled, as_sources, as_texts, encode_labels
 from dann_transfer.diagnostics import proxy_a_distance
 
 if TYPE_CHECKING:
@@ -99,6 +99,8 @@ def compare(
     y_test: Any = None,
     X_target_test: Any = None,
     y_target_test: Any = None,
+    X_target_labelled: Any = None,
+    y_target_labelled: Any = None,
     **params: Any,
 ) -> Comparison:
     """Train source-only and each method from the same seeds, and score them on held-out texts.
@@ -118,6 +120,8 @@ def compare(
     X_target_test, y_target_test : optional
         Target texts to score on. Without them the A-distance is taken on `X_target`, and
         whether adaptation helped remains unknown.
+    X_target_labelled, y_target_labelled : optional
+        As for ``DomainAdapter.fit``; source-only trains on them too.
     **params
         Passed on to ``DomainAdapter``; `method_options` to the methods alone, and under
         `checkpoint_dir` each run has a folder of its own.
@@ -144,7 +148,7 @@ def compare(
     if not seeds:
         raise ValueError("seeds is empty; pass at least one, such as seeds=(0, 1, 2).")
     column = params.get("text_column", "text")
-    texts, labels = as_source(X, y, column, params.get("label_column", "label"))
+    texts, labels, _ = as_sources(X, y, column, params.get("label_column", "label"))
     target = as_texts(X_target, "X_target", column)
     tests: dict[str, tuple[list[str], np.ndarray] | None] = {"source": None, "target": None}
     given = (
@@ -174,7 +178,13 @@ def compare(
             own["checkpoint_dir"] = None if folder is None else Path(folder, f"{method}-{seed}")
             adapter = DomainAdapter(**{**params, **own})
             started = time.perf_counter()
-            adapter.fit(texts, labels, X_target=target)
+            adapter.fit(
+                X,
+                y,
+                X_target=target,
+                X_target_labelled=X_target_labelled,
+                y_target_labelled=y_target_labelled,
+            )
             row: dict[str, Any] = {"method": method, "seed": seed}
             row["seconds"] = time.perf_counter() - started
             features: dict[str, np.ndarray] = {}

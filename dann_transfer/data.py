@@ -247,6 +247,51 @@ def as_source(
     return texts, labels
 
 
+def as_sources(
+    X: Any, y: Any, text_column: str = "text", label_column: str = "label"
+) -> tuple[list[str], np.ndarray, dict[str, int]]:
+    """Turn one labelled source, or a mapping of names to several, into texts and labels.
+
+    Returns
+    -------
+    texts : list of str
+    labels : ndarray, shape (n,)
+    sizes : dict of str to int
+        How many of the texts are of each domain, in their order; empty where X is no mapping.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `as_source` does, naming the domain; or if y is given beside a mapping.
+
+    Examples
+    --------
+    >>> as_sources({"a": (["x", "y"], [0, 1]), "b": (["z", "w"], [0, 1])}, None)
+    (['x', 'y', 'z', 'w'], array([0, 1, 0, 1]), {'a': 2, 'b': 2})
+
+    """
+    if not isinstance(X, Mapping) or hasattr(X, "column_names"):
+        return *as_source(X, y, text_column, label_column), {}
+    if y is not None:
+        raise ValueError(
+            "X maps domain names to (texts, labels), so y must be left out; put the labels into X."
+        )
+    texts: list[str] = []
+    labels: list[Any] = []
+    sizes: dict[str, int] = {}
+    for name, value in X.items():
+        where, pair = f"X[{name!r}]", value if isinstance(value, tuple) else (value, None)
+        if len(pair) != 2:
+            raise TypeError(f"{where} is a tuple of {len(pair)}; pass (texts, labels).")
+        own = as_labelled(*pair, where, f"the labels of {where}", text_column, label_column)
+        texts += own[0]
+        labels += own[1].tolist()
+        sizes[str(name)] = len(own[0])
+    if not sizes:
+        raise ValueError("X is an empty mapping; pass at least one domain, name: (texts, labels).")
+    return *as_source(texts, labels), sizes
+
+
 def as_target(X_target: Any, source: Sequence[str], text_column: str = "text") -> list[str]:
     """Turn the unlabelled target into texts. A label column, if there is one, is never read.
 

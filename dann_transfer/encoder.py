@@ -18,6 +18,16 @@ if TYPE_CHECKING:
 POOLINGS = ("mean", "cls", "pooler")
 # Tokenizers without a limit of their own report an absurdly large number.
 _NO_LIMIT = 1_000_000
+# What BERT, RoBERTa and DistilBERT call the dense layer, the norm and the bias of their heads.
+_MLM_HEADS = (
+    (
+        "cls.predictions.transform.dense",
+        "cls.predictions.transform.LayerNorm",
+        "cls.predictions.bias",
+    ),
+    ("lm_head.dense", "lm_head.layer_norm", "lm_head.bias"),
+    ("vocab_transform", "vocab_layer_norm", "vocab_projector.bias"),
+)
 
 
 def pool(hidden: Tensor, mask: Tensor, pooling: str, pooler_output: Tensor | None) -> Tensor:
@@ -90,6 +100,7 @@ class Encoder(nn.Module):
         if pooling != "pooler" and isinstance(pooler, nn.Module):
             # It is computed but not used; left trainable it would stall distributed training.
             pooler.requires_grad_(False)
+        self._origin: tuple[str, dict[str, Any]] | None = None
         self._frozen: list[nn.Module] = []
         if freeze_layers:
             self._freeze(freeze_layers)
@@ -130,6 +141,11 @@ class Encoder(nn.Module):
         out = self.model(input_ids=input_ids, attention_mask=attention_mask)
         pooled = getattr(out, "pooler_output", None)
         return pool(out.last_hidden_state, attention_mask, self.pooling, pooled)
+
+    def token_states(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Turn ids and mask, each (rows, length), into token states (rows, length, width)."""
+        out = self.model(input_ids=input_ids, attention_mask=attention_mask)
+        return out.last_hidden_state
 
     @property
     def longest(self) -> int | None:
@@ -210,7 +226,34 @@ class Encoder(nn.Module):
             ) from error
         if "attention_mask" not in inspect.signature(model.forward).parameters:
             raise ValueError(f"encoder {name!r} ({type(model).__name__}) takes no attention mask.")
-        return cls(model.float(), tokenizer, pooling, freeze_layers)
+        encoder = cls(model.float(), tokenizer, pooling, freeze_layers)
+        encoder._origin = name, options
+        return encoder
+
+    def mlm_head(self) -> dict[str, Tensor] | None:
+        """Return the checkpoint's own head for masked words, or None where it has none.
+
+        Keys are ``dense.weight``, ``dense.bias``, ``norm.weight``, ``norm.bias`` and ``bias``.
+        """
+        from transformers import AutoModelForMaskedLM
+
+        if self._origin is None:
+            return None
+        name, options = self._origin
+        try:
+            with quiet_loading():
+                model, found = AutoModelForMaskedLM.from_pretrained(
+                    name, use_safetensors=True, output_loading_info=True, **options
+                )
+        except ValueError:  # an architecture that was never trained on masked words
+            return None
+        state = {k: v for k, v in model.state_dict().items() if k not in found["missing_keys"]}
+        for dense, norm, bias in _MLM_HEADS:
+            names = {f"dense.{x}": f"{dense}.{x}" for x in ("weight", "bias")}
+            names |= {f"norm.{x}": f"{norm}.{x}" for x in ("weight", "bias")} | {"bias": bias}
+            if all(key in state for key in names.values()):
+                return {own: state[key].float() for own, key in names.items()}
+        return None
 
 
 def _require_tokenizer(folder: Path) -> None:

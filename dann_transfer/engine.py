@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
-from ignite.handlers import Checkpoint, DiskSaver, EarlyStopping, ProgressBar
+from ignite.handlers import Checkpoint, DiskSaver, EarlyStopping, EMAHandler, ProgressBar
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -75,8 +76,14 @@ def task_loss(logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
     return (weights * F.cross_entropy(logits, labels, reduction="none")).mean()
 
 
-def _optimizer(model: AdaptationModel, settings: Settings, steps: int) -> tuple[Any, Any]:
-    """AdamW with a learning rate for each part, and its schedule over the run's real steps."""
+def _optimizer(
+    model: AdaptationModel, settings: Settings, steps: int, extra: int
+) -> tuple[Any, Any]:
+    """AdamW with a learning rate for each part, and its schedule over the run's real steps.
+
+    After `steps` there may be `extra` ones of a second phase, in which strength is the share of
+    the learning rate: Adam's steps would not feel it as a factor of the only loss.
+    """
     rates = [
         (model.encoder, settings.learning_rate),
         (model.head, settings.head_learning_rate),
@@ -85,8 +92,13 @@ def _optimizer(model: AdaptationModel, settings: Settings, steps: int) -> tuple[
     groups: list[dict[str, Any]] = []
     schedules: list[Callable[[int], float]] = []
 
-    def decaying(step: int) -> float:
+    def over(step: int, steps: int) -> float:
         return warmup_decay((step + 1) / (steps + 1), settings.warmup) if steps > 1 else 1.0
+
+    def decaying(step: int) -> float:
+        if step < steps:
+            return over(step, steps)
+        return settings.max_strength * over(step - steps, extra) if extra else 0.0
 
     def steady(step: int) -> float:
         # A discriminator whose rate decays falls behind an encoder that it no longer follows.
@@ -138,8 +150,9 @@ def train(
 
     """
     length, method = len(batches), model.method
-    total = settings.epochs * length
-    optimizer, scheduler = _optimizer(model, settings, total)
+    task_steps, extra_steps = settings.epochs * length, method.extra_epochs * length
+    total = task_steps + extra_steps
+    optimizer, scheduler = _optimizer(model, settings, task_steps, extra_steps)
     scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
     # The discriminator's gradient is clipped apart, or a steep one would slow the encoder down.
     own = list(method.parameters())
@@ -155,11 +168,19 @@ def train(
         "scaler": scaler,
         "record": record,
     }
+    anchor: Encoder | None = None
+    if extra_steps:
+        # Holds still what the second phase starts from. It is in every checkpoint.
+        anchor = to_save["anchor"] = copy.deepcopy(model.encoder).requires_grad_(False).eval()
+    teacher = None
+    if method.teacher_momentum is not None:
+        teacher = EMAHandler(model, momentum=method.teacher_momentum)
+        to_save["teacher"] = teacher.ema_model
 
-    def update(losses: dict[str, Tensor], engine: Engine) -> None:
+    def update(losses: dict[str, Tensor], engine: Engine, proper: bool = False) -> None:
         loss = torch.stack(list(losses.values())).sum()
         # Asked of the step proper alone, since the answer makes a GPU's queue run empty.
-        if "task" in losses and not torch.isfinite(loss):
+        if proper and not torch.isfinite(loss):
             seen = ", ".join(f"{k}={v.item():g}" for k, v in losses.items())
             raise FloatingPointError(
                 f"the loss is not finite at step {engine.state.iteration} ({seen}); "
@@ -173,33 +194,56 @@ def train(
         scaler.step(optimizer)
         scaler.update()
 
-    def step(engine: Engine, batch: Batch) -> dict[str, Any]:
-        strength = engine.state.strength
-        batch = method.prepare(batch, generator).to(device)
+    def encode(input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         with autocast(device, settings.precision):
-            features, logits = model(batch.input_ids, batch.attention_mask)
+            return model.encoder.token_states(input_ids, attention_mask).float()
+
+    def passed(batch: Batch, second: bool) -> Forward:
+        with autocast(device, settings.precision):
+            ids, mask = batch.input_ids, batch.attention_mask
+            if second and anchor is not None:
+                n = batch.n_source
+                features = torch.cat([anchor(ids[:n], mask[:n]), model.encoder(ids[n:], mask[n:])])
+                logits = model.head(features)
+            else:
+                rows = len(ids) if method.target_pass else batch.n_task
+                features, logits = model(ids[:rows], mask[:rows])
         # Losses are computed in full precision: they are cheap, and small differences matter.
-        forward = Forward(features.float(), logits.float(), batch.labels)
-        # On detached features a loss moves the method's own parameters alone, since an optimiser
-        # passes over parameters without a gradient.
-        for _ in range(method.discriminator_steps):
-            update(method.loss(forward.detach(), strength), engine)
-        task = task_loss(forward.source_logits, forward.labels, batch.weights)
-        losses = {"task": task, **method.loss(forward, strength)}
-        update(losses, engine)
+        return Forward(features.float(), logits.float(), batch.labels, batch=batch, encode=encode)
+
+    def step(engine: Engine, batch: Batch) -> dict[str, Any]:
+        strength, second = engine.state.strength, engine.state.iteration > task_steps
+        batch = method.prepare(batch, generator).to(device)
+        forward = passed(batch, second)
+        losses: dict[str, Tensor] = {}
+        if not second:
+            n = batch.n_task
+            losses["task"] = task_loss(forward.logits[:n], batch.task_labels, batch.task_weights)
+        if second or not extra_steps:
+            # On detached features a loss moves the method's own parameters alone, since an
+            # optimiser passes over parameters without a gradient.
+            for _ in range(method.discriminator_steps):
+                update(method.loss(forward.detach(), strength), engine)
+            losses |= method.loss(forward, strength)
+        update(losses, engine, proper=True)
         named = {f"{name}_loss": value.detach() for name, value in losses.items()}
         return {"step": engine.state.iteration, "strength": strength, **named, **forward.metrics}
 
     trainer = to_save["trainer"] = Engine(step)
+
+    def grown(iteration: int) -> float:
+        """How far strength has grown, from 0 to 1, over the steps in which the method acts."""
+        if extra_steps and iteration <= task_steps:
+            return 0.0
+        first = task_steps if extra_steps else 0
+        return STRENGTH[settings.strength_schedule]((iteration - first) / (total - first))
 
     @trainer.on(Events.ITERATION_STARTED)
     def _begin(engine: Engine) -> None:
         # Dropout of step k depends on the seed and k alone, which makes a resumed run exact.
         torch.manual_seed(settings.seed + engine.state.iteration)
         generator.manual_seed(settings.seed + engine.state.iteration)
-        progress = engine.state.iteration / total
-        grown = STRENGTH[settings.strength_schedule](progress)
-        engine.state.strength = settings.max_strength * grown
+        engine.state.strength = settings.max_strength * grown(engine.state.iteration)
 
     @trainer.on(Events.ITERATION_COMPLETED)
     def _end(engine: Engine) -> None:
@@ -208,15 +252,27 @@ def train(
         if on_step is not None:
             on_step(engine)
 
+    if teacher is not None:
+        teacher.attach(trainer, "teacher_momentum")
+    if anchor is not None:
+        start_from = anchor
+
+        @trainer.on(Events.EPOCH_STARTED(once=settings.epochs + 1))
+        def _second_phase(_: Engine) -> None:
+            start_from.load_state_dict(model.encoder.state_dict())
+            # The task's momentum would go on pulling.
+            optimizer.state.clear()
+
     if method.uses_target and batches.target is not None:
         target = batches.target
+        predicts = model if teacher is None else teacher.ema_model
 
         @trainer.on(Events.EPOCH_STARTED)
-        def _refresh(_: Engine) -> None:
+        def _refresh(engine: Engine) -> None:
             def predict_target() -> Tensor:
-                return infer(model, target, 64, device, settings.precision)[1].softmax(1)
+                return infer(predicts, target, 64, device, settings.precision)[1].softmax(1)
 
-            method.on_epoch_start(predict_target)
+            method.on_epoch_start(predict_target, (engine.state.epoch - 1) * length / total)
 
     if settings.progress:
         bar = ProgressBar(desc=type(method).__name__, mininterval=0.5)
@@ -227,7 +283,7 @@ def train(
         bar.attach(trainer, output_transform=shown)
 
     if validate is not None:
-        full = STRENGTH[settings.strength_schedule](1.0)
+        full = grown(total)
         stopper = None
         if settings.patience is not None:
             # It looks at the eligible epochs alone; else it would end a run for not improving
@@ -242,8 +298,8 @@ def train(
         def _validate(engine: Engine) -> None:
             score = validate()
             record.epochs.append({"epoch": engine.state.epoch, "validation_accuracy": score})
-            grown = STRENGTH[settings.strength_schedule](engine.state.iteration / total)
-            if method.uses_target and settings.max_strength and grown < 0.9 * full:
+            adapted = grown(engine.state.iteration) >= 0.9 * full
+            if method.uses_target and settings.max_strength and not adapted:
                 return
             # Of two equal epochs the later one is adapted further.
             if score >= record.best_score:
@@ -267,7 +323,7 @@ def train(
     if not finished:
         trainer.run(
             FromStep(batches, lambda: trainer.state.iteration),
-            max_epochs=settings.epochs,
+            max_epochs=settings.epochs + method.extra_epochs,
             epoch_length=length,
         )
     if not all(torch.isfinite(p).all() for p in model.parameters() if p.requires_grad):

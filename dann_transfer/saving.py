@@ -142,6 +142,7 @@ def _write(adapter: DomainAdapter, folder: Path) -> None:
         "max_strength": adapter.max_strength_,
         "n_source": adapter.n_source_,
         "n_target": adapter.n_target_,
+        "source_domains": adapter.source_domains_,
         "truncated": adapter.truncated_,
         "source_prior": adapter.source_prior_.tolist(),
         "target_prior": {name: prior.tolist() for name, prior in adapter.target_prior_.items()},
@@ -272,6 +273,7 @@ def load(
         method, known = methods.create(adapter.method, adapter.method_options), True
     except ValueError:
         method, known = methods.create("source_only"), False
+    method.attach(encoder, max(1, len(config.get("source_domains", []))))
     method.build(encoder.features, len(classes))
     head = TaskHead(encoder.features, len(classes))
     tensors = load_file(path / HEADS)
@@ -287,6 +289,7 @@ def load(
     model.unread = {k: v for k, v in tensors.items() if not k.startswith(tuple(parts))}
     adapter._fitted(model, classes, config["seed"], config["max_strength"])
     adapter.n_source_, adapter.n_target_ = config["n_source"], config["n_target"]
+    adapter.source_domains_ = config.get("source_domains", [])
     shares = config["target_shares"]
     adapter.target_shares_ = shares and dict(zip(classes.tolist(), shares, strict=True))
     adapter.truncated_ = config["truncated"]

@@ -65,11 +65,11 @@ _NUMBERS: dict[str, tuple[float, float, bool, bool]] = {
     "patience": (1, math.inf, True, False),
 }
 _OPTIONAL = {"patience", "max_strength"}
-_CHOICES: dict[str, tuple[str | None, ...]] = {
+_CHOICES: dict[str, tuple[str | bool | None, ...]] = {
     "pooling": POOLINGS,
     "precision": PRECISIONS,
     "strength_schedule": tuple(STRENGTH),
-    "correct_prior": (None, "bbse", "em"),
+    "correct_prior": (None, False, True, "bbse", "em"),
 }
 
 

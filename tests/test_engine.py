@@ -193,12 +193,12 @@ def test_frozen_layers_do_not_move(tiny, source, target, tiny_encoder):
 
 
 def test_epoch_hook_sees_target_predictions(tiny, source, target):
-    shapes = []
+    seen = []
 
     @methods.register("looks")
     class Looks(Method):
-        def on_epoch_start(self, predict_target):
-            shapes.append(tuple(predict_target().shape))
+        def on_epoch_start(self, predict_target, progress):
+            seen.append((progress, tuple(predict_target().shape)))
 
         def loss(self, forward, strength):
             return {}
@@ -207,7 +207,7 @@ def test_epoch_hook_sees_target_predictions(tiny, source, target):
         tiny(method="looks").fit(*source, X_target=target)
     finally:
         del methods.base._METHODS["looks"]
-    assert shapes == [(len(target), 2)] * 2
+    assert seen == [(0.0, (len(target), 2)), (0.5, (len(target), 2))]
 
 
 def test_precision_bf16_runs_on_the_cpu(tiny, source, target):

@@ -1,33 +1,56 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from conftest import toy_texts
 
 from dann_transfer import methods
+from dann_transfer.batches import Batch, pad
+from dann_transfer.encoder import Encoder
 from dann_transfer.methods import Forward, Method
 from dann_transfer.methods.base import _METHODS
 
 
-@pytest.mark.parametrize("name", methods.names())
+def passed(method: Method, encoder: Encoder, n_source: int, n_target: int) -> Forward:
+    """Send toy texts of two source domains and of a target through the encoder."""
+    texts = toy_texts(n_source, "film plot", 0)[0] + toy_texts(n_target, "tweet lol", 1)[0]
+    ids, mask = pad([np.array(encoder.tokenizer(text)["input_ids"]) for text in texts], 0)
+    rows = torch.arange(n_source)
+    batch = Batch(ids, mask, rows % 3, source_domains=rows % 2, target_rows=torch.arange(n_target))
+    method.on_epoch_start(lambda: torch.rand(n_target, 3).softmax(1), 0.5)
+    batch = method.prepare(batch, torch.Generator())
+    seen = n_source + (n_target if method.uses_target else 0)
+    features = encoder(ids[:seen], mask[:seen])
+    return Forward(
+        features, features[:, :3], batch.labels, batch=batch, encode=encoder.token_states
+    )
+
+
+@pytest.mark.parametrize("name", [*methods.names(), "mlm+dann", "self_training+mcc"])
 @pytest.mark.parametrize(("n_source", "n_target"), [(6, 6), (5, 9)])
-def test_every_method_gives_finite_named_losses(name, n_source, n_target):
+def test_every_method_gives_finite_named_losses(name, n_source, n_target, tiny_encoder):
     torch.manual_seed(0)
+    encoder = Encoder.from_pretrained(tiny_encoder)
     method = methods.create(name)
-    method.build(8, 3)
-    n = n_source + (n_target if method.uses_target else 0)
-    features = torch.randn(n, 8, requires_grad=True)
-    forward = Forward(features, features[:, :3], torch.arange(n_source) % 3)
+    method.attach(encoder, 2)
+    method.build(encoder.features, 3)
+    forward = passed(method, encoder, n_source, n_target)
     losses = method.loss(forward, 0.7)
     assert all(isinstance(key, str) and value.ndim == 0 for key, value in losses.items())
     assert all(torch.isfinite(value) for value in losses.values())
     if losses:
         sum(losses.values()).backward()
-        assert features.grad is not None
-        assert features.grad.abs().max() > 0
-    assert method.__doc__
-    assert "When to use it" in method.__doc__
-    assert "Cost" in method.__doc__
-    assert name == "source_only" or "Reference" in method.__doc__
+        reached = [p.grad for p in encoder.model.encoder.parameters() if p.grad is not None]
+        assert max(grad.abs().max() for grad in reached) > 0
+
+
+@pytest.mark.parametrize("name", methods.names())
+def test_every_method_says_when_to_use_it(name):
+    doc = methods.create(name).__doc__
+    assert "When to use it" in doc
+    assert "Cost" in doc
+    assert name == "source_only" or "Reference" in doc
 
 
 def test_a_name_is_taken_once():

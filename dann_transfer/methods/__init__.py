@@ -1,6 +1,7 @@
 """Adaptation methods, one a file. ``names()`` lists them, ``register`` adds one."""
 
 from dann_transfer.methods import (
+    adda,
     afn,
     bsp,
     cdan,
@@ -9,8 +10,11 @@ from dann_transfer.methods import (
     jan,
     mcc,
     mcd,
+    mdan,
     mdd,
+    mlm,
     mmd,
+    self_training,
     source_only,
     wdgrl,
 )
@@ -19,6 +23,7 @@ from dann_transfer.methods.base import Forward, Method, create, names, register
 __all__ = [
     "Forward",
     "Method",
+    "adda",
     "afn",
     "bsp",
     "cdan",
@@ -28,10 +33,13 @@ __all__ = [
     "jan",
     "mcc",
     "mcd",
+    "mdan",
     "mdd",
+    "mlm",
     "mmd",
     "names",
     "register",
+    "self_training",
     "source_only",
     "wdgrl",
 ]

@@ -5,17 +5,23 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from dann_transfer.batches import Batch
 
+if TYPE_CHECKING:
+    from dann_transfer.encoder import Encoder
+
 
 @dataclass(frozen=True)
 class Forward:
-    """What one pass of the encoder and the task head gave; source rows first, then target rows."""
+    """What one pass of the encoder and the task head gave; source rows first, then target rows.
+
+    Target rows with labels, if the user gave some, come before those without.
+    """
 
     features: Tensor
     """Pooled features, shape (n_source + n_target, width)."""
@@ -25,6 +31,10 @@ class Forward:
     """Class positions of the source rows, shape (n_source,)."""
     metrics: dict[str, float | Tensor] = field(default_factory=dict)
     """Numbers that a method wants in the history, such as the domain accuracy."""
+    batch: Batch | None = None
+    """The batch itself, with what `prepare` added."""
+    encode: Callable[[Tensor, Tensor], Tensor] | None = None
+    """Turns ids and mask into token states (rows, length, width); None on detached features."""
 
     @property
     def n_source(self) -> int:
@@ -52,6 +62,12 @@ class Forward:
         return self.logits[self.n_source :]
 
     @property
+    def source_domains(self) -> Tensor:
+        """Which source domain each source row is of, shape (n_source,); 0 where there is one."""
+        given = None if self.batch is None else self.batch.source_domains
+        return torch.zeros_like(self.labels) if given is None else given
+
+    @property
     def domains(self) -> Tensor:
         """1 for a source row and 0 for a target row, shape (n_source + n_target,)."""
         rows = torch.arange(len(self.features), device=self.features.device)
@@ -59,22 +75,38 @@ class Forward:
 
     def detach(self) -> Forward:
         """Return a copy from which no gradient reaches the encoder or the task head."""
-        return replace(self, features=self.features.detach(), logits=self.logits.detach())
+        apart = self.features.detach(), self.logits.detach()
+        return replace(self, features=apart[0], logits=apart[1], encode=None)
 
 
 class Method(nn.Module, ABC):
     """One adaptation method. Subclass it, implement `loss`, and `register` it.
 
-    Of the hooks only `loss` must be written; `build` is needed by methods with parameters.
-    Keyword arguments of ``__init__`` can be set through ``DomainAdapter(method_options=...)``.
+    Of the hooks only `loss` must be written; `build` is needed by methods with parameters, the
+    others by few. Keyword arguments of ``__init__`` can be set through
+    ``DomainAdapter(method_options=...)``.
     """
 
     uses_target: ClassVar[bool] = True
     """Whether batches carry target texts."""
+    target_pass: ClassVar[bool] = True
+    """Whether the target texts go through the encoder with the source's; False where the method
+    encodes them itself."""
+    min_epochs: ClassVar[int] = 1
+    """The fewest epochs in which the method can do something."""
+    extra_epochs: int = 0
+    """Epochs after the others in which the task rests: the source passes through a copy of the
+    encoder as it then is, and `loss`, called in these epochs alone, moves encoder and method."""
+    teacher_momentum: float | None = None
+    """If set, an average over steps of the model's weights, which moves by this share each step,
+    gives what `on_epoch_start` sees."""
     default_strength: ClassVar[float] = 1.0
     """The `max_strength` used where the user names none."""
     discriminator_steps: int = 0
     """How often `loss` is first minimised on detached features in the method's own parameters."""
+
+    def attach(self, encoder: Encoder, n_domains: int) -> None:
+        """Take note of the encoder and of the number of source domains, before `build`."""
 
     def build(self, features: int, classes: int) -> None:
         """Make the method's own parameters, for features of that width and that many classes."""
@@ -83,8 +115,11 @@ class Method(nn.Module, ABC):
         """Change a batch before the encoder sees it; the generator is seeded by step."""
         return batch
 
-    def on_epoch_start(self, predict_target: Callable[[], Tensor]) -> None:
-        """Refresh what depends on the epoch; the callable gives target probabilities."""
+    def on_epoch_start(self, predict_target: Callable[[], Tensor], progress: float) -> None:
+        """Refresh what depends on the epoch, at `progress` from 0 to 1 through the epochs.
+
+        The callable gives the probabilities of all target texts, shape (n_target, classes).
+        """
 
     @abstractmethod
     def loss(self, forward: Forward, strength: float) -> dict[str, Tensor]:
@@ -184,6 +219,12 @@ def create(name: str, options: dict[str, Any] | None = None) -> Method:
         if len(names_of_parts) == 1:
             return _METHODS[name](**(options or {}))
         from dann_transfer.methods.combined import Combined
+
+        if alone := [part for part in names_of_parts if _METHODS[part].extra_epochs]:
+            raise ValueError(
+                f"method={name!r}: {alone[0]!r} trains in two phases and cannot be joined to "
+                "another; use it alone."
+            )
 
         own = {part: dict((options or {}).get(part, {})) for part in names_of_parts}
         if unknown := sorted(set(options or {}) - set(own)):

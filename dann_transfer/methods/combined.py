@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from dann_transfer.batches import Batch
 from dann_transfer.methods.base import Forward, Method
+
+if TYPE_CHECKING:
+    from dann_transfer.encoder import Encoder
 
 
 class Combined(Method):
@@ -31,10 +35,25 @@ class Combined(Method):
         super().__init__()
         self.parts = nn.ModuleDict(parts)
         self.strengths = strengths
-        self.discriminator_steps = max(part.discriminator_steps for part in parts.values())
+        each = parts.values()
+        self.discriminator_steps = max(part.discriminator_steps for part in each)
+        momenta = [m for part in each if (m := part.teacher_momentum) is not None]
+        self.teacher_momentum = min(momenta, default=None)
+        # Set on the object, because here they depend on the parts.
+        for name, value in (
+            ("uses_target", any(part.uses_target for part in each)),
+            ("target_pass", any(part.uses_target and part.target_pass for part in each)),
+            ("min_epochs", max(part.min_epochs for part in each)),
+        ):
+            setattr(self, name, value)
 
     def _each(self) -> list[tuple[str, Method]]:
         return [(name, part) for name, part in self.parts.items() if isinstance(part, Method)]
+
+    def attach(self, encoder: Encoder, n_domains: int) -> None:
+        """Show each part the encoder."""
+        for _, part in self._each():
+            part.attach(encoder, n_domains)
 
     def build(self, features: int, classes: int) -> None:
         """Build each part."""
@@ -47,10 +66,10 @@ class Combined(Method):
             batch = part.prepare(batch, generator)
         return batch
 
-    def on_epoch_start(self, predict_target: Callable[[], Tensor]) -> None:
+    def on_epoch_start(self, predict_target: Callable[[], Tensor], progress: float) -> None:
         """Let each part look at the target's predictions."""
         for _, part in self._each():
-            part.on_epoch_start(predict_target)
+            part.on_epoch_start(predict_target, progress)
 
     def loss(self, forward: Forward, strength: float) -> dict[str, Tensor]:
         """Return the terms of all parts; a name that two parts use gets the part's in front."""

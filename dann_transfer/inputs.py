@@ -1,0 +1,127 @@
+"""All that `fit` was given, checked before anything is loaded: texts by role, and class positions.
+
+Roles are "source" (to train on), "validation", "target" and "labelled target".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dann_transfer.data import as_labelled, as_sources, as_target, as_texts, encode_labels
+from dann_transfer.methods import Method
+from dann_transfer.sampling import hold_out, scaled, text_weights
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Texts and class positions by role; what is absent is an empty list."""
+
+    classes: np.ndarray
+    texts: dict[str, list[str]]
+    codes: dict[str, np.ndarray]
+    weights: np.ndarray | None
+    """What each training text weighs."""
+    domains: np.ndarray | None
+    """Which source domain each training text is of; None where there is one."""
+    names: list[str]
+    """Names of the source domains."""
+    n_source: int
+    """Number of source texts, those held out included."""
+
+
+def read(
+    params: dict[str, Any],
+    method: Method,
+    seed: int,
+    *,
+    X: Any,
+    y: Any,
+    X_target: Any,
+    sample_weight: Any,
+    X_val: Any,
+    y_val: Any,
+    X_target_labelled: Any,
+    y_target_labelled: Any,
+) -> Inputs:
+    """Check the arguments of ``DomainAdapter.fit`` against its parameters and each other.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming what was wrong and the remedy.
+
+    """
+    columns = params["text_column"], params["label_column"]
+    texts, labels, sizes = as_sources(X, y, *columns)
+    target: list[str] = []
+    if method.uses_target:
+        if X_target is None:
+            raise ValueError(
+                f"method={params['method']!r} adapts to a target domain: pass its unlabelled texts "
+                "as X_target=..., or use method='source_only'."
+            )
+        target = as_target(X_target, texts, params["text_column"])
+    elif X_target is not None:
+        # Not for training, but to say what the model makes of the target.
+        target = as_texts(X_target, "X_target", params["text_column"])
+    if params["epochs"] < method.min_epochs:
+        raise ValueError(
+            f"epochs={params['epochs']!r}, but method={params['method']!r} acts only from epoch "
+            f"{method.min_epochs} on; use more epochs."
+        )
+    classes, codes = np.unique(labels, return_inverse=True)
+    few = _labelled(X_target_labelled, y_target_labelled, "target_labelled", classes, columns)
+    val = _labelled(X_val, y_val, "val", classes, columns)
+    weights = text_weights(labels, params["class_weight"], sample_weight)
+    rows = np.arange(len(texts))
+    if val is None:
+        if X_val is None and params["patience"] is not None and not params["validation_fraction"]:
+            raise ValueError(
+                f"patience={params['patience']} needs validation texts: pass X_val and y_val, or "
+                "a validation_fraction above 0."
+            )
+        rows, held_out = hold_out(codes, params["validation_fraction"], seed)
+        val = ([texts[i] for i in held_out], codes[held_out])
+    if params["correct_prior"] and not target:
+        raise ValueError(
+            f"correct_prior={params['correct_prior']!r} needs target texts: X_target=."
+        )
+    if params["correct_prior"] == "bbse" and len(np.unique(val[1])) < len(classes):
+        raise ValueError(
+            "correct_prior='bbse' needs a validation text of every class; pass X_val and "
+            "y_val, or use 'em'."
+        )
+    return Inputs(
+        classes=classes,
+        texts={
+            "source": [texts[i] for i in rows],
+            "validation": val[0],
+            "target": target,
+            "labelled target": few[0] if few else [],
+        },
+        codes={
+            "source": codes[rows],
+            "validation": val[1],
+            "labelled target": few[1] if few else np.empty(0, dtype=int),
+        },
+        weights=None if weights is None else scaled(weights[rows]),
+        domains=np.repeat(np.arange(len(sizes)), list(sizes.values()))[rows] if sizes else None,
+        names=list(sizes),
+        n_source=len(texts),
+    )
+
+
+def _labelled(
+    X: Any, y: Any, suffix: str, classes: np.ndarray, columns: tuple[str, str]
+) -> tuple[list[str], np.ndarray] | None:
+    """Return optional labelled texts and their class positions."""
+    names = f"X_{suffix}", f"y_{suffix}"
+    if X is None:
+        if y is not None:
+            raise ValueError(f"{names[1]} was passed without {names[0]}; pass both or neither.")
+        return None
+    texts, labels = as_labelled(X, y, *names, *columns)
+    return texts, encode_labels(labels, classes, names[1])

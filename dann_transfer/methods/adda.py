@@ -1,0 +1,67 @@
+"""Adversarial discriminative domain adaptation, in two phases."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from dann_transfer.heads import DomainDiscriminator
+from dann_transfer.methods.base import Forward, Method, register
+from dann_transfer.methods.dann import domain_accuracy, domain_loss
+
+
+@register("adda")
+class ADDA(Method):
+    """Train on the source first; then move an encoder of the target's own to where the source is.
+
+    In the second phase the source's encoder and the task head stay as they are. The target's
+    encoder starts as a copy and learns to have its features taken for the source's (inverted
+    labels instead of a reversed gradient). The strength is the share of the learning rate at which
+    it does so. Reference: Tzeng et al., Adversarial Discriminative Domain Adaptation, CVPR 2017.
+
+    When to use it: a good source model exists, and what matters is the target alone: nothing
+    holds the encoder to the source's task, so the class shares must be alike. Cost: source-only,
+    then `extra_epochs` of the target's pass, and memory for a second encoder.
+
+    Parameters
+    ----------
+    width : int
+        Units in each of the discriminator's two hidden layers.
+    discriminator_steps : int
+        Extra steps of the discriminator a batch.
+    extra_epochs : int
+        Length of the second phase.
+
+    """
+
+    default_strength = 0.2
+    target_pass = False
+    extra_epochs = 1
+
+    def __init__(
+        self, width: int = 512, discriminator_steps: int = 3, extra_epochs: int = 1
+    ) -> None:
+        super().__init__()
+        if extra_epochs < 1:
+            raise ValueError(f"extra_epochs={extra_epochs!r} of adda must be at least 1.")
+        self.width, self.discriminator_steps = width, discriminator_steps
+        self.extra_epochs = extra_epochs
+
+    def build(self, features: int, classes: int) -> None:
+        """Make the domain discriminator."""
+        self.discriminator = DomainDiscriminator(features, self.width)
+
+    def loss(self, forward: Forward, strength: float) -> dict[str, Tensor]:
+        """Return the discriminator's loss, and the target encoder's with the labels inverted."""
+        apart = forward.features.detach()
+        logits = self.discriminator(apart)
+        forward.metrics.setdefault("domain_accuracy", domain_accuracy(logits, forward))
+        terms = {"domain": domain_loss(logits, forward.n_source)}
+        if forward.encode is not None:
+            # The discriminator judges and does not learn from the inverted labels.
+            still = {k: v.detach() for k, v in self.discriminator.named_parameters()}
+            judged = functional_call(self.discriminator, still, (forward.target,))
+            terms["mapping"] = F.binary_cross_entropy_with_logits(judged, torch.ones_like(judged))
+        return terms

@@ -1,0 +1,100 @@
+"""Masked language modelling on target text, beside the task."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dann_transfer.batches import Batch
+from dann_transfer.methods.base import Forward, Method, register
+
+if TYPE_CHECKING:
+    from dann_transfer.encoder import Encoder
+
+
+@register("mlm")
+class MLM(Method):
+    """Keep reading the target's language while learning the task: predict its masked words.
+
+    Reference: Karouzos, Paraskevopoulos and Potamianos, UDALM: Unsupervised Domain Adaptation
+    through Language Modeling, NAACL 2021; masks as in Devlin et al., BERT, NAACL 2019. The head is
+    BERT's: a dense layer, GELU, layer norm, and the word embeddings as decoder. It starts from the
+    checkpoint's own where that has one, and at random otherwise.
+
+    When to use it: the encoder has seen little text like the target's and there is much of it.
+    Cost: the target texts' pass through the encoder, and the vocabulary's logits at masked words.
+
+    Parameters
+    ----------
+    probability : float
+        Share of the tokens to predict. Of these 80 % are masked, 10 % replaced by a random token
+        and 10 % left as they are.
+
+    """
+
+    default_strength = 1.0
+    target_pass = False
+
+    def __init__(self, probability: float = 0.15) -> None:
+        super().__init__()
+        if not 0 < probability < 1:
+            raise ValueError(f"probability={probability!r} of mlm must be between 0 and 1.")
+        self.probability = probability
+
+    def attach(self, encoder: Encoder, n_domains: int) -> None:
+        """Take the tokenizer for its masks and the word embeddings for the decoder."""
+        from transformers import DataCollatorForLanguageModeling
+
+        tokenizer = encoder.tokenizer
+        if tokenizer.mask_token is None:
+            raise ValueError(
+                f"method 'mlm' needs a tokenizer with a mask token, which "
+                f"{type(tokenizer).__name__} has not; use another method or encoder."
+            )
+        self.special = torch.tensor(tokenizer.all_special_ids)
+        self.collator = DataCollatorForLanguageModeling(tokenizer, mlm_probability=self.probability)
+        # A bound method and not the module, or the embeddings would count as the method's own.
+        self.embeddings = encoder.model.get_input_embeddings
+        self.eps = float(getattr(encoder.model.config, "layer_norm_eps", 1e-12))
+        self.pretrained = encoder.mlm_head()
+
+    def build(self, features: int, classes: int) -> None:
+        """Make the head, from the checkpoint's own where there is one."""
+        words, width = self.embeddings().weight.shape
+        self.dense, self.norm = nn.Linear(features, width), nn.LayerNorm(width, eps=self.eps)
+        self.bias = nn.Parameter(torch.zeros(words))
+        if self.pretrained is not None:
+            self.load_state_dict(self.pretrained)
+
+    def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """Mask the unlabelled target rows."""
+        ids, mask = batch.input_ids[batch.n_task :], batch.attention_mask[batch.n_task :]
+        fixed = torch.isin(ids, self.special) | (mask == 0)
+        self.collator.generator = generator
+        try:
+            masked, labels = self.collator.torch_mask_tokens(ids.clone(), fixed)
+        finally:
+            # A generator cannot be pickled, and the adapter can.
+            self.collator.generator = None
+        return replace(batch, extras={**batch.extras, "masked_ids": masked, "words": labels})
+
+    def word_logits(self, states: Tensor) -> Tensor:
+        """Turn token states (n, width) into logits over the vocabulary (n, words)."""
+        embeddings = self.embeddings().weight
+        return F.linear(self.norm(F.gelu(self.dense(states))), embeddings, self.bias)
+
+    def loss(self, forward: Forward, strength: float) -> dict[str, Tensor]:
+        """Return strength times the cross-entropy of the words to predict."""
+        if forward.encode is None or forward.batch is None:
+            return {}
+        batch = forward.batch
+        ids, words = batch.extras["masked_ids"], batch.extras["words"]
+        states = forward.encode(ids, batch.attention_mask[batch.n_task :])
+        asked = words != -100
+        # Summed and divided, because a batch of short texts may ask for no word at all.
+        total = F.cross_entropy(self.word_logits(states[asked]), words[asked], reduction="sum")
+        return {"mlm": strength * total / asked.sum().clamp(min=1)}

@@ -1,0 +1,108 @@
+"""Self-training on class-balanced pseudo-labels of a mean teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dann_transfer.batches import Batch
+from dann_transfer.methods.base import Forward, Method, register
+
+NONE = -100
+
+
+def pseudo_labels(probabilities: Tensor, share: float) -> Tensor:
+    """Label the surest `share` of the texts of each predicted class, and the others -100.
+
+    Parameters
+    ----------
+    probabilities : Tensor, shape (n, classes)
+    share : float
+
+    Returns
+    -------
+    labels : Tensor of int, shape (n,)
+
+    Examples
+    --------
+    >>> p = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.8, 0.2], [0.45, 0.55]])
+    >>> pseudo_labels(p, 0.5).tolist()
+    [0, -100, -100, 1]
+
+    """
+    certainty, predicted = probabilities.max(1)
+    labels = torch.full_like(predicted, NONE)
+    for c in predicted.unique():
+        rows = torch.nonzero(predicted == c).flatten()
+        # Rounded half up, so that of a class with few texts the surest is taken early.
+        n = int(share * len(rows) + 0.5)
+        labels[rows[certainty[rows].argsort(descending=True, stable=True)[:n]]] = c
+    return labels
+
+
+@register("self_training")
+class SelfTraining(Method):
+    """Train on the surest predictions for the target, more of them every epoch.
+
+    Before each epoch a teacher, an average of the model's weights over the last steps, labels the
+    target; of each predicted class the surest texts are trained on: none in the first epoch, and
+    in the i-th of n epochs the share (i - 1) / n. References: Zou et al., Unsupervised Domain
+    Adaptation for Semantic Segmentation via Class-Balanced Self-Training, ECCV 2018; Tarvainen and
+    Valpola, Mean Teachers Are Better Role Models, NeurIPS 2017.
+
+    When to use it: most target predictions are right already, alone or after another method, as in
+    ``"mcc+self_training"``. Cost: the target texts' pass, one more without gradient each epoch,
+    and memory for a second copy of the model.
+
+    Parameters
+    ----------
+    max_share : float
+        The curriculum's shares are multiplied by it.
+    teacher_momentum : float
+        By which share the teacher moves towards the model at each step.
+
+    """
+
+    default_strength = 1.0
+    min_epochs = 2
+
+    def __init__(self, max_share: float = 1.0, teacher_momentum: float = 0.05) -> None:
+        super().__init__()
+        if not 0 < max_share <= 1:
+            raise ValueError(f"max_share={max_share!r} of self_training must be in (0, 1].")
+        if not 0 < teacher_momentum < 1:
+            raise ValueError(
+                f"teacher_momentum={teacher_momentum!r} of self_training must be between 0 and 1."
+            )
+        self.max_share, self.teacher_momentum = max_share, teacher_momentum
+        self.labels: Tensor | None = None
+
+    def on_epoch_start(self, predict_target: Callable[[], Tensor], progress: float) -> None:
+        """Let the teacher label the target anew."""
+        if progress:
+            self.labels = pseudo_labels(predict_target(), self.max_share * progress)
+        else:
+            self.labels = None
+
+    def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """Add the pseudo-labels of the batch's target rows."""
+        if self.labels is None or batch.target_rows is None:
+            return batch
+        return replace(
+            batch, extras={**batch.extras, "pseudo_labels": self.labels[batch.target_rows]}
+        )
+
+    def loss(self, forward: Forward, strength: float) -> dict[str, Tensor]:
+        """Return strength times the mean cross-entropy over the target rows with pseudo-labels."""
+        given = None if forward.batch is None else forward.batch.extras.get("pseudo_labels")
+        if given is None:
+            return {"pseudo": forward.logits.sum() * 0.0}
+        logits = forward.logits[len(forward.logits) - len(given) :]
+        total = F.cross_entropy(logits, given, ignore_index=NONE, reduction="sum")
+        n = (given != NONE).sum()
+        forward.metrics["pseudo_share"] = n / len(given)
+        return {"pseudo": strength * total / n.clamp(min=1)}
