@@ -4,7 +4,8 @@
         --seeds 0 1 2 --set freeze_layers=3 --out benchmarks/results/sentiment.jsonl
 
 Protocol: 30 % of each domain, drawn once, is its test set. Of the rest, at most 2,400 texts
-train. The target's labels are used by nothing but the final score and the row `target_trained`.
+train; several sources, joined as in amazon+movies:tweets, share them. The target's labels are used
+by nothing but the final score and the row `target_trained`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from dann_transfer import DomainAdapter, datasets, methods
 from dann_transfer.diagnostics import proxy_a_distance
+from dann_transfer.label_shift import correct
 
 BASELINES = {"source_only", "target_trained"}
 ADAPTATION = (
@@ -55,7 +57,12 @@ def run(
     source: str, target: str, method: str, seed: int, train_texts: int, params: dict[str, Any]
 ) -> dict[str, Any]:
     domains = datasets.load("sentiment")
-    X, X_test, y, y_test = datasets.split(domains[source], train_texts)
+    names = source.split("+")
+    splits = {name: datasets.split(domains[name], train_texts // len(names)) for name in names}
+    X_test = [text for name in names for text in splits[name][1]]
+    y_test = [label for name in names for label in splits[name][3]]
+    X: Any = {name: (splits[name][0], splits[name][2]) for name in names}
+    X, y = (X, None) if len(names) > 1 else X[source]
     T, T_test, t, t_test = datasets.split(domains[target], train_texts)
     started = time.perf_counter()
     name = "source_only" if method in BASELINES else method
@@ -65,9 +72,18 @@ def run(
     if method == "target_trained":
         adapter.fit(T, t)
     else:
-        adapter.fit(X, y, X_target=None if method == "source_only" else T)
+        # Source-only does not train on the target's texts; its class shares are estimated there.
+        adapter.fit(X, y, X_target=T)
     seconds = time.perf_counter() - started
-    predicted = adapter.predict(T_test)
+    # One pass over each test set gives features and predictions both.
+    (source_features, p_source), (target_features, p_target) = map(
+        adapter._forward, (X_test, T_test)
+    )
+    predicted = adapter.classes_[p_target.argmax(1)]
+    corrected = {}
+    for kind, prior in adapter.target_prior_.items():
+        guess = adapter.classes_[correct(p_target, adapter.source_prior_, prior).argmax(1)]
+        corrected[f"target_accuracy_{kind}"] = accuracy_score(t_test, guess)
     last = adapter.history_[-50:]
     accuracies = [row["domain_accuracy"] for row in last if "domain_accuracy" in row]
     return {
@@ -78,10 +94,12 @@ def run(
         "seed": seed,
         "target_accuracy": accuracy_score(t_test, predicted),
         "target_macro_f1": f1_score(t_test, predicted, average="macro"),
-        "source_accuracy": accuracy_score(y_test, adapter.predict(X_test)),
-        "a_distance": proxy_a_distance(adapter.transform(X_test), adapter.transform(T_test)),
+        **corrected,
+        "source_accuracy": accuracy_score(y_test, adapter.classes_[p_source.argmax(1)]),
+        "a_distance": proxy_a_distance(source_features, target_features),
         "domain_accuracy": sum(accuracies) / len(accuracies) if accuracies else None,
         "predicted_positive": float((predicted == "positive").mean()),
+        "prior": {kind: prior.tolist() for kind, prior in adapter.target_prior_.items()},
         "seconds": seconds,
         "settings": settings_of(method, train_texts, params),
         "validation": adapter.validation_,

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import pickle
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from scipy.spatial.distance import cdist
 from scipy.special import softmax
 from scipy.stats import entropy
+from torch.nn import functional as F
 
 from dann_transfer import methods
+from dann_transfer.batches import Batch
+from dann_transfer.encoder import Encoder
 from dann_transfer.methods import Forward
 from dann_transfer.methods.afn import step_norm_loss
 from dann_transfer.methods.coral import coral_loss
 from dann_transfer.methods.mcc import class_confusion
 from dann_transfer.methods.mmd import SCALES, gaussian_kernel, squared_mmd
+from dann_transfer.methods.self_training import pseudo_labels
 
 
 @pytest.fixture
@@ -245,3 +252,168 @@ def test_a_combination_adds_its_parts_each_at_its_own_strength(rng):
 def test_combinations_fail_loudly(name, options, message):
     with pytest.raises((ValueError, TypeError), match=message):
         methods.create(name, options)
+
+
+def test_mdan_gives_the_gradient_of_the_papers_soft_bound(rng):
+    n, m, width, sharpness = 8, 6, 5, 3.0
+    method = methods.create("mdan", {"width": 7, "sharpness": sharpness})
+    method.n_domains = 2
+    method.build(width, 3)
+    method.double()
+    features = torch.tensor(rng.normal(size=(n + m, width)), requires_grad=True)
+    head = torch.tensor(rng.normal(size=(width, 3)))
+    labels, of = torch.tensor(rng.integers(0, 3, n)), torch.arange(n) % 2
+    batch = Batch(torch.zeros(n + m, 1), torch.zeros(n + m, 1), labels, source_domains=of)
+    f = Forward(features, features @ head, labels, batch=batch)
+    task = F.cross_entropy(f.source_logits, labels)
+    (ours,) = torch.autograd.grad(task + sum(method.loss(f, 1.0).values()), features)
+
+    bounds = []
+    for i in range(2):
+        rows = of == i
+        own = F.cross_entropy((features @ head)[:n][rows], labels[rows])
+        logits = [method.discriminators[i](x) for x in (features[:n][rows], features[n:])]
+        domain = -0.5 * (F.logsigmoid(logits[0]).mean() + F.logsigmoid(-logits[1]).mean())
+        bounds.append(sharpness * (own - domain))
+    bound = (torch.stack(bounds).logsumexp(0) - np.log(2)) / sharpness
+    (papers,) = torch.autograd.grad(bound, features)
+    assert torch.allclose(ours, papers)
+
+
+def test_mdan_of_one_source_is_dann(rng):
+    f = forward(rng)
+    torch.manual_seed(0)
+    mdan, dann = methods.create("mdan"), methods.create("dann")
+    mdan.build(6, 3)
+    dann.build(6, 3)
+    dann.discriminator.load_state_dict(mdan.discriminators[0].state_dict())
+    grads = []
+    for method in (mdan.double(), dann.double()):
+        loss = sum(method.loss(f, 0.3).values())
+        grads.append(torch.autograd.grad(loss, f.features, retain_graph=True)[0])
+    assert torch.allclose(*grads)
+
+
+def test_addas_discriminator_and_encoder_learn_apart(rng):
+    f = replace(forward(rng), encode=lambda ids, mask: ids)
+    method = methods.create("adda", {"width": 7})
+    method.build(6, 3)
+    method.double()
+    terms = method.loss(f, 0.3)
+    logits = method.discriminator(f.features).detach().numpy()
+    told = np.log1p(np.exp(-logits[:7])).mean(), np.log1p(np.exp(logits[7:])).mean()
+    assert terms["domain"].item() == pytest.approx(0.5 * sum(told))
+    # The target's labels are inverted: the encoder wants each target row taken for the source's.
+    assert terms["mapping"].item() == pytest.approx(np.log1p(np.exp(-logits[7:])).mean())
+    own = list(method.parameters())
+    seen = torch.autograd.grad(terms["domain"], [*own, f.features], allow_unused=True)
+    assert all(g.abs().max() > 0 for g in seen[:-1])
+    assert seen[-1] is None
+    seen = torch.autograd.grad(terms["mapping"], [*own, f.features], allow_unused=True)
+    assert all(g is None for g in seen[:-1])
+    assert seen[-1][:7].abs().max() == 0
+    assert (seen[-1][7:].abs().sum(1) > 0).all()
+    assert "mapping" not in method.loss(f.detach(), 0.3)
+
+
+def test_pseudo_labels_are_the_surest_of_each_class(rng):
+    p = softmax(rng.normal(size=(200, 4)) * 2 + [1, 0, 0, -2], axis=1)
+    labels = pseudo_labels(torch.tensor(p), 0.3).numpy()
+    for c in range(4):
+        sure = np.sort(p[p.argmax(1) == c, c])[::-1]
+        n = int(0.3 * len(sure) + 0.5)
+        assert n > 0
+        assert (labels == c).sum() == n
+        assert p[labels == c, c].min() == sure[n - 1]
+    assert set(labels) == {-100, 0, 1, 2, 3}
+
+
+def test_self_training_is_the_mean_cross_entropy_over_pseudo_labels(rng):
+    f = forward(rng)
+    given = torch.tensor([-100, 2, -100, 0, 1])
+    batch = Batch(f.labels, f.labels, f.labels, extras={"pseudo_labels": given})
+    method = methods.create("self_training")
+    value = method.loss(replace(f, batch=batch), 0.5)["pseudo"].item()
+    p = softmax(f.logits[7:].numpy(), axis=1)
+    assert value == pytest.approx(-0.5 * np.mean(np.log(p[[1, 3, 4], [2, 0, 1]])))
+
+
+@pytest.fixture(params=["bert", "roberta", "distilbert"])
+def masked_encoder(request, tiny_encoder, tmp_path):
+    """A tiny checkpoint that was trained on masked words, as hub models are."""
+    import transformers as hf
+
+    sizes = {"vocab_size": 25, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    sizes |= {"intermediate_size": 64, "max_position_embeddings": 66, "pad_token_id": 0}
+    small = {"vocab_size": 25, "dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64}
+    config, cls = {
+        "bert": (hf.BertConfig(**sizes), hf.BertForMaskedLM),
+        "roberta": (hf.RobertaConfig(**sizes), hf.RobertaForMaskedLM),
+        "distilbert": (hf.DistilBertConfig(**small), hf.DistilBertForMaskedLM),
+    }[request.param]
+    torch.manual_seed(0)
+    model = cls(config).eval()
+    for p in model.parameters():
+        p.data += 0.1 * torch.randn_like(p)
+    model.save_pretrained(tmp_path)
+    hf.AutoTokenizer.from_pretrained(tiny_encoder).save_pretrained(tmp_path)
+    return cls.from_pretrained(tmp_path).eval(), Encoder.from_pretrained(tmp_path).eval()
+
+
+def test_mlm_starts_from_the_checkpoints_own_head(masked_encoder):
+    model, encoder = masked_encoder
+    method = methods.create("mlm")
+    method.attach(encoder, 1)
+    method.build(encoder.features, 2)
+    ids = torch.tensor([[2, 7, 8, 3], [2, 9, 3, 0]])
+    mask = (ids != 0).long()
+    with torch.no_grad():
+        logits = method.word_logits(encoder.token_states(ids, mask))
+        expected = model(input_ids=ids, attention_mask=mask).logits
+    assert torch.allclose(logits, expected, atol=1e-5)
+
+
+def test_mlm_is_the_cross_entropy_of_masked_words(tiny_encoder):
+    encoder = Encoder.from_pretrained(tiny_encoder).eval()
+    assert encoder.mlm_head() is None
+    method = methods.create("mlm", {"probability": 0.5})
+    method.attach(encoder, 1)
+    method.build(32, 2)
+    ids = torch.tensor([[2, 7, 8, 9, 3], [2, 10, 3, 0, 0], [2, 11, 12, 3, 0]])
+    batch = Batch(ids, (ids != 0).long(), torch.tensor([0]), target_rows=torch.arange(2))
+    batch = method.prepare(batch, torch.Generator().manual_seed(1))
+    words = batch.extras["words"]
+    assert words.shape == (2, 5)
+    asked = words != -100
+    assert asked.any()
+    f = Forward(torch.zeros(1, 32), torch.zeros(1, 2), batch.labels, batch=batch)
+    value = method.loss(replace(f, encode=encoder.token_states), 0.5)["mlm"].item()
+    with torch.no_grad():
+        states = encoder.token_states(batch.extras["masked_ids"], batch.attention_mask[1:])
+        logits = method.word_logits(states).numpy()
+    p = softmax(logits, axis=2)
+    surprise = [-np.log(p[i, j, words[i, j]]) for i, j in zip(*np.nonzero(asked), strict=True)]
+    assert value == pytest.approx(0.5 * np.mean(surprise), rel=1e-5)
+    assert method.loss(f, 0.5) == {}
+
+
+def test_mlm_masks_as_bert_does(tiny_encoder):
+    encoder = Encoder.from_pretrained(tiny_encoder)
+    method = methods.create("mlm")
+    method.attach(encoder, 1)
+    body = torch.randint(5, 25, (500, 30))
+    edge = torch.ones(500, 1, dtype=torch.long)
+    ids = torch.cat([2 * edge, body, 3 * edge, 0 * edge], 1)
+    batch = Batch(ids, (ids != 0).long(), torch.empty(0, dtype=torch.long))
+    one, again = (method.prepare(batch, torch.Generator().manual_seed(1)).extras for _ in "ab")
+    masked, words = one["masked_ids"], one["words"]
+    assert torch.equal(masked, again["masked_ids"])
+    asked = words != -100
+    assert not asked[:, [0, -2, -1]].any()
+    assert asked[:, 1:-2].float().mean().item() == pytest.approx(0.15, abs=0.01)
+    assert torch.equal(words[asked], ids[asked])
+    assert torch.equal(masked[~asked], ids[~asked])
+    assert (masked[asked] == 4).float().mean().item() == pytest.approx(0.8, abs=0.03)
+    kept = (masked[asked] == ids[asked]).float().mean().item()
+    assert kept == pytest.approx(0.1, abs=0.03)
+    pickle.dumps(method)
