@@ -219,12 +219,13 @@ def training(
     `values` may name any key of ``adapter.history_``; those absent from a method are skipped.
     """
     ax = _axes(ax, figsize=(6.5, 3.5))
-    history = adapter.history_
-    steps = np.array([row["step"] for row in history])
-    width = max(1, len(history) // 25)
+    width = max(1, len(adapter.history_) // 25)
     for value in values:
-        if value not in history[-1]:
+        # A method in two phases has other terms in each.
+        history = [row for row in adapter.history_ if value in row]
+        if not history:
             continue
+        steps = np.array([row["step"] for row in history])
         label, colour = _LINES.get(value, (value.replace("_", " "), None))
         raw = np.array([row[value] for row in history], dtype=float)
         window = np.ones(width)
@@ -232,7 +233,7 @@ def training(
         smooth = np.convolve(raw, window, "same") / np.convolve(np.ones(len(raw)), window, "same")
         (line,) = ax.plot(steps, smooth, color=colour, label=label, linewidth=2)
         ax.plot(steps, raw, color=line.get_color(), alpha=0.25, linewidth=0.7)
-    ax.set(xlabel="step", xlim=(0, steps[-1]))
+    ax.set(xlabel="step", xlim=(0, adapter.history_[-1]["step"]))
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False)
     return ax

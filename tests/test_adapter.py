@@ -247,3 +247,55 @@ def test_poolings(tiny, source, target, pooling):
     alone = np.concatenate([adapter.transform([text]) for text in target[:5]])
     # A text's features do not depend on how far its batch was padded.
     assert np.allclose(features[:5], alone, atol=1e-5)
+
+
+def test_several_sources_train_as_one(tiny, source, target):
+    X, y = source
+    named = {"a": (X[:50], y[:50]), "b": Domain(X[50:], y[50:])}
+    one, several = tiny().fit(X, y, X_target=target), tiny().fit(named, X_target=target)
+    assert same(weights(one), weights(several))
+    assert one.source_domains_ == []
+    assert several.source_domains_ == ["a", "b"]
+    frames = {
+        k: pd.DataFrame({"text": X[s], "label": y[s]})
+        for k, s in (("a", slice(50)), ("b", slice(50, None)))
+    }
+    assert same(weights(tiny().fit(frames, X_target=target)), weights(several))
+
+
+def test_mdan_sees_which_source_a_text_is_of(tiny, source, target, tmp_path):
+    X, y = source
+    named = {"a": (X[:50], y[:50]), "b": (X[50:], y[50:])}
+    adapter = tiny(method="mdan").fit(named, X_target=target)
+    assert len(adapter._model.method.discriminators) == 2
+    mixed = {"a": (X[::2], y[::2]), "b": (X[1::2], y[1::2])}
+    order = [*range(0, len(X), 2), *range(1, len(X), 2)]
+    same_order = {"a": ([X[i] for i in order][:50], [y[i] for i in order][:50])}
+    same_order["b"] = ([X[i] for i in order][50:], [y[i] for i in order][50:])
+    other = tiny(method="mdan").fit(mixed, X_target=target)
+    again = tiny(method="mdan").fit(same_order, X_target=target)
+    assert not same(weights(other, "encoder"), weights(again, "encoder"))
+    adapter.save_pretrained(tmp_path / "m")
+    loaded = DomainAdapter.from_pretrained(tmp_path / "m")
+    assert loaded.source_domains_ == ["a", "b"]
+    assert same(weights(loaded), weights(adapter))
+
+
+def test_labelled_target_texts_teach_what_the_source_does_not(tiny):
+    """The target's own words of praise and blame, which no source text has."""
+    source = toy_texts(90, "film plot actor scene the", 0)
+    words = {"good": "omg", "great": "omg", "fine": "omg", "lovely": "omg", "happy": "omg"}
+    words |= {"bad": "lol", "poor": "lol", "sad": "lol", "awful": "lol", "dull": "lol"}
+
+    def slang(n: int, seed: int) -> tuple[list[str], list[str]]:
+        texts, labels = toy_texts(n, "tweet today friend", seed)
+        return [" ".join(words.get(w, w) for w in text.split()) for text in texts], labels
+
+    target, few, test = slang(60, 1)[0], slang(8, 2), slang(60, 3)
+    for method in ("source_only", "dann", "mlm"):
+        own = {"method": method, "epochs": 12, "validation_fraction": 0}
+        given = {"X_target": target, "X_target_labelled": few[0], "y_target_labelled": few[1]}
+        adapter = tiny(**own).fit(*source, **given)
+        assert adapter.score(*test) > 0.9
+        given["y_target_labelled"] = few[1][::-1]
+        assert tiny(**own).fit(*source, **given).score(*test) < 0.3

@@ -171,6 +171,36 @@ PARAMS: dict[str, tuple[dict, type[Exception], str]] = {
         TypeError,
         "method_options={'depth': 3} do not fit",
     ),
+    "two phases in a combination": (
+        {"method": "adda+mcc"},
+        ValueError,
+        "method='adda+mcc': 'adda' trains in two phases and cannot be joined",
+    ),
+    "no second phase": (
+        {"method": "adda", "method_options": {"extra_epochs": 0}},
+        ValueError,
+        "extra_epochs=0 of adda must be a whole number of at least 1",
+    ),
+    "no masks": (
+        {"method": "mlm", "method_options": {"probability": 0}},
+        ValueError,
+        "probability=0 of mlm must be between 0 and 1",
+    ),
+    "too few epochs to train on own labels": (
+        {"method": "mcc+self_training", "epochs": 1},
+        ValueError,
+        "epochs=1, but method='mcc+self_training' acts only from epoch 2 on",
+    ),
+    "a teacher that never moves": (
+        {"method": "self_training", "method_options": {"teacher_momentum": 0}},
+        ValueError,
+        "teacher_momentum=0 of self_training must be between 0 and 1",
+    ),
+    "more than all of the target": (
+        {"method": "self_training", "method_options": {"max_share": 2}},
+        ValueError,
+        "max_share=2 of self_training must be in (0, 1]",
+    ),
     "unknown pooling": (
         {"pooling": "max"},
         ValueError,
@@ -375,3 +405,14 @@ def test_a_missing_gpu_is_named():
         pytest.skip("there is a GPU")
     with pytest.raises(ValueError, match="torch sees no CUDA GPU; use device='cpu'"):
         DomainAdapter("x", device="cuda").fit(X, Y, X_target=T)
+
+
+def test_mlm_needs_a_mask_token(tmp_path, tiny):
+    from transformers import AutoTokenizer
+
+    folder = make_tiny_encoder(tmp_path / "unmasked")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.mask_token = None
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(ValueError, match="method 'mlm' needs a tokenizer with a mask token"):
+        tiny(encoder=folder, method="mlm").fit(X, Y, X_target=T)

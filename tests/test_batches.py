@@ -124,3 +124,29 @@ def test_padding_is_at_most_a_tenth_on_the_sentiment_domains(minilm):
         shares.append(batches.padding_share(len(batches)))
     print(f"padding: mean {np.mean(shares):.3f}, worst pair {max(shares):.3f}")
     assert np.mean(shares) <= 0.10
+
+
+def test_labelled_target_rows_stand_between_source_and_target():
+    few = fake(3, 2, first=500), np.array([1, 0, 1])
+    target = fake(40, 1, first=100)
+    args = fake(32), np.arange(32) % 2, target, 16, 0
+    batches = PairedBatches(*args, few=few, domains=np.arange(32) // 16)
+    seen = []
+    for step in range(3 * len(batches)):
+        batch, first = batches[step], batches[step].input_ids[:, 0]
+        assert (batch.n_source, batch.n_task) == (16, 19)
+        assert batch.source_domains.tolist() == ((first[:16] - 10) // 16).tolist()
+        assert sorted(first[16:19].tolist()) == [500, 501, 502]
+        assert batch.task_labels[16:].tolist() == few[1][first[16:19] - 500].tolist()
+        assert first[19:].tolist() == (100 + batch.target_rows).tolist()
+        seen.append(batch.target_rows)
+    # 96 rows over 40 texts: two whole passes, and 16 of the third.
+    assert torch.cat(seen).bincount().unique(return_counts=True)[1].tolist() == [24, 16]
+
+
+def test_labelled_target_rows_weigh_one():
+    few = fake(3, 2), np.array([1, 0, 1])
+    weights = np.linspace(0.5, 1.5, 32)
+    batch = PairedBatches(fake(32), np.zeros(32), None, 16, 0, weights, few=few)[0]
+    assert batch.task_weights.tolist() == [*batch.weights.tolist(), 1, 1, 1]
+    assert batch.target_rows is None

@@ -117,3 +117,21 @@ def test_bad_tests_are_found_before_training(tiny_encoder, source, target):
         compare(*source, X_target=target, X_target_test=["a", "b"], y_target_test=["pos"])
     with pytest.raises(ValueError, match="seeds is empty"):
         compare(*source, X_target=target, seeds=())
+
+
+@pytest.mark.filterwarnings("ignore::dann_transfer.data.CollapseWarning")
+def test_several_sources_and_labelled_target_texts_reach_every_run(tiny_encoder, source, target):
+    X, y = source
+    params = {k: v for k, v in TINY.items() if k != "random_state"} | {"epochs": 1}
+    result = compare(
+        {"a": (X[:50], y[:50]), "b": (X[50:], y[50:])},
+        X_target=target,
+        X_target_labelled=["good lol", "bad lol"],
+        y_target_labelled=["pos", "neg"],
+        methods=["mdan"],
+        encoder=tiny_encoder,
+        **params,
+    )
+    for adapter in result.adapters.values():
+        assert adapter.source_domains_ == ["a", "b"]
+        assert adapter.truncated_["labelled target"] == 0

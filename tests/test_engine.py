@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -208,6 +210,95 @@ def test_epoch_hook_sees_target_predictions(tiny, source, target):
     finally:
         del methods.base._METHODS["looks"]
     assert seen == [(0.0, (len(target), 2)), (0.5, (len(target), 2))]
+
+
+def test_adda_moves_the_targets_encoder_alone_in_its_second_phase(tiny, source, target):
+    before = tiny(method="source_only").fit(*source)
+    options = {"extra_epochs": 2, "width": 16}
+    adda = tiny(method="adda", max_strength=0.5, method_options=options)
+    adda.fit(*source, X_target=target)
+    per_epoch = len(adda.history_) // 4
+    first, second = adda.history_[: 2 * per_epoch], adda.history_[2 * per_epoch :]
+    assert all({"task_loss"} == {k for k in row if k.endswith("_loss")} for row in first)
+    assert all(row["strength"] == 0 for row in first)
+    assert all({"domain_loss", "mapping_loss"} < set(row) for row in second)
+    assert not any("task_loss" in row for row in second)
+    assert 0 < second[0]["strength"] < second[-1]["strength"]
+    assert second[-1]["strength"] == pytest.approx(0.5, abs=1e-3)
+    # The head stays, and with it the phase before; the encoder goes on.
+    at_rest = tiny(method="adda", max_strength=0.0, method_options=options)
+    at_rest.fit(*source, X_target=target)
+    assert same(weights(adda, "head"), weights(at_rest, "head"))
+    assert not same(weights(adda, "encoder"), weights(at_rest, "encoder"))
+    assert weights(before, "head").keys() == weights(adda, "head").keys()
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [("adda", {"extra_epochs": 3}), ("self_training", {"teacher_momentum": 0.2})],
+)
+def test_resume_late_in_a_run(method, options, tiny, source, target, tmp_path, monkeypatch):
+    """In ADDA's second phase, and where a teacher has its own history."""
+    params = {"method": method, "method_options": options, "max_strength": 0.5}
+    params |= {"epochs": 2 if method == "adda" else 4}
+    whole = tiny(**params).fit(*source, X_target=target)
+    train, kill_at = engine.train, len(whole.history_) - 2
+
+    def killed(*args, **kwargs):
+        def kill(trainer):
+            if trainer.state.iteration == kill_at:
+                raise Killed
+
+        return train(*args, **kwargs, on_step=kill)
+
+    monkeypatch.setattr(engine, "train", killed)
+    with pytest.raises(Killed):
+        tiny(**params, checkpoint_dir=tmp_path).fit(*source, X_target=target)
+    monkeypatch.setattr(engine, "train", train)
+    resumed = tiny(**params, checkpoint_dir=tmp_path).fit(*source, X_target=target)
+    assert same(weights(whole), weights(resumed))
+    assert resumed.history_ == whole.history_
+
+
+def test_the_teacher_is_the_moving_average_of_the_model(tiny, source, target, monkeypatch):
+    seen, taught = [], []
+
+    @methods.register("taught")
+    class Taught(Method):
+        teacher_momentum = 0.3
+
+        def on_epoch_start(self, predict_target, progress):
+            taught.append(predict_target())
+
+        def loss(self, forward, strength):
+            return {}
+
+    train = engine.train
+
+    def watched(model, batches, *args, **kwargs):
+        seen.append((model, copy.deepcopy(model.state_dict()), batches.target))
+
+        def keep(_):
+            average = seen[0][1]
+            for name, value in model.state_dict().items():
+                average[name] = 0.7 * average[name] + 0.3 * value
+
+        def on_step(trainer):
+            if trainer.state.epoch == 1:
+                keep(trainer)
+
+        return train(model, batches, *args, **kwargs, on_step=on_step)
+
+    monkeypatch.setattr(engine, "train", watched)
+    try:
+        adapter = tiny(method="taught").fit(*source, X_target=target)
+    finally:
+        del methods.base._METHODS["taught"]
+    _, average, tokens = seen[0]
+    adapter._model.load_state_dict(average)
+    expected = adapter._infer(tokens)[1].softmax(1)
+    assert torch.allclose(taught[1], expected, atol=1e-5)
+    assert not torch.allclose(taught[0], taught[1], atol=1e-4)
 
 
 def test_precision_bf16_runs_on_the_cpu(tiny, source, target):

@@ -58,3 +58,14 @@ def test_a_class_that_is_never_predicted_does_not_break_bbse():
     assert found.sum() == pytest.approx(1)
     with pytest.raises(ValueError, match=r"classes \[1\] have no labelled text"):
         bbse(always, np.zeros(20, dtype=int), always)
+
+
+def test_correct_prior_true_is_em(tiny, source, target):
+    skewed = [text for text in target if "good" in text or "bad" not in text]
+    adapter = tiny(epochs=4).fit(*source, X_target=skewed)
+    plain, prior = adapter.predict_proba(skewed), adapter.target_prior_["em"]
+    corrected = adapter.set_params(correct_prior=True).predict_proba(skewed)
+    assert np.allclose(corrected, correct(plain, adapter.source_prior_, prior))
+    assert not np.allclose(corrected, plain)
+    off = adapter.set_params(correct_prior=False).predict_proba(skewed)
+    assert (off == plain).all()

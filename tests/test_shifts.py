@@ -11,10 +11,11 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from conftest import BAD, GOOD
 from sklearn.datasets import make_moons
 from torch import nn
 
-from dann_transfer import engine, methods
+from dann_transfer import DomainAdapter, engine, methods
 from dann_transfer.batches import PairedBatches, Tokens, _flat
 from dann_transfer.heads import TaskHead
 from dann_transfer.settings import Settings
@@ -84,7 +85,21 @@ def stretched(seed: int, target: bool) -> tuple[np.ndarray, np.ndarray]:
     return (points @ turn(40).T @ np.diag([1.0, 0.5]) if target else points), labels
 
 
-SHIFTS = {"moons": moons, "moved": moved, "shrunk": shrunk, "stretched": stretched}
+def several(seed: int, target: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Two moons, half of the source as they are and half turned by -20; the target by 30."""
+    points, labels = moons(seed, target)
+    if not target:
+        points[200:] = points[200:] @ turn(-20).T
+    return points, labels
+
+
+SHIFTS = {
+    "moons": moons,
+    "moved": moved,
+    "shrunk": shrunk,
+    "stretched": stretched,
+    "several": several,
+}
 
 
 @cache
@@ -94,7 +109,7 @@ def target_accuracy(
     source, labels = SHIFTS[shift](seed, target=False)
     target, target_labels = SHIFTS[shift](seed, target=True)
     settings = Settings(
-        epochs=150 if shift == "moons" else 60,
+        epochs=150 if shift in {"moons", "several"} else 60,
         batch_size=50,
         learning_rate=1e-2,
         head_learning_rate=1e-2,
@@ -114,10 +129,12 @@ def target_accuracy(
         torch.manual_seed(seed)
         encoder, head = PointEncoder(), TaskHead(24, 2, dropout=0.0)
         adaptation = methods.create(method, OPTIONS[options])
+        domains = np.repeat([0, 1], 200) if shift == "several" else None
+        adaptation.attach(encoder, 1 if domains is None else 2)
         adaptation.build(24, 2)
         model = engine.AdaptationModel(encoder, head, adaptation)
         unlabelled = tokens(target) if adaptation.uses_target else None
-        batches = PairedBatches(tokens(source), labels, unlabelled, 50, seed)
+        batches = PairedBatches(tokens(source), labels, unlabelled, 50, seed, domains=domains)
         engine.train(model, batches, settings, CPU)
     _, logits = engine.infer(model, tokens(target), 400, CPU, "fp32")
     return float((logits.argmax(1).numpy() == target_labels).mean())
@@ -128,6 +145,7 @@ OPTIONS = {
     "small": {"width": 32},
     "adversary": {"width": 32, "discriminator_steps": 0},
     "penalised": {"dann": {"width": 32, "discriminator_steps": 0, "strength": 1.0}},
+    "long": {"width": 32, "discriminator_steps": 1, "extra_epochs": 60},
     "critic": {"width": 32, "discriminator_steps": 2},
 }
 MADE_FOR = [
@@ -143,6 +161,9 @@ MADE_FOR = [
     ("jan", "shrunk", 1.0, "", 0.3),
     ("coral", "shrunk", 1000.0, "", 0.2),
     ("afn", "stretched", 0.05, "", 0.01),
+    ("adda", "moons", 0.1, "long", 0.08),
+    ("self_training", "moved", 1.0, "", 0.08),
+    ("mdan", "several", 1.0, "adversary", 0.08),
 ]
 
 
@@ -157,6 +178,47 @@ def test_a_method_beats_source_only_on_its_shift(method, shift, strength, option
     assert (gains > 0).sum() >= 4
 
 
+def reviews(seed: int, part: str, n: int = 300) -> tuple[list[str], np.ndarray]:
+    """Texts of two words of praise or blame among others: the target's are not the source's.
+
+    Half of the target's texts have one of the source's words too, those of the test none.
+    """
+    rng = np.random.default_rng([seed, *part.encode()])
+    labels = np.arange(n) % 2
+    texts = []
+    for label in labels:
+        words = (BAD, GOOD)[label]
+        own = rng.choice(words[:2] if part == "source" else words[2:], 2)
+        if part == "target" and rng.random() < 0.5:
+            own = np.append(own, rng.choice(words[:2]))
+        others = "film plot actor scene the" if part == "source" else "tweet lol omg today friend"
+        texts.append(" ".join(rng.permutation([*own, *rng.choice(others.split(), 2)])))
+    return texts, labels
+
+
+def test_mlm_learns_the_targets_words(tiny_encoder):
+    before, after = [], []
+    for seed in range(5):
+        test, labels = reviews(seed, "test")
+        for method, scores in (("source_only", before), ("mlm", after)):
+            adapter = DomainAdapter(
+                tiny_encoder,
+                method=method,
+                method_options={"probability": 0.3} if method == "mlm" else None,
+                max_length=16,
+                epochs=16,
+                learning_rate=2e-3,
+                validation_fraction=0,
+                random_state=seed,
+                progress=False,
+            )
+            adapter.fit(*reviews(seed, "source"), X_target=reviews(seed, "target")[0])
+            scores.append((adapter.predict(test) == labels).mean())
+    print(f"mlm: {np.round(before, 2)} -> {np.round(after, 2)}")
+    assert np.mean(after) > np.mean(before) + 0.2
+    assert (np.array(after) > np.array(before)).sum() >= 4
+
+
 def test_every_method_has_its_shift():
-    shown = {part for row in MADE_FOR for part in methods.base._parts(row[0])}
+    shown = {part for row in MADE_FOR for part in methods.base._parts(row[0])} | {"mlm"}
     assert shown == set(methods.names()) - {"source_only"}

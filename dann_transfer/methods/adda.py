@@ -44,8 +44,10 @@ class ADDA(Method):
         self, width: int = 512, discriminator_steps: int = 3, extra_epochs: int = 1
     ) -> None:
         super().__init__()
-        if extra_epochs < 1:
-            raise ValueError(f"extra_epochs={extra_epochs!r} of adda must be at least 1.")
+        if not isinstance(extra_epochs, int) or extra_epochs < 1:
+            raise ValueError(
+                f"extra_epochs={extra_epochs!r} of adda must be a whole number of at least 1."
+            )
         self.width, self.discriminator_steps = width, discriminator_steps
         self.extra_epochs = extra_epochs
 
