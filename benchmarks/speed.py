@@ -17,11 +17,10 @@ import time
 import numpy as np
 import torch
 
-from dann_transfer import datasets, engine, methods
+from dann_transfer import DomainAdapter, datasets, engine, methods
 from dann_transfer.batches import PairedBatches, tokenize
 from dann_transfer.encoder import Encoder
 from dann_transfer.heads import TaskHead
-from dann_transfer.settings import Settings
 
 
 def floor(encoder: Encoder, rows: int, length: int, steps: int) -> float:
@@ -39,25 +38,14 @@ def floor(encoder: Encoder, rows: int, length: int, steps: int) -> float:
 def ours(encoder: Encoder, batches: PairedBatches, method: str) -> float:
     """Return real tokens a second of one epoch."""
     adaptation = methods.create(method)
+    adaptation.attach(encoder, 1)
     adaptation.build(encoder.features, 2)
     model = engine.AdaptationModel(encoder, TaskHead(encoder.features, 2), adaptation)
-    settings = Settings(
-        epochs=1,
-        batch_size=batches.batch_size,
-        learning_rate=1e-6,
-        head_learning_rate=1e-4,
-        discriminator_learning_rate=1e-4,
-        max_strength=0.1,
-        strength_schedule="dann",
-        warmup=0.1,
-        weight_decay=0.01,
-        max_grad_norm=1.0,
-        patience=None,
-        precision="fp32",
-        seed=0,
-        checkpoint_dir=None,
-        progress=False,
+    rates = {"learning_rate": 1e-6, "head_learning_rate": 1e-4}
+    adapter = DomainAdapter(
+        method=method, epochs=1, precision="fp32", progress=False, max_strength=0.1, **rates
     )
+    settings = adapter._settings(0, adaptation)
     started = time.perf_counter()
     engine.train(model, batches, settings, torch.device("cpu"))
     seconds = time.perf_counter() - started

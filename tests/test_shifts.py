@@ -18,7 +18,6 @@ from torch import nn
 from dann_transfer import DomainAdapter, engine, methods
 from dann_transfer.batches import PairedBatches, Tokens, _flat
 from dann_transfer.heads import TaskHead
-from dann_transfer.settings import Settings
 
 CPU = torch.device("cpu")
 
@@ -108,21 +107,16 @@ def target_accuracy(
 ) -> float:
     source, labels = SHIFTS[shift](seed, target=False)
     target, target_labels = SHIFTS[shift](seed, target=True)
-    settings = Settings(
+    adapter = DomainAdapter(
+        method=method,
         epochs=150 if shift in {"moons", "several"} else 60,
-        batch_size=50,
         learning_rate=1e-2,
         head_learning_rate=1e-2,
         discriminator_learning_rate=1e-2,
         max_strength=strength,
-        strength_schedule="dann",
         warmup=0.0,
         weight_decay=0.0,
         max_grad_norm=10.0,
-        patience=None,
-        precision="fp32",
-        seed=seed,
-        checkpoint_dir=None,
         progress=False,
     )
     with torch.random.fork_rng():
@@ -133,6 +127,7 @@ def target_accuracy(
         adaptation.attach(encoder, 1 if domains is None else 2)
         adaptation.build(24, 2)
         model = engine.AdaptationModel(encoder, head, adaptation)
+        settings = adapter._settings(seed, adaptation)
         unlabelled = tokens(target) if adaptation.uses_target else None
         batches = PairedBatches(tokens(source), labels, unlabelled, 50, seed, domains=domains)
         engine.train(model, batches, settings, CPU)

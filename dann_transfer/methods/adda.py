@@ -36,7 +36,7 @@ class ADDA(Method):
 
     """
 
-    default_strength = 0.2
+    default_strength = 0.05
     target_pass = False
     extra_epochs = 1
 

@@ -33,7 +33,7 @@ class CORAL(Method):
     a batch, small beside the encoder.
     """
 
-    default_strength = 1e5
+    default_strength = 1e4
 
     def loss(self, forward: Forward, strength: float) -> dict[str, Tensor]:
         """Return strength times the distance of the covariances; 0 where a domain has one row."""
