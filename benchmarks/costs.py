@@ -4,7 +4,8 @@
 
 Each method runs in a process of its own: first alone, for the peak of its memory, then in turns
 with source-only on the same 160 + 160 real texts, three epochs without validation. The ratio is
-that of the medians. One JSON line a method goes to benchmarks/results/costs.jsonl, which is replaced.
+that of the medians. One JSON line a method goes to benchmarks/results/costs.jsonl, which is
+replaced.
 """
 
 from __future__ import annotations
