@@ -16,6 +16,9 @@ from typing import Any
 from scipy.stats import t as student_t
 
 HERE = Path(__file__).parent
+BASELINE = "source_only"
+# How many texts train in the table of all methods, and in the README's.
+FAMILY, HEADLINE = 1000, 2400
 START, END = "<!-- results: benchmarks/report.py writes this -->", "<!-- end of results -->"
 
 
@@ -81,23 +84,73 @@ def readme_table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def family(rows: list[dict[str, Any]], costs: list[dict[str, Any]]) -> str:
+    """One line a method: what it costs, and what it gives on each pair."""
+    pairs = sorted({(r["source"], r["target"]) for r in rows if "+" not in r["source"]})
+    head = ["method", "parameters", "time", "peak GiB"]
+    for source, target in pairs:
+        head += [f"{source} → {target}: accuracy", "macro-F1", "gain", "A-distance"]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    cost = {row["method"]: row for row in costs}
+    order = {"source_only": 0, "target_trained": 2}
+    shown = {r["method"] for r in rows if (r["source"], r["target"]) in pairs}
+    for method in sorted(shown, key=lambda m: (order.get(m, 1), m)):
+        own = cost.get(method)
+        cells = [method]
+        cells += (
+            [f"{own['parameters']:,}", f"{own['time_ratio']:.2f}", f"{own['peak_gib']:.1f}"]
+            if own
+            else ["", "", ""]
+        )
+        for pair in pairs:
+            here = [r for r in rows if (r["source"], r["target"]) == pair]
+            baseline = {r["seed"]: r["target_accuracy"] for r in here if r["method"] == BASELINE}
+            mine = [r for r in here if r["method"] == method]
+            if not mine:
+                cells += ["", "", "", ""]
+                continue
+            cells += [
+                spread([r["target_accuracy"] for r in mine]),
+                spread([r["target_macro_f1"] for r in mine]),
+                "" if method == BASELINE else gain(mine, baseline),
+                f"{mean(r['a_distance'] for r in mine):.2f}",
+            ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def read(name: str) -> list[dict[str, Any]]:
+    """Read a file of JSON lines."""
+    return [json.loads(line) for line in (HERE / "results" / name).read_text().splitlines()]
+
+
 def main() -> None:
-    rows = [
-        json.loads(line)
-        for file in sorted((HERE / "results").glob("*.jsonl"))
-        for line in file.read_text().splitlines()
-    ]
+    files = sorted(p.name for p in (HERE / "results").glob("*.jsonl"))
+    rows = [row for name in files if name != "costs.jsonl" for row in read(name)]
+    costs = read("costs.jsonl") if "costs.jsonl" in files else []
     parts = [
         "# Results",
         "Made by `python benchmarks/report.py` from `benchmarks/results/*.jsonl`, which "
-        "`python benchmarks/board.py` writes. Accuracies and F1 are percentages with the standard "
-        "deviation over seeds; gain is over source-only of the same seeds, in points, with its "
-        "95 % interval over seeds (Student's t). `target_trained` is what the target's own labels "
-        "give. A row of one seed shows a direction, no more.",
+        "`python benchmarks/board.py` and `python benchmarks/costs.py` write. Accuracies and F1 "
+        "are percentages with the standard deviation over seeds; gain is over source-only of the "
+        "same seeds, in points, with its 95 % interval over seeds (Student's t). `target_trained` "
+        "is what the target's own labels give. A row of one seed shows a direction, no more.",
     ]
-    for pair in sorted({(r["board"], r["source"], r["target"]) for r in rows}):
-        own = [r for r in rows if (r["board"], r["source"], r["target"]) == pair]
-        parts += [f"## {pair[0]}: {pair[1]} → {pair[2]}", table(own)]
+    if of_family := [r for r in rows if r["settings"]["train_texts"] == FAMILY]:
+        parts += [
+            "## The family",
+            f"At most {FAMILY:,} texts of each domain to train on, three epochs, every method at "
+            "its defaults. Parameters are those the method adds; time is that of training as a "
+            "ratio to source-only's, and peak memory that of the process (`costs.py`).",
+            family(of_family, costs),
+        ]
+    keys = sorted(
+        {(r["board"], r["settings"]["train_texts"], r["source"], r["target"]) for r in rows}
+    )
+    for board, texts, source, target in keys:
+        own = [r for r in rows if (r["board"], r["source"], r["target"]) == (board, source, target)]
+        own = [r for r in own if r["settings"]["train_texts"] == texts]
+        parts += [f"## {board}: {source} → {target}, {texts:,} texts to train on", table(own)]
     minutes = sum(r["seconds"] for r in rows) / 60
     parts.append(
         f"{len(rows)} runs, {minutes:.0f} minutes of training in all. The seconds in the lines "
@@ -107,7 +160,8 @@ def main() -> None:
     readme = HERE.parent / "README.md"
     before, rest = readme.read_text(encoding="utf-8").split(START)
     after = rest.split(END)[1]
-    text = f"{before}{START}\n{readme_table(rows)}\n{END}{after}"
+    headline = [r for r in rows if r["settings"]["train_texts"] == HEADLINE]
+    text = f"{before}{START}\n{readme_table(headline)}\n{END}{after}"
     readme.write_text(text, encoding="utf-8")
 
 

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
-from dann_transfer.encoder import Encoder, pool, resolve_device
+from dann_transfer.batches import pad
+from dann_transfer.encoder import Encoder, cut, pool, resolve_device
 
 
 def build(kind: str, folder, tokenizer) -> str:
@@ -87,3 +89,30 @@ def test_devices():
     assert resolve_device("cpu").type == "cpu"
     expected = "cuda" if torch.cuda.is_available() else "cpu"
     assert resolve_device(None).type == expected
+
+
+def test_rows_that_go_apart_give_the_same_features_and_gradient(tiny_encoder):
+    encoder = Encoder.from_pretrained(tiny_encoder).eval()
+    rng = np.random.default_rng(0)
+    rows = [rng.integers(5, 25, n) for n in (3, 20, 4, 22, 5, 3, 19, 4)]
+    ids, mask = pad(rows, 0)
+    short, long = cut(mask)
+    assert sorted(short.tolist()) == [0, 2, 4, 5, 7]
+    assert sorted(long.tolist()) == [1, 3, 6]
+    grads = []
+    for forward in (encoder, encoder._pooled):
+        encoder.zero_grad()
+        features = forward(ids, mask)
+        features.square().sum().backward()
+        grads.append((features.detach(), encoder.model.encoder.layer[0].output.dense.weight.grad))
+    for apart, together in zip(*grads, strict=True):
+        assert torch.allclose(apart, together, atol=1e-5)
+    assert not torch.equal(grads[0][0][0], grads[0][0][1])
+
+
+def test_rows_of_like_length_go_together():
+    assert cut(torch.ones(8, 5)) is None
+    assert cut(torch.ones(1, 5)) is None
+    few = torch.ones(40, 10)
+    few[0, 9:] = 0
+    assert cut(few) is None
