@@ -1,11 +1,12 @@
 """Pairs x methods x seeds, one JSON line a run; a killed board goes on where it stopped.
 
-    python benchmarks/board.py --pairs movies:tweets tweets:nyt --methods source_only dann
-        --seeds 0 1 2 --set freeze_layers=3 --out benchmarks/results/sentiment.jsonl
+    python benchmarks/board.py --board sentiment --pairs movies:tweets tweets:nyt
+        --methods source_only dann --seeds 0 1 2 --set freeze_layers=3
 
-Protocol: 30 % of each domain, drawn once, is its test set. Of the rest, at most 2,400 texts
-train; several sources, joined as in amazon+movies:tweets, share them. The target's labels are used
-by nothing but the final score and the row `target_trained`.
+Protocol of the sentiment board: 30 % of each domain, drawn once, is its test set. Of the rest, at
+most 2,400 texts train; several sources, joined as in amazon+movies:tweets, share them. The other
+boards have splits of their own (`boards.py`). The target's labels are used by nothing but the
+final score and the row `target_trained`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import boards
+import numpy as np
 import torch
 from sklearn.metrics import accuracy_score, f1_score
 
@@ -54,26 +57,39 @@ def settings_of(method: str, train_texts: int, params: dict[str, Any]) -> dict[s
 
 
 def run(
-    source: str, target: str, method: str, seed: int, train_texts: int, params: dict[str, Any]
+    board: str,
+    source: str,
+    target: str,
+    method: str,
+    seed: int,
+    train_texts: int,
+    params: dict[str, Any],
 ) -> dict[str, Any]:
-    domains = datasets.load("sentiment")
     names = source.split("+")
-    splits = {name: datasets.split(domains[name], train_texts // len(names)) for name in names}
-    X_test = [text for name in names for text in splits[name][1]]
-    y_test = [label for name in names for label in splits[name][3]]
-    X: Any = {name: (splits[name][0], splits[name][2]) for name in names}
-    X, y = (X, None) if len(names) > 1 else X[source]
-    T, T_test, t, t_test = datasets.split(domains[target], train_texts)
+    parts = boards.load(board, train_texts // len(names))
+    # A target keeps its share of the texts, however many sources share theirs.
+    goal = boards.load(board, train_texts)[target] if len(names) > 1 else parts[target]
+    tests = [parts[name].own_test or parts[name].test for name in names]
+    X_test, y_test = ([value for test in tests for value in test[i]] for i in (0, 1))
+    T_test, t_test = goal.test
     started = time.perf_counter()
     name = "source_only" if method in BASELINES else method
     adapter = DomainAdapter(
         datasets.encoder("minilm"), method=name, random_state=seed, progress=False, **params
     )
     if method == "target_trained":
-        adapter.fit(T, t)
+        T_test, t_test = goal.own_test or goal.test
+        adapter.fit(*goal.train)
     else:
+        X: Any = {name: parts[name].train for name in names}
+        y = None
+        validation: dict[str, Any] = {}
+        if len(names) == 1:
+            X, y = X[source]
+            if (own := parts[source].validation) is not None:
+                validation = {"X_val": own[0], "y_val": own[1]}
         # Source-only does not train on the target's texts; its class shares are estimated there.
-        adapter.fit(X, y, X_target=T)
+        adapter.fit(X, y, X_target=goal.unlabelled, **validation)
     seconds = time.perf_counter() - started
     # One pass over each test set gives features and predictions both.
     (source_features, p_source), (target_features, p_target) = map(
@@ -86,8 +102,9 @@ def run(
         corrected[f"target_accuracy_{kind}"] = accuracy_score(t_test, guess)
     last = adapter.history_[-50:]
     accuracies = [row["domain_accuracy"] for row in last if "domain_accuracy" in row]
+    found = np.bincount(p_target.argmax(1), minlength=len(adapter.classes_)) / len(t_test)
     return {
-        "board": "sentiment",
+        "board": board,
         "source": source,
         "target": target,
         "method": method,
@@ -98,7 +115,7 @@ def run(
         "source_accuracy": accuracy_score(y_test, adapter.classes_[p_source.argmax(1)]),
         "a_distance": proxy_a_distance(source_features, target_features),
         "domain_accuracy": sum(accuracies) / len(accuracies) if accuracies else None,
-        "predicted_positive": float((predicted == "positive").mean()),
+        "predicted": dict(zip(map(str, adapter.classes_), found.tolist(), strict=True)),
         "prior": {kind: prior.tolist() for kind, prior in adapter.target_prior_.items()},
         "seconds": seconds,
         "settings": settings_of(method, train_texts, params),
@@ -119,34 +136,38 @@ def _key(row: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", nargs="+", default=["movies:tweets", "tweets:nyt"])
+    parser.add_argument("--board", choices=boards.DOMAINS, default="sentiment")
+    parser.add_argument("--pairs", nargs="+", help="source:target ...; all of the board if absent")
     parser.add_argument("--methods", nargs="+", default=["source_only", "dann"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--train-texts", type=int, default=2400)
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/sentiment.jsonl"))
+    parser.add_argument("--out", type=Path, help="benchmarks/results/BOARD.jsonl if absent")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="start no run after")
     args = parser.parse_args()
     params = {}
     for item in args.set:
         key, value = item.split("=", 1)
         params[key] = ast.literal_eval(value)
+    if args.out is None:
+        args.out = Path(__file__).parent / "results" / f"{args.board}.jsonl"
     args.out.parent.mkdir(parents=True, exist_ok=True)
+    pairs = args.pairs or [":".join(pair) for pair in boards.pairs(args.board)]
     lines = args.out.read_text().splitlines() if args.out.exists() else []
     done = {_key(json.loads(line)) for line in lines}
     deadline = time.monotonic() + 60 * args.minutes
     for seed in args.seeds:
-        for pair in args.pairs:
+        for pair in pairs:
             source, target = pair.split(":")
             for method in args.methods:
                 settings = settings_of(method, args.train_texts, params)
-                row = {"board": "sentiment", "source": source, "target": target}
+                row = {"board": args.board, "source": source, "target": target}
                 row |= {"method": method, "seed": seed, "settings": settings}
                 if _key(row) in done:
                     continue
                 if time.monotonic() > deadline:
                     return
-                row = run(source, target, method, seed, args.train_texts, params)
+                row = run(args.board, source, target, method, seed, args.train_texts, params)
                 with args.out.open("a") as out:
                     out.write(json.dumps(row) + "\n")
                 keys = ("source", "target", "method", "seed", "target_accuracy", "target_macro_f1")

@@ -1,0 +1,95 @@
+"""The boards: which domains there are, and which of their texts train, adapt and test."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+from dann_transfer import datasets
+
+DOMAINS = {
+    "sentiment": ("tweets", "amazon", "movies", "nyt"),
+    "amazon": ("books", "dvd", "electronics", "kitchen"),
+    "banking": ("clinc150", "banking77"),
+    "finance": ("news", "tweets"),
+    "medical": ("abstracts", "notes"),
+}
+
+
+@dataclass(frozen=True)
+class Split:
+    """The texts of one domain by role. Labels of the unlabelled ones exist nowhere here."""
+
+    train: tuple[list[str], list[Any]]
+    unlabelled: list[str]
+    test: tuple[list[str], list[Any]]
+    validation: tuple[list[str], list[Any]] | None = None
+    own_test: tuple[list[str], list[Any]] | None = None
+    """What a model trained on this domain's own labels is tested on, where `test` holds texts
+    that it was trained on."""
+
+
+def pairs(board: str) -> list[tuple[str, str]]:
+    """Return the ordered pairs of a board; medical abstracts go to notes only."""
+    found = list(permutations(DOMAINS[board], 2))
+    return found[:1] if board == "medical" else found
+
+
+def data_folder() -> Path:
+    """Return the folder of the benchmark data."""
+    default = Path(__file__).parents[1] / ".." / "shared" / "data"
+    return Path(os.environ.get("DANN_TRANSFER_DATA", default)).resolve()
+
+
+def load(board: str, train_texts: int) -> dict[str, Split]:
+    """Read all domains of a board; at most `train_texts` labelled texts of each train.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the board's data are not where ``DANN_TRANSFER_DATA`` says.
+
+    """
+    if board == "sentiment":
+        splits = {}
+        for name, domain in datasets.load("sentiment").items():
+            X, X_test, y, y_test = datasets.split(domain, train_texts)
+            splits[name] = Split((X, y.tolist()), X, (X_test, y_test.tolist()))
+        return splits
+
+    import pandas as pd
+
+    file = data_folder() / f"{board}.csv.gz"
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"the board {board!r} needs {file}, which is not there; set DANN_TRANSFER_DATA to the "
+            "folder of the benchmark data, or run --board sentiment, which needs none."
+        )
+    frame = pd.read_csv(file)
+    splits = {}
+    for name in DOMAINS[board]:
+        own = frame[frame["domain"] == name]
+
+        def part(*kinds: str, own: Any = own) -> tuple[list[str], list[Any]]:
+            rows = own[own["split"].isin(kinds)]
+            labels = rows["label"]
+            # Whole numbers are read as floats where unlabelled rows leave gaps.
+            if labels.dtype.kind == "f":
+                labels = labels.astype(int)
+            return rows["text"].tolist(), labels.tolist()
+
+        # The order is drawn anew, because files may be sorted by class.
+        own = own.sample(frac=1, random_state=0)
+        X, y = part("train", own=own)
+        train = X[:train_texts], y[:train_texts]
+        if board == "amazon":
+            unlabelled = own.loc[own["split"] == "unlabelled", "text"].tolist()
+            dev = part("dev", own=own)
+            test = part("train", "dev", own=own)
+            splits[name] = Split(train, unlabelled, test, dev, dev)
+        else:
+            splits[name] = Split(train, X[:train_texts], part("test", own=own))
+    return splits

@@ -1,0 +1,83 @@
+"""What the report makes of rows whose answer is known."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+
+import board
+import boards
+import report
+
+
+def row(source: str, method: str, seed: int, accuracy: float, **params: object) -> dict:
+    return {
+        "board": "sentiment",
+        "source": source,
+        "target": "t",
+        "method": method,
+        "seed": seed,
+        "target_accuracy": accuracy,
+        "settings": board.settings_of(method, 100, params),
+    }
+
+
+def test_the_gap_is_pooled_and_not_averaged():
+    rows = []
+    for source, low, high, own in (("a", 0.5, 0.9, 0.7), ("b", 0.8, 0.81, 0.79)):
+        for seed in (0, 1):
+            rows += [
+                row(source, "source_only", seed, low),
+                row(source, "target_trained", seed, high),
+                row(source, "dann", seed, own),
+            ]
+    line = report.gap_closed(rows).splitlines()[-1]
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    # (0.2 - 0.01) of (0.4 + 0.01); a mean of ratios would say (0.5 - 1) / 2.
+    assert cells[:5] == ["dann", "2", "2", "+9.5", "-1.0"]
+    assert cells[5].startswith("46%")
+
+
+def test_runs_are_compared_with_baselines_of_their_own_settings():
+    rows = [
+        row("a", "source_only", 0, 0.5),
+        row("a", "source_only", 0, 0.8, freeze_layers=3),
+        row("a", "dann", 0, 0.7, freeze_layers=3, max_strength=0.9),
+    ]
+    before = report.baselines(rows, "source_only")
+    assert report.gain(rows[2:], before) == "-10.0"
+    assert report.label(rows[2]) == "dann (freeze_layers=3, max_strength=0.9)"
+    assert report.label(rows[0]) == "source_only"
+
+
+def test_a_board_says_where_it_looked_for_its_data(monkeypatch, tmp_path):
+    monkeypatch.setenv("DANN_TRANSFER_DATA", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="set DANN_TRANSFER_DATA to the folder"):
+        boards.load("banking", 100)
+
+
+def test_a_board_never_tests_on_what_it_adapts_to(monkeypatch, tmp_path):
+    import pandas as pd
+
+    texts = [
+        f"{domain} {split} {i}"
+        for domain in ("books", "dvd", "electronics", "kitchen")
+        for split in ("train", "dev", "unlabelled")
+        for i in range(6)
+    ]
+    frame = pd.DataFrame({"text": texts})
+    frame[["domain", "split"]] = frame["text"].str.split(expand=True)[[0, 1]]
+    frame["label"] = [i % 2 for i in range(len(texts))]
+    frame.loc[frame["split"] == "unlabelled", "label"] = None
+    frame.to_csv(tmp_path / "amazon.csv.gz", index=False)
+    monkeypatch.setenv("DANN_TRANSFER_DATA", str(tmp_path))
+    own = boards.load("amazon", 5)["dvd"]
+    assert len(own.train[0]) == 5
+    assert len(own.unlabelled) == len(own.validation[0]) == 6
+    assert not set(own.unlabelled) & set(own.test[0])
+    assert not set(own.own_test[0]) & set(own.train[0])
+    assert set(own.test[1]) == {0, 1}
