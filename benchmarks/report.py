@@ -24,6 +24,8 @@ BASELINE = "source_only"
 ORDER = {"source_only": 0, "target_trained": 2}
 # How many texts train in the table of all methods, and in the README's.
 FAMILY, HEADLINE = 1000, 2400
+# What does not come from the board.
+OTHERS = {"costs.jsonl", "speed.jsonl", "peers.jsonl"}
 START, END = "<!-- results: benchmarks/report.py writes this -->", "<!-- end of results -->"
 
 
@@ -210,7 +212,7 @@ def read(name: str) -> list[dict[str, Any]]:
 
 def main() -> None:
     files = sorted(p.name for p in (HERE / "results").glob("*.jsonl"))
-    rows = [row for name in files if name != "costs.jsonl" for row in read(name)]
+    rows = [row for name in files if name not in OTHERS for row in read(name)]
     costs = read("costs.jsonl") if "costs.jsonl" in files else []
     parts = [
         "# Results",

@@ -1,26 +1,50 @@
-"""Our training step against the floor: a bare forward and backward of the same encoder.
+"""How fast training and prediction are, beside the floor, the tutorial loop and a pipeline.
 
-    python benchmarks/speed.py
+    python benchmarks/speed.py            # ratios
+    python benchmarks/speed.py --growth   # time and memory with texts, length, classes and batch
 
-Floor: the same number of texts a batch, all of one length, forward, mean, backward and nothing
-else. Ours: `engine.train` as `fit` runs it, on real texts of all lengths, with validation off;
-tokens are real ones, padding not counted. The two alternate in one process, and the medians
-of tokens a second are compared.
+Training is counted in real tokens a second (padding is not counted), prediction in texts a second.
+
+- floor: forward, mean and backward of the same encoder over texts of one length, nothing else;
+- tutorial: the common loop, every text padded to 128 tokens, batches of 16, AdamW at once over
+  everything; for DANN source and target in a pass each and one discriminator step;
+- pipeline: ``transformers.pipeline("text-classification")`` of the same fine-tuned weights.
+
+Ours is `engine.train` as `fit` runs it, with validation off. The kinds take turns in one process,
+and medians are compared. One JSON line goes to benchmarks/results/speed.jsonl.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
+import platform
+import resource
 import statistics
+import subprocess
+import sys
 import time
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from dann_transfer import DomainAdapter, datasets, engine, methods
-from dann_transfer.batches import PairedBatches, tokenize
+from dann_transfer.batches import PairedBatches, Tokens, tokenize
 from dann_transfer.encoder import Encoder
-from dann_transfer.heads import TaskHead
+from dann_transfer.heads import DomainDiscriminator, TaskHead, reverse_gradient
+
+RESULTS = Path(__file__).parent / "results"
+CPU = torch.device("cpu")
+
+
+def texts(n: int) -> tuple[list[str], list[str]]:
+    """Return n source texts and n target texts."""
+    domains = datasets.load("sentiment")
+    return tuple(datasets.split(domains[name], n)[0] for name in ("movies", "tweets"))
 
 
 def floor(encoder: Encoder, rows: int, length: int, steps: int) -> float:
@@ -35,22 +59,153 @@ def floor(encoder: Encoder, rows: int, length: int, steps: int) -> float:
     return rows * length * steps / (time.perf_counter() - started)
 
 
-def ours(encoder: Encoder, batches: PairedBatches, method: str) -> float:
+def ours(
+    encoder: Encoder, source: Tokens, target: Tokens, name: str, classes: int = 2, batch: int = 32
+) -> float:
     """Return real tokens a second of one epoch."""
-    adaptation = methods.create(method)
-    adaptation.attach(encoder, 1)
-    adaptation.build(encoder.features, 2)
-    model = engine.AdaptationModel(encoder, TaskHead(encoder.features, 2), adaptation)
+    method = methods.create(name)
+    method.attach(encoder, 1)
+    method.build(encoder.features, classes)
+    model = engine.AdaptationModel(encoder, TaskHead(encoder.features, classes), method)
+    labels = np.arange(len(source)) % classes
+    batches = PairedBatches(source, labels, target if method.uses_target else None, batch, seed=0)
     rates = {"learning_rate": 1e-6, "head_learning_rate": 1e-4}
-    adapter = DomainAdapter(
-        method=method, epochs=1, precision="fp32", progress=False, max_strength=0.1, **rates
-    )
-    settings = adapter._settings(0, adaptation)
+    adapter = DomainAdapter(method=name, epochs=1, precision="fp32", progress=False, **rates)
     started = time.perf_counter()
-    engine.train(model, batches, settings, torch.device("cpu"))
+    engine.train(model, batches, adapter._settings(0, method), CPU)
     seconds = time.perf_counter() - started
-    tokens = sum(int(batches[k].attention_mask.sum()) for k in range(len(batches)))
-    return tokens / seconds
+    return sum(int(batches[k].attention_mask.sum()) for k in range(len(batches))) / seconds
+
+
+def tutorial(encoder: Encoder, domains: tuple[list[str], list[str]], adversarial: bool) -> float:
+    """Return real tokens a second of the common loop, tokenising done beforehand."""
+    encoder.train()
+    head, discriminator = TaskHead(encoder.features, 2), DomainDiscriminator(encoder.features)
+    parts = [encoder, head, discriminator] if adversarial else [encoder, head]
+    optimizer = torch.optim.AdamW([p for part in parts for p in part.parameters()], lr=1e-6)
+    padded = [
+        encoder.tokenizer(
+            each, padding="max_length", truncation=True, max_length=128, return_tensors="pt"
+        )
+        for each in (domains if adversarial else domains[:1])
+    ]
+    tokens = sum(int(each["attention_mask"].sum()) for each in padded)
+    labels = torch.arange(len(domains[0])) % 2
+    started = time.perf_counter()
+    for at in range(0, len(labels), 16):
+        rows = slice(at, at + 16)
+        # Without the encoder's own sparing of padding, which a tutorial's loop has not.
+        passes = [encoder._pooled(e["input_ids"][rows], e["attention_mask"][rows]) for e in padded]
+        loss = F.cross_entropy(head(passes[0]), labels[rows])
+        if adversarial:
+            features = torch.cat(passes)
+            domain = torch.cat([torch.ones(len(passes[0])), torch.zeros(len(passes[1]))])
+            logits = discriminator(reverse_gradient(features, 0.2))
+            loss = loss + F.binary_cross_entropy_with_logits(logits, domain)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return tokens / (time.perf_counter() - started)
+
+
+def prediction(rounds: int, n: int) -> dict[str, list[float]]:
+    """Return texts a second of our prediction and of a pipeline of the same kind of model."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
+
+    folder = datasets.encoder("minilm")
+    source, target = texts(n)
+    adapter = DomainAdapter(folder, method="source_only", epochs=1, progress=False)
+    adapter.fit(source[:64], ["no", "yes"] * 32)
+    model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=2)
+    pipe = pipeline(
+        "text-classification", model=model, tokenizer=AutoTokenizer.from_pretrained(folder)
+    )
+    found: dict[str, list[float]] = {"predict": [], "pipeline": [], "pipeline, batches of 32": []}
+    for _ in range(rounds):
+        for name, run in (
+            ("predict", lambda: adapter.predict(target)),
+            ("pipeline", lambda: pipe(target)),
+            ("pipeline, batches of 32", lambda: pipe(target, batch_size=32)),
+        ):
+            started = time.perf_counter()
+            run()
+            found[name].append(len(target) / (time.perf_counter() - started))
+    return found
+
+
+def ratios(args: argparse.Namespace) -> None:
+    encoder = Encoder.from_pretrained(datasets.encoder("minilm"), freeze_layers=args.freeze_layers)
+    domains = texts(args.texts)
+    source, target = (tokenize(encoder.tokenizer, each, 128)[0] for each in domains)
+    length = round(float(np.concatenate([source.lengths, target.lengths]).mean()))
+    few = tuple(each[: args.texts // 4] for each in domains)
+    runs: dict[str, list[float]] = {}
+    floor(encoder, 64, length, 3)
+    for _ in range(args.rounds):
+        for name, run in (
+            ("floor", lambda: floor(encoder, 64, length, 10)),
+            ("dann", lambda: ours(encoder, source, target, "dann")),
+            ("tutorial dann", lambda: tutorial(encoder, few, True)),
+            ("floor, 32 rows", lambda: floor(encoder, 32, length, 20)),
+            ("source_only", lambda: ours(encoder, source, target, "source_only")),
+            ("tutorial source_only", lambda: tutorial(encoder, few, False)),
+        ):
+            runs.setdefault(name, []).append(run())
+    runs |= prediction(args.rounds, args.texts)
+    m = {name: statistics.median(values) for name, values in runs.items()}
+    for name, values in runs.items():
+        unit = "texts/s" if name.startswith(("predict", "pipeline")) else "tokens/s"
+        print(f"{name:24} {m[name]:7.0f} {unit} ({min(values):.0f} to {max(values):.0f})")
+    found = {
+        "dann / floor": m["dann"] / m["floor"],
+        "source_only / its floor": m["source_only"] / m["floor, 32 rows"],
+        "dann / tutorial": m["dann"] / m["tutorial dann"],
+        "source_only / tutorial": m["source_only"] / m["tutorial source_only"],
+        "predict / pipeline": m["predict"] / m["pipeline"],
+        "predict / pipeline, batches of 32": m["predict"] / m["pipeline, batches of 32"],
+    }
+    for name, value in found.items():
+        print(f"{name:36} {value:.2f}")
+    save({"kind": "ratios", "ratios": found, "runs": runs, "freeze_layers": args.freeze_layers})
+
+
+def growth() -> None:
+    """Time and peak memory of one epoch as one thing grows, each point in a fresh process."""
+    usual = {"texts": 320, "length": 32, "classes": 2, "batch": 32}
+    for name, values in {
+        "texts": (160, 320, 640, 1280),
+        "length": (16, 32, 64, 128, 256),
+        "classes": (2, 12, 40, 77),
+        "batch": (8, 16, 32, 64, 128),
+    }.items():
+        for value in values:
+            spec = {**usual, name: value}
+            child = [sys.executable, __file__, "--point", json.dumps(spec)]
+            out = subprocess.run(child, capture_output=True, text=True, check=True).stdout
+            row = json.loads(out.splitlines()[-1])
+            print(name, row, flush=True)
+            save({"kind": "growth", "over": name, **row})
+
+
+def point(spec: dict[str, int]) -> None:
+    """Measure one point of the growth, of texts that are all of one length."""
+    encoder = Encoder.from_pretrained(datasets.encoder("minilm"))
+    rng = np.random.default_rng(0)
+    n, length = spec["texts"], spec["length"]
+    source, target = (
+        Tokens(rng.integers(1000, 20000, n * length), np.arange(n + 1) * length) for _ in range(2)
+    )
+    speed = ours(encoder, source, target, "dann", spec["classes"], spec["batch"])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(json.dumps({**spec, "seconds": 2 * n * length / speed, "peak_gib": peak}))
+
+
+def save(row: dict[str, Any]) -> None:
+    row["machine"] = (
+        f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+    )
+    with (RESULTS / "speed.jsonl").open("a", encoding="utf-8") as out:
+        out.write(json.dumps(row) + "\n")
 
 
 def main() -> None:
@@ -58,34 +213,15 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=640)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--freeze-layers", type=int, default=0)
+    parser.add_argument("--growth", action="store_true")
+    parser.add_argument("--point", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    encoder = Encoder.from_pretrained(datasets.encoder("minilm"), freeze_layers=args.freeze_layers)
-    domains = datasets.load("sentiment")
-    source, target = (
-        tokenize(encoder.tokenizer, datasets.split(domains[name], args.texts)[0], 128)[0]
-        for name in ("movies", "tweets")
-    )
-    paired = PairedBatches(source, np.zeros(len(source)), target, 32, seed=0)
-    alone = PairedBatches(source, np.zeros(len(source)), None, 32, seed=0)
-    length = round(float(np.concatenate([source.lengths, target.lengths]).mean()))
-    runs: dict[str, list[float]] = {
-        "floor": [],
-        "dann": [],
-        "floor, 32 rows": [],
-        "source_only": [],
-    }
-    floor(encoder, 64, length, 3)
-    for _ in range(args.rounds):
-        runs["floor"].append(floor(encoder, 64, length, 10))
-        runs["dann"].append(ours(encoder, paired, "dann"))
-        runs["floor, 32 rows"].append(floor(encoder, 32, length, 20))
-        runs["source_only"].append(ours(encoder, alone, "source_only"))
-    medians = {name: statistics.median(values) for name, values in runs.items()}
-    for name, values in runs.items():
-        print(f"{name:16} {medians[name]:7.0f} tokens/s ({min(values):.0f} to {max(values):.0f})")
-    print(f"dann / floor            {medians['dann'] / medians['floor']:.2f}")
-    print(f"source_only / its floor {medians['source_only'] / medians['floor, 32 rows']:.2f}")
-    print(f"padding {paired.padding_share(len(paired)):.1%}, {torch.get_num_threads()} threads")
+    if args.point:
+        point(json.loads(args.point))
+    elif args.growth:
+        growth()
+    else:
+        ratios(args)
 
 
 if __name__ == "__main__":
