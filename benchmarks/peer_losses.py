@@ -33,8 +33,9 @@ def both() -> dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor], list
     """Ours, theirs, and the inputs of each loss that both have."""
     from pytorch_adapt import layers
 
+    from dann_transfer import methods
     from dann_transfer.heads import reverse_gradient
-    from dann_transfer.methods import afn, bsp, coral, mcc, mmd
+    from dann_transfer.methods import Forward, afn, bsp, coral, mcc, mmd
 
     torch.manual_seed(0)
     # As many rows of each domain, because the peer takes the bandwidth from one of them.
@@ -62,9 +63,11 @@ def both() -> dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor], list
         return ours + (within[0] - 1) / (n - 1) + (within[1] - 1) / (m - 1)
 
     def our_jmmd(a: Tensor, b: Tensor, p: Tensor, q: Tensor) -> Tensor:
-        kernel = mmd.gaussian_kernel(torch.cat([a, b]))
-        kernel = kernel * mmd.gaussian_kernel(torch.cat([p, q]).softmax(1))
-        return unbiased(kernel, len(a))
+        features, logits = torch.cat([a, b]), torch.cat([p, q])
+        forward = Forward(features, logits, torch.zeros(len(a)).long())
+        kernel = mmd.gaussian_kernel(features) * mmd.gaussian_kernel(logits.softmax(1))
+        rest = unbiased(kernel, len(a)) - mmd.squared_mmd(kernel, len(a))
+        return methods.create("jan").loss(forward, 1.0)["jmmd"] + rest
 
     def their_jmmd(a: Tensor, b: Tensor, p: Tensor, q: Tensor) -> Tensor:
         # The peer takes one bandwidth for both kernels, so distances are scaled beforehand.
@@ -75,7 +78,11 @@ def both() -> dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor], list
         return layers.MMDLoss(scales, "quadratic", bandwidth=1.0)(list(xs), list(ys))
 
     def disagreement(p: Tensor, q: Tensor) -> Tensor:
-        return (p.softmax(1) - q.softmax(1)).abs().mean()
+        method = methods.create("mcd")
+        # In the place of its classifiers, what gives the logits that both sides are asked about.
+        method.one, method.other = (lambda _: p), (lambda _: q)
+        forward = Forward(torch.cat([p, q]), torch.cat([p, q]), torch.zeros(len(p)).long())
+        return -method.loss(forward, 1.0)["disagreement"]
 
     return {
         "mmd": (our_mmd, their_mmd, [x, y]),

@@ -222,7 +222,10 @@ def main() -> None:
         "same seeds, in points, with its 95 % interval over seeds (Student's t). `target_trained` "
         "is what the target's own labels give. A row of one seed shows a direction, no more.",
     ]
-    if of_family := [r for r in rows if r["settings"]["train_texts"] == FAMILY]:
+    of_family = [
+        r for r in rows if r["settings"]["train_texts"] == FAMILY and label(r) == r["method"]
+    ]
+    if of_family:
         parts += [
             "## The family",
             f"At most {FAMILY:,} texts of each domain to train on, three epochs, every method at "

@@ -8,7 +8,7 @@ Training is counted in real tokens a second (padding is not counted), prediction
 - floor: forward, mean and backward of the same encoder over texts of one length, nothing else;
 - tutorial: the common loop, every text padded to 128 tokens, batches of 16, AdamW at once over
   everything; for DANN source and target in a pass each and one discriminator step;
-- pipeline: ``transformers.pipeline("text-classification")`` of the same fine-tuned weights.
+- pipeline: ``transformers.pipeline("text-classification")`` of the same encoder.
 
 Ours is `engine.train` as `fit` runs it, with validation off. The kinds take turns in one process,
 and medians are compared. One JSON line goes to benchmarks/results/speed.jsonl.

@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from dann_transfer import methods
 from dann_transfer.batches import PairedBatches, Tokens, tokenize, warn_truncated
+from dann_transfer.caching import frozen_states
 from dann_transfer.data import as_texts
 from dann_transfer.diagnostics import class_shares, warn_of_collapse
 from dann_transfer.encoder import Encoder, resolve_device
@@ -37,7 +38,8 @@ class DomainAdapter(
     """Train a text classifier on labelled source texts so that it works on target texts.
 
     A scikit-learn estimator of texts: it clones, goes into a ``Pipeline`` and a ``GridSearchCV``.
-    Labels of the target are neither asked for nor read.
+    Labels of the target are neither asked for nor read, but for the few that a user may pass as
+    `y_target_labelled`.
 
     Parameters
     ----------
@@ -108,7 +110,7 @@ class DomainAdapter(
     truncated_ : dict
         How many texts were cut to `max_length`, by role.
     source_prior_ : ndarray of shape (n_classes,)
-        Class shares of the texts trained on, weighted as they were.
+        Class shares of the texts the task trained on, weighted as they were.
     source_domains_ : list of str
         Names of the source domains, where X was a mapping.
     target_prior_ : dict of str to ndarray
@@ -224,7 +226,7 @@ class DomainAdapter(
             Labelled source texts to choose the best epoch by, instead of `validation_fraction`.
         X_target_labelled, y_target_labelled : optional
             A few labelled target texts. The task trains on them too: a quarter of `batch_size` of
-            them stand in every batch.
+            them stand in every batch. Each weighs 1, whatever `class_weight`.
 
         Raises
         ------
@@ -278,6 +280,8 @@ class DomainAdapter(
             tokens, self.truncated_ = self._tokenize(encoder, given.texts)
             few = tokens.get("labelled target")
             codes = given.codes
+            roles = ("source", "labelled target", "target" if method.uses_target else "")
+            states = self._frozen_states(encoder, [tokens[r] for r in roles if r in tokens], device)
             batches = PairedBatches(
                 tokens["source"],
                 codes["source"],
@@ -287,6 +291,7 @@ class DomainAdapter(
                 given.weights,
                 given.domains,
                 None if few is None else (few, codes["labelled target"]),
+                states,
             )
 
             def validate() -> float:
@@ -311,7 +316,10 @@ class DomainAdapter(
         self.history_, self.validation_ = record.steps, record.epochs
         self.n_source_, self.n_target_ = given.n_source, len(given.texts["target"])
         self.source_domains_ = given.names
-        weighed = np.bincount(codes["source"], given.weights, minlength=len(given.classes))
+        weighed = np.bincount(codes["source"], given.weights, len(given.classes)).astype(float)
+        if few is not None:
+            taught = np.bincount(codes["labelled target"], minlength=len(given.classes))
+            weighed = weighed + taught / len(few) * batches.few_rows * len(batches)
         self.source_prior_ = weighed / weighed.sum()
         self._look_at_target(tokens, codes["source"], codes["validation"])
         return self
@@ -368,6 +376,20 @@ class DomainAdapter(
                 tokens[role], cut[role] = tokenize(encoder.tokenizer, texts, self.max_length)
         warn_truncated({role: (cut[role], len(tokens[role])) for role in cut}, self.max_length)
         return tokens, cut
+
+    def _frozen_states(
+        self, encoder: Encoder, parts: list[Tokens], device: torch.device
+    ) -> list[torch.Tensor] | None:
+        """Return what the frozen layers make of the texts, or None where that does not pay."""
+        if device.type != "cpu":
+            return None
+        states = []
+        for tokens in parts:
+            found = frozen_states(encoder, tokens)
+            if found is None:
+                return None
+            states.append(found)
+        return states
 
     def _infer(self, tokens: Tokens) -> tuple[torch.Tensor, torch.Tensor]:
         from dann_transfer import engine

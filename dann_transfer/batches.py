@@ -116,6 +116,8 @@ class Batch:
     """Class positions of the labelled target rows; None where the user gave none."""
     target_rows: Tensor | None = None
     """Places of the unlabelled target rows among all target texts, shape (n_unlabelled,)."""
+    states: Tensor | None = None
+    """What frozen layers make of the ids, shape (rows, longest, width); None where not known."""
     extras: dict[str, Tensor] = field(default_factory=dict)
     """What a method's `prepare` adds for its `loss`."""
 
@@ -173,6 +175,14 @@ def pad(rows: Sequence[np.ndarray], pad_id: int) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(ids), torch.from_numpy(mask)
 
 
+def pad_states(texts: Sequence[Tensor], length: int) -> Tensor:
+    """Stack the token states of texts, each (tokens, width): shape (texts, length, width)."""
+    out = torch.zeros(len(texts), length, texts[0].shape[1])
+    for row, states in zip(out, texts, strict=True):
+        row[: len(states)] = states
+    return out
+
+
 class PairedBatches:
     """Paired batches of labelled source and unlabelled target texts.
 
@@ -196,6 +206,9 @@ class PairedBatches:
     few : (Tokens, array of int), optional
         Labelled target texts and their class positions. Every batch carries a quarter of
         `batch_size` of them, or all if they are fewer.
+    states : sequence of Tensor, optional
+        The token states of source, few and target, in that order and as far as there are such
+        texts, each (tokens, width), as `dann_transfer.caching` gives them.
 
     """
 
@@ -209,18 +222,24 @@ class PairedBatches:
         weights: np.ndarray | None = None,
         domains: np.ndarray | None = None,
         few: tuple[Tokens, np.ndarray] | None = None,
+        states: Sequence[Tensor] | None = None,
     ) -> None:
         self.source, self.target = source, target
         self.labels = torch.as_tensor(labels, dtype=torch.long)
         self.weights = None if weights is None else torch.as_tensor(weights, dtype=torch.float32)
         self.domains = None if domains is None else torch.as_tensor(domains, dtype=torch.long)
-        self.few = few
+        self.few, self.states = few, states
         self.batch_size, self.seed = batch_size, seed
         self._plan: tuple[int, list[np.ndarray], list[np.ndarray]] | None = None
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
         return max(1, round(len(self.source) / self.batch_size))
+
+    @property
+    def few_rows(self) -> int:
+        """Number of labelled target rows in every batch."""
+        return 0 if self.few is None else min(len(self.few[0]), max(1, self.batch_size // 4))
 
     def _permutation(self, stream: int, k: int, n: int) -> np.ndarray:
         return np.random.default_rng([self.seed, stream, k]).permutation(n)
@@ -275,18 +294,25 @@ class PairedBatches:
     def __getitem__(self, step: int) -> Batch:
         """Return batch `step`, counted from the run's start."""
         source, target = self.rows(step)
-        rows = [self.source.text(i) for i in source]
+        chosen = [(self.source, source)]
         more: dict[str, Any] = {}
         if self.few is not None:
             few, labels = self.few
-            n = min(len(few), max(1, self.batch_size // 4))
-            chosen = self._passes(3, len(few), step, n)
-            rows += [few.text(i) for i in chosen]
-            more["target_labels"] = torch.as_tensor(labels[chosen], dtype=torch.long)
+            drawn = self._passes(3, len(few), step, self.few_rows)
+            chosen.append((few, drawn))
+            more["target_labels"] = torch.as_tensor(labels[drawn], dtype=torch.long)
         if self.target is not None:
-            rows += [self.target.text(i) for i in target]
+            chosen.append((self.target, target))
             more["target_rows"] = torch.from_numpy(target)
+        rows = [tokens.text(i) for tokens, places in chosen for i in places]
         ids, mask = pad(rows, self.source.pad_id)
+        if self.states is not None:
+            known = [
+                states[tokens.offsets[i] : tokens.offsets[i + 1]]
+                for (tokens, places), states in zip(chosen, self.states, strict=True)
+                for i in places
+            ]
+            more["states"] = pad_states(known, mask.shape[1])
         for name, values in (("weights", self.weights), ("source_domains", self.domains)):
             more[name] = None if values is None else values[source]
         return Batch(ids, mask, self.labels[source], **more)

@@ -270,7 +270,8 @@ def as_sources(
     (['x', 'y', 'z', 'w'], array([0, 1, 0, 1]), {'a': 2, 'b': 2})
 
     """
-    if not isinstance(X, Mapping) or hasattr(X, "column_names"):
+    # A datasets.DatasetDict is a mapping that has column names.
+    if not isinstance(X, Mapping):
         return *as_source(X, y, text_column, label_column), {}
     if y is not None:
         raise ValueError(
@@ -283,12 +284,21 @@ def as_sources(
         where, pair = f"X[{name!r}]", value if isinstance(value, tuple) else (value, None)
         if len(pair) != 2:
             raise TypeError(f"{where} is a tuple of {len(pair)}; pass (texts, labels).")
+        if isinstance(value, list):
+            raise TypeError(f"{where} is a list; pass the tuple (texts, labels), or a frame.")
+        if str(name) in sizes:
+            raise ValueError(f"X has two domains named {str(name)!r}; give each its own name.")
         own = as_labelled(*pair, where, f"the labels of {where}", text_column, label_column)
         texts += own[0]
         labels += own[1].tolist()
         sizes[str(name)] = len(own[0])
     if not sizes:
         raise ValueError("X is an empty mapping; pass at least one domain, name: (texts, labels).")
+    if len(kinds := {type(label).__name__ for label in labels}) > 1:
+        raise TypeError(
+            f"the domains of X have labels of different types ({sorted(kinds)}); make them all of "
+            "one type."
+        )
     return *as_source(texts, labels), sizes
 
 

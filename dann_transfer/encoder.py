@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,7 +130,11 @@ class Encoder(nn.Module):
             # It is computed but not used; left trainable it would stall distributed training.
             pooler.requires_grad_(False)
         self._origin: tuple[str, dict[str, Any]] | None = None
-        self._frozen: list[nn.Module] = []
+        self.frozen: list[nn.Module] = []
+        """The embeddings and the frozen layers; the words alone where a model keeps its
+        embeddings and layers together; empty if nothing is frozen."""
+        self.outputs = 0
+        """How long a tuple the layers return, as those of some models do; 0 is no tuple."""
         if freeze_layers:
             self._freeze(freeze_layers)
 
@@ -152,35 +158,68 @@ class Encoder(nn.Module):
         # Where words and layers share one child (a `transformer`), only the words are set apart.
         if any(module is layers for module in block.modules()):
             block = words
-        self._frozen = [block, *layers[:k]]
-        for module in self._frozen:
+        self.frozen = [block, *layers[:k]]
+        for module in self.frozen:
             module.requires_grad_(False)
 
     def train(self, mode: bool = True) -> Encoder:
         """Set training mode, leaving the frozen layers in evaluation mode."""
         super().train(mode)
-        for module in self._frozen:
+        for module in self.frozen:
             module.eval()
         return self
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, states: Tensor | None = None
+    ) -> Tensor:
         """Turn ids and mask, each (rows, length), into features (rows, width).
+
+        Padding stands at the end of a row, where there is any.
+        `states`, shape (rows, length, width), are what the frozen layers make of the ids, where
+        that is known already (`dann_transfer.caching`).
 
         On the CPU, where padding costs as much as text, short rows and long ones may go through
         apart. The mask keeps padding out of the features, so that changes rounding alone.
         """
         parts = cut(attention_mask) if input_ids.device.type == "cpu" else None
         if parts is None:
-            return self._pooled(input_ids, attention_mask)
+            return self._pooled(input_ids, attention_mask, states)
         features = []
         for rows in parts:
             mask = attention_mask[rows]
-            width = int(mask.sum(1).max())
-            features.append(self._pooled(input_ids[rows, :width], mask[:, :width]))
+            width = max(1, int(mask.sum(1).max()))
+            known = None if states is None else states[rows, :width]
+            features.append(self._pooled(input_ids[rows, :width], mask[:, :width], known))
         return torch.cat(features)[torch.cat(parts).argsort()]
 
-    def _pooled(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        out = self.model(input_ids=input_ids, attention_mask=attention_mask)
+    @contextmanager
+    def _handing_on(self, states: Tensor | None) -> Iterator[None]:
+        """Let the frozen modules hand on `states` instead of computing them."""
+        if states is None:
+            yield
+            return
+
+        def begin(*args: Any, **kwargs: Any) -> Tensor:
+            return states
+
+        def go_on(*args: Any, **kwargs: Any) -> Any:
+            hidden = args[0] if args else kwargs["hidden_states"]
+            return (hidden, *[None] * (self.outputs - 1)) if self.outputs else hidden
+
+        try:
+            for module in self.frozen:
+                # Found before the method of the class, and gone when the pass is over.
+                vars(module)["forward"] = begin if module is self.frozen[0] else go_on
+            yield
+        finally:
+            for module in self.frozen:
+                vars(module).pop("forward", None)
+
+    def _pooled(
+        self, input_ids: Tensor, attention_mask: Tensor, states: Tensor | None = None
+    ) -> Tensor:
+        with self._handing_on(states):
+            out = self.model(input_ids=input_ids, attention_mask=attention_mask)
         pooled = getattr(out, "pooler_output", None)
         return pool(out.last_hidden_state, attention_mask, self.pooling, pooled)
 

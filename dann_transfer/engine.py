@@ -30,9 +30,11 @@ class AdaptationModel(nn.Module):
         self.unread: dict[str, Tensor] = {}
         """Weights of a method that was not registered when the model was loaded."""
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, states: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return features (rows, width) and logits (rows, classes)."""
-        features = self.encoder(input_ids, attention_mask)
+        features = self.encoder(input_ids, attention_mask, states)
         return features, self.head(features)
 
 
@@ -171,7 +173,10 @@ def train(
     anchor: Encoder | None = None
     if extra_steps:
         # Holds still what the second phase starts from. It is in every checkpoint.
-        anchor = to_save["anchor"] = copy.deepcopy(model.encoder).requires_grad_(False).eval()
+        anchor = to_save["anchor"] = copy.deepcopy(model.encoder).requires_grad_(False)
+        # With dropout, as the encoder that moves has it: without, dropout itself would tell the
+        # discriminator which domain it sees.
+        anchor.train()
     teacher = None
     if method.teacher_momentum is not None:
         teacher = EMAHandler(model, momentum=method.teacher_momentum)
@@ -200,14 +205,18 @@ def train(
 
     def passed(batch: Batch, second: bool) -> Forward:
         with autocast(device, settings.precision):
-            ids, mask = batch.input_ids, batch.attention_mask
+            ids, mask, states = batch.input_ids, batch.attention_mask, batch.states
             if second and anchor is not None:
                 n = batch.n_source
-                features = torch.cat([anchor(ids[:n], mask[:n]), model.encoder(ids[n:], mask[n:])])
+                known = (None, None) if states is None else (states[:n], states[n:])
+                source = anchor(ids[:n], mask[:n], known[0])
+                target = model.encoder(ids[n:], mask[n:], known[1])
+                features = torch.cat([source, target])
                 logits = model.head(features)
             else:
                 rows = len(ids) if method.target_pass else batch.n_task
-                features, logits = model(ids[:rows], mask[:rows])
+                known_rows = None if states is None else states[:rows]
+                features, logits = model(ids[:rows], mask[:rows], known_rows)
         # Losses are computed in full precision: they are cheap, and small differences matter.
         return Forward(features.float(), logits.float(), batch.labels, batch=batch, encode=encode)
 
@@ -253,12 +262,22 @@ def train(
             on_step(engine)
 
     if teacher is not None:
-        teacher.attach(trainer, "teacher_momentum")
+        momentum = teacher.momentum
+
+        @trainer.on(Events.ITERATION_COMPLETED)
+        def _warm_up(engine: Engine) -> None:
+            # A plain mean at first, or the untrained model would long weigh in it.
+            engine.state.teacher_momentum = max(momentum, 1 / engine.state.iteration)
+
+        teacher.attach(trainer, "teacher_momentum", warn_if_exists=False)
     if anchor is not None:
         start_from = anchor
 
-        @trainer.on(Events.EPOCH_STARTED(once=settings.epochs + 1))
+        @trainer.on(Events.EPOCH_STARTED(once=int(settings.epochs) + 1))
         def _second_phase(_: Engine) -> None:
+            if record.best is not None:
+                model.load_state_dict(record.best, strict=False)
+                record.best = None
             start_from.load_state_dict(model.encoder.state_dict())
             # The task's momentum would go on pulling.
             optimizer.state.clear()
@@ -285,7 +304,7 @@ def train(
     if validate is not None:
         full = grown(total)
         stopper = None
-        if settings.patience is not None:
+        if settings.patience is not None and not extra_steps:
             # It looks at the eligible epochs alone; else it would end a run for not improving
             # while strength still grows.
             stopper = EarlyStopping(
@@ -298,8 +317,14 @@ def train(
         def _validate(engine: Engine) -> None:
             score = validate()
             record.epochs.append({"epoch": engine.state.epoch, "validation_accuracy": score})
-            adapted = grown(engine.state.iteration) >= 0.9 * full
-            if method.uses_target and settings.max_strength and not adapted:
+            if extra_steps:
+                # The second phase starts from the first one's best epoch and ends with its last:
+                # on the source its score falls for good reason.
+                eligible = engine.state.iteration <= task_steps
+            else:
+                adapted = grown(engine.state.iteration) >= 0.9 * full
+                eligible = adapted or not (method.uses_target and settings.max_strength)
+            if not eligible:
                 return
             # Of two equal epochs the later one is adapted further.
             if score >= record.best_score:

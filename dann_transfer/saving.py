@@ -182,7 +182,7 @@ Trained by dann_transfer {__version__} with method `{adapter.method}` on {adapte
 labelled source texts and {adapter.n_target_:,} unlabelled target texts, from the encoder
 `{adapter.encoder}`.
 Classes: {classes}. Last validation accuracy, on source texts: {score}. How it does on the
-target is unknown to the training, which sees no target label: measure it, beside a model trained
+target was not measured in training: measure it, beside a model trained
 with `method="source_only"`.
 
 ```python

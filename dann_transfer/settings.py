@@ -89,6 +89,8 @@ def check_params(params: dict[str, Any]) -> None:
 
     """
     for name, value in params.items():
+        if name == "correct_prior" and not isinstance(value, bool | str | None):
+            raise ValueError(f"correct_prior={value!r} must be True, False, None, 'bbse' or 'em'.")
         if name in _NUMBERS and not (value is None and name in _OPTIONAL):
             _number(name, value, *_NUMBERS[name])
         elif name in _CHOICES and value not in _CHOICES[name]:

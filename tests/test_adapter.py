@@ -292,6 +292,12 @@ def test_labelled_target_texts_teach_what_the_source_does_not(tiny):
         return [" ".join(words.get(w, w) for w in text.split()) for text in texts], labels
 
     target, few, test = slang(60, 1)[0], slang(8, 2), slang(60, 3)
+    one_sided = tiny(epochs=1, validation_fraction=0)
+    one_sided.fit(
+        *source, X_target=target, X_target_labelled=["omg", "omg"], y_target_labelled=["pos", "pos"]
+    )
+    # 90 texts of 45 + 45 in 6 batches, each with two more of "pos".
+    assert one_sided.source_prior_ == pytest.approx([45 / 102, 57 / 102])
     for method in ("source_only", "dann", "mlm"):
         own = {"method": method, "epochs": 12, "validation_fraction": 0}
         given = {"X_target": target, "X_target_labelled": few[0], "y_target_labelled": few[1]}

@@ -31,12 +31,32 @@ TEXTS: dict[str, tuple[dict, type[Exception], str]] = {
     "no source": ({"X": None}, TypeError, "X is None; pass a list of texts"),
     "a number": ({"X": 7}, TypeError, "X is 7 (int); pass a list of texts"),
     "a mapping, and y": ({"X": {"a": "b"}}, ValueError, "so y must be left out"),
-    "a mapping to texts": ({"X": {"a": X}, "y": None}, ValueError, "the labels of X['a'] is None"),
+    "a mapping to texts": ({"X": {"a": X}, "y": None}, TypeError, "X['a'] is a list; pass the"),
+    "a mapping to a Series": (
+        {"X": {"a": pd.Series(X)}, "y": None},
+        ValueError,
+        "the labels of X['a'] is None",
+    ),
     "a mapping to a string": ({"X": {"a": "b"}, "y": None}, TypeError, "X['a'] is a single str"),
     "a mapping to triples": (
         {"X": {"a": (X, Y, Y)}, "y": None},
         TypeError,
         "X['a'] is a tuple of 3",
+    ),
+    "a mapping to a list": (
+        {"X": {"a": [X, Y]}, "y": None},
+        TypeError,
+        "X['a'] is a list; pass the tuple",
+    ),
+    "domains of one name": (
+        {"X": {1: (X, Y), "1": (X, Y)}, "y": None},
+        ValueError,
+        "two domains named '1'",
+    ),
+    "domains with labels of two types": (
+        {"X": {"a": (X, Y), "b": (X, [0, 1] * 6)}, "y": None},
+        TypeError,
+        "the domains of X have labels of different types (['int', 'str'])",
     ),
     "an empty mapping": ({"X": {}, "y": None}, ValueError, "X is an empty mapping"),
     "a mapping with too few labels": (
@@ -170,6 +190,11 @@ PARAMS: dict[str, tuple[dict, type[Exception], str]] = {
         {"method_options": {"depth": 3}},
         TypeError,
         "method_options={'depth': 3} do not fit",
+    ),
+    "a correction that is a number": (
+        {"correct_prior": 1},
+        ValueError,
+        "correct_prior=1 must be True, False, None, 'bbse' or 'em'",
     ),
     "two phases in a combination": (
         {"method": "adda+mcc"},

@@ -32,9 +32,10 @@ def build(kind: str, folder, tokenizer) -> str:
     return str(folder)
 
 
-@pytest.mark.parametrize(
-    "kind", ["bert", "roberta", "electra", "distilbert", "modernbert", "deberta"]
-)
+KINDS = ["bert", "roberta", "electra", "distilbert", "modernbert", "deberta"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_any_encoder_freezes_its_lower_layers(kind, tmp_path, tiny_encoder):
     from transformers import AutoTokenizer
 
@@ -57,7 +58,7 @@ def test_any_encoder_freezes_its_lower_layers(kind, tmp_path, tiny_encoder):
     words = encoder.model.get_input_embeddings()
     assert words.weight.grad is None
     # Frozen layers stay in evaluation mode, so that a text gives them the same states each time.
-    assert not any(module.training for part in encoder._frozen for module in part.modules())
+    assert not any(module.training for part in encoder.frozen for module in part.modules())
 
 
 def test_roberta_positions_are_counted_from_its_padding(tmp_path, tiny_encoder):

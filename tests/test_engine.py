@@ -230,7 +230,7 @@ def test_adda_moves_the_targets_encoder_alone_in_its_second_phase(tiny, source, 
     at_rest.fit(*source, X_target=target)
     assert same(weights(adda, "head"), weights(at_rest, "head"))
     assert not same(weights(adda, "encoder"), weights(at_rest, "encoder"))
-    assert weights(before, "head").keys() == weights(adda, "head").keys()
+    assert len(first) == len(before.history_)
 
 
 @pytest.mark.parametrize(
@@ -278,10 +278,12 @@ def test_the_teacher_is_the_moving_average_of_the_model(tiny, source, target, mo
     def watched(model, batches, *args, **kwargs):
         seen.append((model, copy.deepcopy(model.state_dict()), batches.target))
 
-        def keep(_):
+        def keep(trainer):
+            # A plain mean of the first three steps' weights, then 0.3 of each step's.
+            share = max(0.3, 1 / trainer.state.iteration)
             average = seen[0][1]
             for name, value in model.state_dict().items():
-                average[name] = 0.7 * average[name] + 0.3 * value
+                average[name] = (1 - share) * average[name] + share * value
 
         def on_step(trainer):
             if trainer.state.epoch == 1:

@@ -19,7 +19,10 @@ class ADDA(Method):
     In the second phase the source's encoder and the task head stay as they are. The target's
     encoder starts as a copy and learns to have its features taken for the source's (inverted
     labels instead of a reversed gradient). The strength is the share of the learning rate at which
-    it does so. Reference: Tzeng et al., Adversarial Discriminative Domain Adaptation, CVPR 2017.
+    it does so, whatever the strength's schedule. The model that is kept is the target's: source
+    texts go through the wrong encoder, so that scores and distances on them say little. The second
+    phase starts from the first one's best epoch and keeps its own last; `patience` does not apply.
+    Reference: Tzeng et al., Adversarial Discriminative Domain Adaptation, CVPR 2017.
 
     When to use it: a good source model exists, and what matters is the target alone: nothing
     holds the encoder to the source's task, so the class shares must be alike. Cost: source-only,

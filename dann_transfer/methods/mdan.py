@@ -37,8 +37,9 @@ def domain_weights(shares: Tensor, tasks: Tensor, domains: Tensor, sharpness: fl
 class MDAN(Method):
     """DANN from several sources: a discriminator for each, and more weight on the harder ones.
 
-    At strength 1 the gradient that reaches the encoder is that of the paper's soft bound; below,
-    the task's weights lie that share of the way from even to the paper's. Reference: Zhao et al.,
+    At strength 1 the gradient that reaches the encoder is that of the paper's soft bound, with each
+    domain's share of the batch as its prior (the paper's is even); below, the task's weights lie
+    that share of the way from the shares to the bound's. Reference: Zhao et al.,
     Adversarial Multiple Source Domain Adaptation, NeurIPS 2018 (the soft version).
 
     When to use it: `X` maps the names of source domains that differ to their texts and labels.
@@ -99,9 +100,10 @@ class MDAN(Method):
             x = reverse_gradient(torch.cat([forward.source[r], target]), strength * weight.item())
             logits = self.discriminators[i](x)
             losses.append(domain_loss(logits, len(r)))
-            part = Forward(x, x, forward.labels[r])
-            hits.append(domain_accuracy(logits, part))
+            hits.append(domain_accuracy(logits, Forward(x, x, forward.labels[r])))
         forward.metrics.setdefault("domain_accuracy", torch.stack(hits).mean())
         forward.metrics.setdefault("hardest_weight", weights.max())
-        task = min(strength, 1.0) * ((weights - shares) * tasks).sum()
+        # The task loss is a mean over labelled target rows too, where there are any.
+        part = 1.0 if forward.batch is None else forward.n_source / forward.batch.n_task
+        task = min(strength, 1.0) * part * ((weights - shares) * tasks).sum()
         return {"domain": torch.stack(losses).sum(), "weighing": task}

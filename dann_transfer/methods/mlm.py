@@ -21,9 +21,11 @@ class MLM(Method):
     """Keep reading the target's language while learning the task: predict its masked words.
 
     Reference: Karouzos, Paraskevopoulos and Potamianos, UDALM: Unsupervised Domain Adaptation
-    through Language Modeling, NAACL 2021; masks as in Devlin et al., BERT, NAACL 2019. The head is
-    BERT's: a dense layer, GELU, layer norm, and the word embeddings as decoder. It starts from the
-    checkpoint's own where that has one, and at random otherwise.
+    through Language Modeling, NAACL 2021, the mixed loss alone: its first stage, language modelling
+    on the target before any task, is left out. Masks as in Devlin et al., BERT, NAACL 2019. The
+    head is BERT's: a dense layer, GELU, layer norm, and the word embeddings as decoder. It starts
+    from the checkpoint's own if that is a BERT, RoBERTa or DistilBERT with one, else at random.
+    The head learns at `discriminator_learning_rate`.
 
     When to use it: the encoder has seen little text like the target's and there is much of it.
     Cost: the target texts' pass through the encoder, and the vocabulary's logits at masked words.

@@ -50,9 +50,11 @@ class SelfTraining(Method):
 
     Before each epoch a teacher, an average of the model's weights over the last steps, labels the
     target; of each predicted class the surest texts are trained on: none in the first epoch, and
-    in the i-th of n epochs the share (i - 1) / n. References: Zou et al., Unsupervised Domain
-    Adaptation for Semantic Segmentation via Class-Balanced Self-Training, ECCV 2018; Tarvainen and
-    Valpola, Mean Teachers Are Better Role Models, NeurIPS 2017.
+    in the i-th of n epochs the share (i - 1) / n. The label is the likeliest class; the thresholds
+    of each class only choose the texts, where the first paper shifts labels by them too.
+    References: Zou et al., Unsupervised Domain Adaptation for Semantic Segmentation via
+    Class-Balanced Self-Training, ECCV 2018; Tarvainen and Valpola, Mean Teachers Are Better Role
+    Models, NeurIPS 2017.
 
     When to use it: most target predictions are right already, alone or after another method, as in
     ``"mcc+self_training"``. Cost: the target texts' pass, one more without gradient each epoch,

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import weights
+from test_encoder import KINDS, build
+
+from dann_transfer.batches import tokenize
+from dann_transfer.caching import frozen_states
+from dann_transfer.encoder import Encoder
+
+
+def texts_of(encoder: Encoder):
+    texts = ["good film", "the plot the actor the scene bad", "lol", "omg today good friend"]
+    return tokenize(encoder.tokenizer, texts, 16)[0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_upper_layers_make_of_the_states_what_the_whole_makes(kind, tmp_path, tiny_encoder):
+    from transformers import AutoTokenizer
+
+    folder = build(kind, tmp_path, AutoTokenizer.from_pretrained(tiny_encoder))
+    encoder = Encoder.from_pretrained(folder, freeze_layers=2)
+    tokens = texts_of(encoder)
+    states = frozen_states(encoder, tokens)
+    assert states is not None
+    assert states.shape == (len(tokens.ids), encoder.features)
+    assert not any("forward" in vars(module) for module in encoder.modules())
+
+
+def test_nothing_is_cached_where_it_does_not_pay_or_would_be_wrong(tiny_encoder, monkeypatch):
+    encoder = Encoder.from_pretrained(tiny_encoder)
+    assert frozen_states(encoder, texts_of(encoder)) is None
+    encoder = Encoder.from_pretrained(tiny_encoder, freeze_layers=1)
+    assert frozen_states(encoder, texts_of(encoder), max_bytes=100) is None
+    assert frozen_states(encoder, texts_of(encoder)) is not None
+    # Something between the layers that a frozen module's output does not tell of.
+    monkeypatch.setattr(
+        encoder.model.encoder.layer[1],
+        "forward",
+        lambda hidden, *args, **kwargs: hidden + encoder.model.embeddings.calls,
+        raising=True,
+    )
+    encoder.model.embeddings.calls = 0.0
+
+    def counted(module, args, kwargs, output):
+        encoder.model.embeddings.calls += 1.0
+        return output
+
+    encoder.model.embeddings.register_forward_hook(counted, with_kwargs=True)
+    assert frozen_states(encoder, texts_of(encoder)) is None
+
+
+@pytest.mark.parametrize("method", ["dann", "source_only", "adda", "mlm+dann"])
+def test_training_with_known_states_is_training(method, tiny, source, target, monkeypatch):
+    params = {"method": method, "freeze_layers": 2, "epochs": 2}
+    cached = tiny(**params).fit(*source, X_target=target)
+    monkeypatch.setattr(frozen_states, "__defaults__", (0,))
+    plain = tiny(**params).fit(*source, X_target=target)
+    for (name, a), (_, b) in zip(weights(cached).items(), weights(plain).items(), strict=True):
+        assert torch.allclose(a, b, atol=2e-3), name
+    losses = [
+        [row["task_loss"] for row in run.history_ if "task_loss" in row] for run in (cached, plain)
+    ]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-3)
+
+
+def test_frozen_layers_are_not_run_in_training(tiny, source, target, monkeypatch):
+    from transformers.models.bert.modeling_bert import BertLayer
+
+    ran = []
+    forward = BertLayer.forward
+
+    def counted(self, *args, **kwargs):
+        ran.append(self.training)
+        return forward(self, *args, **kwargs)
+
+    monkeypatch.setattr(BertLayer, "forward", counted)
+    adapter = tiny(freeze_layers=2, epochs=2, validation_fraction=0)
+    adapter.fit(*source, X_target=target)
+    steps = len(adapter.history_)
+    # One layer of three is trained; a batch may go through in two parts.
+    assert steps <= sum(ran) <= 2 * steps
