@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from sklearn.metrics import accuracy_score, f1_score
 
-from dann_transfer import DomainAdapter, datasets, methods
+from dann_transfer import DomainAdapter, datasets, methods, selection
 from dann_transfer.diagnostics import proxy_a_distance
 from dann_transfer.label_shift import correct
 
@@ -102,6 +102,15 @@ def run(
         corrected[f"target_accuracy_{kind}"] = accuracy_score(t_test, guess)
     last = adapter.history_[-50:]
     accuracies = [row["domain_accuracy"] for row in last if "domain_accuracy" in row]
+    guessed = adapter.classes_[p_source.argmax(1)] == np.array(y_test)
+    # What could be known without target labels; whether it goes with accuracy is the question.
+    criteria = {
+        "information_maximization": selection.information_maximization(p_target),
+        "neighborhood_density": selection.neighborhood_density(p_target),
+        "deep_embedded_validation": selection.deep_embedded_validation(
+            source_features, guessed, target_features
+        ),
+    }
     found = np.bincount(p_target.argmax(1), minlength=len(adapter.classes_)) / len(t_test)
     return {
         "board": board,
@@ -116,6 +125,7 @@ def run(
         "a_distance": proxy_a_distance(source_features, target_features),
         "domain_accuracy": sum(accuracies) / len(accuracies) if accuracies else None,
         "predicted": dict(zip(map(str, adapter.classes_), found.tolist(), strict=True)),
+        "criteria": criteria,
         "prior": {kind: prior.tolist() for kind, prior in adapter.target_prior_.items()},
         "seconds": seconds,
         "settings": settings_of(method, train_texts, params),

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from dann_transfer._version import __version__
 
 if TYPE_CHECKING:
-    from dann_transfer import datasets, diagnostics, methods, plots
+    from dann_transfer import datasets, diagnostics, methods, plots, selection
     from dann_transfer.adapter import DomainAdapter
     from dann_transfer.comparison import compare
     from dann_transfer.data import Domain
@@ -32,6 +32,7 @@ __all__ = [
     "diagnostics",
     "methods",
     "plots",
+    "selection",
 ]
 
 _WHERE = {"DomainAdapter": "adapter", "compare": "comparison", "Domain": "data"}
