@@ -10,8 +10,15 @@ import numpy as np
 
 from dann_transfer.data import Domain
 from dann_transfer.diagnostics import proxy_a_distance
+from dann_transfer.displays import (
+    ConfusionDisplay,
+    GainDisplay,
+    ReliabilityDisplay,
+    TransferMatrixDisplay,
+)
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
 
     from dann_transfer.adapter import DomainAdapter
@@ -19,7 +26,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 _DOMAINS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 _LINES = {
-    "task_loss": ("task loss", "#000000"),
+    "task_loss": ("task loss", "#0072B2"),
     "domain_loss": ("domain loss", "#CC79A7"),
     "domain_accuracy": ("domain accuracy", "#009E73"),
     "strength": ("strength λ", "#E69F00"),
@@ -237,3 +244,40 @@ def training(
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False)
     return ax
+
+
+def confusion(
+    adapters: DomainAdapter | Mapping[str, DomainAdapter],
+    X: Any,
+    y: Any = None,
+    ax: Axes | Sequence[Axes] | None = None,
+) -> list[Axes]:
+    """Draw which class is taken for which, a matrix for each adapter."""
+    return ConfusionDisplay.from_estimator(adapters, X, y).plot(ax).axes_
+
+
+def reliability(
+    adapters: DomainAdapter | Mapping[str, DomainAdapter],
+    X: Any,
+    y: Any = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw accuracy over confidence, a line for each adapter, with its calibration error."""
+    return ReliabilityDisplay.from_estimator(adapters, X, y).plot(ax).ax_
+
+
+def gain(rows: Sequence[Mapping[str, Any]] | pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Draw what each method gains over source-only, with its interval over seeds.
+
+    `rows` are ``compare(...).rows`` or lines of ``benchmarks/results``.
+    """
+    return GainDisplay.from_rows(rows).plot(ax).ax_
+
+
+def transfer_matrix(
+    rows: Sequence[Mapping[str, Any]] | pd.DataFrame,
+    method: str = "source_only",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the accuracy on each target of a model from each source."""
+    return TransferMatrixDisplay.from_rows(rows, method).plot(ax).ax_
