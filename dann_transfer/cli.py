@@ -141,7 +141,6 @@ def _draw(
     figure = axes[0].figure
     assert isinstance(figure, Figure)
     figure.suptitle(f"{source[0]} → {target[0]}: features of unseen texts, one UMAP")
-    figure.tight_layout(rect=(0, 0.05, 1, 1))
     figure.savefig(out / "alignment.png", dpi=130)
     history, panels = plt.subplots(2, 1, figsize=(7, 6), sharex=True)
     plots.training(adapters[method], ("task_loss", "domain_loss"), panels[0])

@@ -7,8 +7,9 @@ import pytest
 import torch
 from conftest import toy_texts
 
-from dann_transfer import Domain, plots
+from dann_transfer import Domain, maps, plots
 from dann_transfer.diagnostics import proxy_a_distance
+from dann_transfer.maps import AlignmentDisplay
 
 
 @pytest.fixture(autouse=True)
@@ -73,19 +74,14 @@ def test_alignment_shows_each_model_with_its_distance(fitted, tiny, source, targ
 
 
 def test_labels_of_a_series_are_taken_by_place(fitted, monkeypatch):
-    seen = {}
-    draw = plots.feature_map
-    monkeypatch.setattr(
-        plots, "feature_map", lambda *a, **k: seen.update(labels=a[2]) or draw(*a, **k)
-    )
-    monkeypatch.setattr(plots, "embed", lambda x, seed: x[:, :2])
+    monkeypatch.setattr(maps, "embed_all", lambda parts, *_: [x[:, :2] for x in parts])
     texts, labels = toy_texts(40, "film plot", 5)
     shuffled = pd.DataFrame({"text": texts, "label": labels}).sample(frac=1, random_state=0)
     domain = Domain(shuffled.text, shuffled.label)
-    plots.alignment({"a": fitted}, domain, domain)
+    display = AlignmentDisplay.from_estimator(fitted, domain, domain)
     rng = np.random.default_rng(0)
     expected = [shuffled.label.iloc[i] for _ in range(2) for i in rng.permutation(40)]
-    assert seen["labels"] == expected
+    assert display.labels == expected
 
 
 def test_training_draws_history(fitted):
@@ -114,3 +110,53 @@ def test_embedding_is_repeatable_and_leaves_torch_its_threads():
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("layout", ["umap", "aligned_umap", "tsne", "pca"])
+def test_a_display_is_drawn_again_and_read_as_a_table(layout, fitted, tiny, source):
+    other = tiny(method="source_only", epochs=1).fit(*source)
+    shown = Domain(*toy_texts(40, "film plot actor scene the", 5))
+    unseen = Domain(toy_texts(30, "tweet lol omg today friend", 6)[0])
+    models = {"before": other, "after": fitted}
+    display, again = (
+        AlignmentDisplay.from_estimator(models, shown, unseen, max_texts=25, layout=layout)
+        for _ in range(2)
+    )
+    frame = display.frame()
+    assert (frame[["x", "y"]].to_numpy() == again.frame()[["x", "y"]].to_numpy()).all()
+    assert frame.groupby(["model", "domain"]).size().tolist() == [25] * 4
+    # Labels of one domain alone are no labels of the picture.
+    assert display.labels is None
+    row = frame[frame.model == "after"].iloc[3]
+    assert row.predicted == fitted.predict([row.text])[0]
+    for _ in range(2):
+        assert len(display.plot().axes_) == 2
+    with pytest.raises(ValueError, match="colour='class' must be 'domain', or 'class' where"):
+        display.plot(colour="class")
+
+
+def test_colour_can_tell_the_class():
+    rng = np.random.default_rng(0)
+    labels = ["bad"] * 60 + ["good"] * 40
+    ax = plots.feature_map(rng.normal(size=(100, 2)), ["a", "b"] * 50, labels, colour="class")
+    assert sorted(drawn(ax).values()) == [40, 60]
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["bad", "good", "a", "b"]
+
+
+def test_a_crowd_gets_lines_around_its_densest_parts():
+    rng = np.random.default_rng(0)
+    points = np.concatenate([rng.normal(size=(5000, 2)), rng.normal(9, 1, size=(5000, 2))])
+    ax = plots.feature_map(points, ["a"] * 5000 + ["b"] * 5000)
+    lines = [c for c in ax.collections if type(c).__name__.endswith("ContourSet")]
+    assert len(lines) == 2
+    # Of a normal cloud, half lies within 1.18 of its middle and nine tenths within 2.15.
+    sizes = [np.ptp(path.vertices[:, 0]) for path in lines[0].get_paths()]
+    assert sizes[0] == pytest.approx(2 * 2.15, rel=0.2)
+    assert sizes[1] == pytest.approx(2 * 1.18, rel=0.2)
+    few = plots.feature_map(points[:100], ["a"] * 100)
+    assert not [c for c in few.collections if type(c).__name__.endswith("ContourSet")]
+
+
+def test_unknown_layout_is_named():
+    with pytest.raises(ValueError, match=r"layout='mds' must be one of \['umap', 'aligned_umap'"):
+        plots.embed(np.zeros((5, 3)), layout="mds")

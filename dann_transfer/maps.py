@@ -1,0 +1,325 @@
+"""Maps of features in two dimensions: computed once, drawn or explored as often as one likes."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dann_transfer.data import Domain
+from dann_transfer.diagnostics import proxy_a_distance
+from dann_transfer.displays import PALETTE, Display, axes_for, named
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from dann_transfer.adapter import DomainAdapter
+
+MARKERS = "o^sDvP*X<>"
+LAYOUTS = ("umap", "aligned_umap", "tsne", "pca")
+# Above so many points a panel shows where a domain is dense too: dots alone become a blot.
+CROWDED = 3000
+
+
+def embed(features: np.ndarray, random_state: int = 0, layout: str = "umap") -> np.ndarray:
+    """Lay features (n, width) out in two dimensions: shape (n, 2).
+
+    What is near in the picture is near in feature space; the axes, and gaps between groups that
+    are far apart, mean nothing (but for "pca", which is a projection).
+
+    Raises
+    ------
+    ValueError
+        If `layout` is none of "umap", "tsne" and "pca".
+    ImportError
+        If umap-learn is needed and not installed.
+
+    References
+    ----------
+    McInnes et al., UMAP: Uniform Manifold Approximation and Projection, 2018; van der Maaten and
+    Hinton, Visualizing Data using t-SNE, JMLR 2008.
+
+    """
+    return embed_all([features], random_state, layout)[0]
+
+
+def embed_all(
+    parts: Sequence[np.ndarray], random_state: int = 0, layout: str = "umap"
+) -> list[np.ndarray]:
+    """Lay several sets of features of the same texts out in one map: a (n, 2) for each.
+
+    "aligned_umap" fits a map for each and holds a text's places near each other; the others fit
+    one map on all of them pooled.
+    """
+    if layout not in LAYOUTS:
+        raise ValueError(f"layout={layout!r} must be one of {list(LAYOUTS)}.")
+    ends = np.cumsum([len(part) for part in parts])[:-1]
+    pooled = np.concatenate(list(parts))
+    if layout == "pca":
+        from sklearn.decomposition import PCA
+
+        return np.split(PCA(2, random_state=random_state).fit_transform(pooled), ends)
+    if layout == "tsne":
+        from sklearn.manifold import TSNE
+
+        near = min(30.0, (len(pooled) - 1) / 3)
+        return np.split(
+            TSNE(perplexity=near, random_state=random_state).fit_transform(pooled), ends
+        )
+    import torch
+
+    threads = torch.get_num_threads()
+    try:
+        from umap import UMAP, AlignedUMAP
+    except ImportError as error:
+        raise ImportError(
+            "this picture needs umap-learn: pip install 'dann_transfer[plots]'"
+        ) from error
+    try:
+        with warnings.catch_warnings():
+            # A fixed seed costs UMAP its threads, of which it warns each time.
+            warnings.filterwarnings("ignore", message=".*n_jobs.*")
+            if layout == "umap":
+                near = min(15, len(pooled) - 1)
+                reducer = UMAP(n_neighbors=near, random_state=random_state, n_jobs=1)
+                return np.split(np.asarray(reducer.fit_transform(pooled)), ends)
+            same = [{i: i for i in range(len(part))} for part in parts[:-1]]
+            near = min(15, len(parts[0]) - 1)
+            aligned = AlignedUMAP(n_neighbors=near, random_state=random_state)
+            aligned.fit([np.asarray(part) for part in parts], relations=same)
+            return [np.asarray(points) for points in aligned.embeddings_]
+    finally:
+        # numba takes every core for OpenMP, which torch shares; training after a picture would
+        # then run on more threads than the user allowed, and crawl where cores are few.
+        torch.set_num_threads(threads)
+
+
+def keys(names: Sequence[str], classes: Sequence[Any], colour: str = "domain") -> list[Any]:
+    """Legend entries: a colour for each domain and a marker for each class, or the reverse."""
+    from matplotlib.lines import Line2D
+
+    spot: dict[str, Any] = {"linestyle": "", "markersize": 7}
+    coloured, marked = (names, classes) if colour == "domain" else (classes, names)
+    made = [
+        Line2D([], [], color=PALETTE[i], marker="o", label=str(name), **spot)
+        for i, name in enumerate(coloured)
+    ]
+    made += [
+        Line2D([], [], color="grey", marker=MARKERS[i % len(MARKERS)], label=str(name), **spot)
+        for i, name in enumerate(marked)
+    ]
+    return made
+
+
+def _contours(ax: Axes, points: np.ndarray, colour: str) -> None:
+    """Draw lines around the densest half of the points and around the densest nine tenths."""
+    from scipy.ndimage import gaussian_filter
+
+    counts, x, y = np.histogram2d(points[:, 0], points[:, 1], bins=80)
+    density = gaussian_filter(np.pad(counts, 6), 2.5)
+    steps = x[1] - x[0], y[1] - y[0]
+    centres = [
+        edges[0] + step * (np.arange(-6, 86) + 0.5)
+        for edges, step in zip((x, y), steps, strict=True)
+    ]
+    ranked = np.sort(density.ravel())[::-1]
+    inside = np.cumsum(ranked) / ranked.sum()
+    levels = sorted({float(ranked[np.searchsorted(inside, share)]) for share in (0.9, 0.5)})
+    ax.contour(
+        *centres, density.T, levels=levels, colors=colour, linewidths=(1.0, 1.8)[: len(levels)]
+    )
+
+
+def feature_map(
+    points: np.ndarray,
+    domains: Sequence[str] | np.ndarray,
+    labels: Sequence[Any] | np.ndarray | None = None,
+    title: str = "",
+    ax: Axes | None = None,
+    legend: bool = True,
+    colour: str = "domain",
+    density: bool | None = None,
+) -> Axes:
+    """Scatter points (n, 2): the colour tells the domain, the marker tells the class.
+
+    Points are drawn in a fixed random order, so that no domain hides the other.
+
+    Parameters
+    ----------
+    points : ndarray, shape (n, 2)
+    domains : sequence of str, shape (n,)
+        The first that occurs is taken for the source.
+    labels : sequence, shape (n,), optional
+    title : str
+    ax : Axes, optional
+    legend : bool
+    colour : {"domain", "class"}
+        What the colour tells; the marker tells the other.
+    density : bool, optional
+        Draw lines around the densest half and nine tenths of what each colour stands for. None
+        draws them from 3,000 points on.
+
+    """
+    if colour not in ("domain", "class") or (colour == "class" and labels is None):
+        raise ValueError(f"colour={colour!r} must be 'domain', or 'class' where there are labels.")
+    (ax,) = axes_for(ax, 1, 5.5, 5.0)
+    domains = np.asarray(domains)
+    names = list(dict.fromkeys(domains.tolist()))
+    of_domain = np.array([names.index(name) for name in domains])
+    of_class, classes = np.zeros(len(points), dtype=int), []
+    if labels is not None:
+        found, of_class = np.unique(np.asarray(labels), return_inverse=True)
+        classes = found.tolist()
+    coloured, marked = (of_domain, of_class) if colour == "domain" else (of_class, of_domain)
+    count = len(names) if colour == "domain" else len(classes)
+    if count > len(PALETTE):
+        what = "domains" if colour == "domain" else "classes"
+        raise ValueError(f"there are {count} {what}; at most {len(PALETTE)} can be told by colour.")
+    # Small blocks of each kind are drawn in turn: a marker needs a call of its own, and drawing
+    # all of one kind last would make it look like the more frequent one.
+    order = np.random.default_rng(0).permutation(len(points))
+    size = float(np.clip(25_000 / max(len(points), 1), 3, 30))
+    crowded = len(points) >= CROWDED if density is None else density
+    for block in np.array_split(order, max(1, min(50, len(points) // 200))):
+        for kind in np.unique(marked[block]):
+            rows = block[marked[block] == kind]
+            ax.scatter(
+                points[rows, 0],
+                points[rows, 1],
+                c=[PALETTE[i] for i in coloured[rows]],
+                marker=MARKERS[kind % len(MARKERS)],
+                s=size,
+                alpha=0.3 if crowded else 0.55,
+                linewidths=0,
+                rasterized=len(points) > CROWDED,
+            )
+    if crowded:
+        for i in range(count):
+            _contours(ax, points[coloured == i], PALETTE[i])
+    ax.set(xticks=[], yticks=[], title=title)
+    ax.set_aspect("equal", adjustable="datalim")
+    if legend:
+        ax.legend(
+            handles=keys(names, classes, colour),
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.01),
+            ncols=4,
+            frameon=False,
+        )
+    return ax
+
+
+@dataclass
+class AlignmentDisplay(Display):
+    """The domains in the feature spaces of several models, side by side in one map.
+
+    Attributes
+    ----------
+    points : dict of str to ndarray, shape (n, 2)
+        For each model's title.
+    distances : dict of str to float
+        The proxy A-distance of each model's features, which the picture cannot show.
+    texts, domains : list of str, shape (n,)
+    labels : list or None
+        True classes, where both domains came with them.
+    predicted : dict of str to list
+        Predicted classes, for each model's title.
+
+    """
+
+    points: dict[str, np.ndarray]
+    distances: dict[str, float]
+    texts: list[str]
+    domains: list[str]
+    labels: list[Any] | None = None
+    predicted: dict[str, list[Any]] = field(default_factory=dict)
+
+    @classmethod
+    def from_estimator(
+        cls,
+        adapters: DomainAdapter | Mapping[str, DomainAdapter],
+        source: Domain,
+        target: Domain,
+        names: tuple[str, str] = ("source", "target"),
+        max_texts: int = 700,
+        random_state: int = 0,
+        layout: str = "umap",
+    ) -> AlignmentDisplay:
+        """Lay out the features of texts, best unseen in training, of one adapter or of several.
+
+        At most `max_texts` texts of each domain are laid out; the distance uses up to 2,000.
+        """
+        rng = np.random.default_rng(random_state)
+        texts, labels, domains, chosen = [], [], [], []
+        for name, domain in zip(names, (source, target), strict=True):
+            rows = rng.permutation(len(domain.texts))[:max_texts]
+            own = list(domain.texts)
+            chosen.append(rows)
+            texts += [own[i] for i in rows]
+            domains += [name] * len(rows)
+            if domain.labels is not None:
+                labels += np.asarray(domain.labels)[rows].tolist()
+        features, distances, predicted = {}, {}, {}
+        for title, adapter in named(adapters).items():
+            # One pass gives features and predictions both.
+            passes = [adapter._forward(domain.texts) for domain in (source, target)]
+            distances[title] = proxy_a_distance(passes[0][0], passes[1][0])
+            shown = list(zip(passes, chosen, strict=True))
+            features[title] = np.concatenate([x[rows] for (x, _), rows in shown])
+            best = np.concatenate([p[rows].argmax(1) for (_, p), rows in shown])
+            predicted[title] = adapter.classes_[best].tolist()
+        laid = embed_all(list(features.values()), random_state, layout)
+        points = dict(zip(features, laid, strict=True))
+        known = labels if len(labels) == len(texts) else None
+        return cls(points, distances, texts, domains, known, predicted)
+
+    def frame(self) -> pd.DataFrame:
+        """Return a row for each model and text."""
+        import pandas as pd
+
+        parts = [
+            pd.DataFrame(
+                {
+                    "model": title,
+                    "x": xy[:, 0],
+                    "y": xy[:, 1],
+                    "domain": self.domains,
+                    "label": self.labels,
+                    "predicted": self.predicted.get(title),
+                    "text": self.texts,
+                }
+            )
+            for title, xy in self.points.items()
+        ]
+        return pd.concat(parts, ignore_index=True)
+
+    def plot(
+        self,
+        ax: Axes | Sequence[Axes] | None = None,
+        colour: str = "domain",
+        density: bool | None = None,
+    ) -> AlignmentDisplay:
+        """Draw a panel for each model; see `feature_map` for `colour` and `density`."""
+        self.axes_ = axes_for(ax, len(self.points), 5.2, 5.4)
+        for axes, (title, xy) in zip(self.axes_, self.points.items(), strict=True):
+            heading = f"{title}\nA-distance {self.distances[title]:.2f} of 2"
+            feature_map(xy, self.domains, self.labels, heading, axes, False, colour, density)
+        classes = [] if self.labels is None else np.unique(self.labels).tolist()
+        names = list(dict.fromkeys(self.domains))
+        entries = keys(names, classes, colour)
+        # Below the panels, where it hides no point.
+        self.figure_.legend(
+            handles=entries, loc="outside lower center", ncols=min(len(entries), 6), frameon=False
+        )
+        every = np.concatenate(list(self.points.values()))
+        low, high = every.min(0), every.max(0)
+        margin = 0.05 * (high - low)
+        for axes in self.axes_:
+            axes.set(xlim=(low[0] - margin[0], high[0] + margin[0]))
+            axes.set(ylim=(low[1] - margin[1], high[1] + margin[1]))
+            axes.set_aspect("auto")
+        return self
