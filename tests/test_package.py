@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,9 @@ def bounds(requirements: list[str]) -> set[str]:
 
 def test_environment_yml_equals_pyproject():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = [r for group in project["optional-dependencies"].values() for r in group]
+    # What conda-forge has not is left to pip.
+    groups = {k: v for k, v in project["optional-dependencies"].items() if k != "browser"}
+    extras = [r for group in groups.values() for r in group]
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     conda = {d for d in environment["dependencies"] if isinstance(d, str) and d != "pip"}
     expected = bounds(project["dependencies"] + extras) | {"python" + project["requires-python"]}
@@ -37,7 +40,8 @@ def test_constraints_pin_every_direct_dependency():
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pinned = {line.split("==")[0].lower().replace("_", "-") for line in lines if "==" in line}
     extras = project["optional-dependencies"]
-    for requirement in project["dependencies"] + extras["plots"] + extras["dev"]:
+    groups = (extras[name] for name in ("plots", "explore", "browser", "dev"))
+    for requirement in chain(project["dependencies"], *groups):
         name = re.split(r"[>=\[]", requirement)[0].lower()
         assert name in pinned or name == "dann_transfer", name
     assert "torch==2.13.0" in lines
@@ -90,7 +94,8 @@ def test_what_the_package_promises_is_there():
 # Top to bottom as in CONTRIBUTING.md: a file imports only what stands above it.
 LAYERS = """
 _version data sampling schedules batches encoder caching settings heads methods inputs checkpoints
-engine diagnostics selection label_shift adapter saving comparison displays maps plots datasets cli
+engine diagnostics selection label_shift adapter saving comparison displays maps plots explore
+datasets cli
 """
 
 

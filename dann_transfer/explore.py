@@ -1,0 +1,153 @@
+"""An interactive map of texts in one offline HTML page: hover to read a text."""
+
+from __future__ import annotations
+
+import html
+import os
+import tempfile
+import textwrap
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dann_transfer.displays import PALETTE
+from dann_transfer.maps import AlignmentDisplay
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+SYMBOLS = ("circle", "triangle-up", "square", "diamond", "triangle-down", "star", "cross", "x")
+
+
+def hover(text: str, width: int = 60, lines: int = 8) -> str:
+    """Wrap and escape a text for a hover label, which would else read it as HTML.
+
+    Examples
+    --------
+    >>> hover("<script>alert(1)</script> & more")
+    '&lt;script&gt;alert(1)&lt;/script&gt; &amp; more'
+
+    """
+    wrapped = textwrap.wrap(text, width, max_lines=lines, placeholder=" …")
+    return "<br>".join(html.escape(line) for line in wrapped)
+
+
+def figure(display: AlignmentDisplay) -> go.Figure:
+    """Turn a display into a plotly figure: a panel a model, an entry a domain and class.
+
+    Raises
+    ------
+    ImportError
+        If plotly is not installed.
+
+    """
+    try:
+        from plotly.subplots import make_subplots
+    except ImportError as error:
+        raise ImportError(
+            "interactive pictures need plotly: pip install 'dann_transfer[explore]'"
+        ) from error
+
+    titles = [
+        f"{html.escape(title)}<br><sup>A-distance {display.distances[title]:.2f} of 2</sup>"
+        for title in display.points
+    ]
+    drawn = make_subplots(1, len(titles), subplot_titles=titles, horizontal_spacing=0.02)
+    frame = display.frame()
+    known = display.labels is not None
+    kinds = frame["label"] if known else frame["predicted"]
+    frame["kind"] = ["" if kind is None else str(kind) for kind in kinds]
+    domains = list(dict.fromkeys(display.domains))
+    classes = sorted(frame["kind"].unique())
+    for column, title in enumerate(display.points, start=1):
+        for domain in domains:
+            for kind in classes:
+                rows = frame[frame["model"] == title]
+                rows = rows[(rows["domain"] == domain) & (rows["kind"] == kind)]
+                if rows.empty:
+                    continue
+                told = [
+                    [hover(row.text), html.escape(str(row.label)), html.escape(str(row.predicted))]
+                    for row in rows.itertuples()
+                ]
+                said = "labelled %{customdata[1]}, " if known else ""
+                drawn.add_scatter(
+                    x=rows["x"],
+                    y=rows["y"],
+                    mode="markers",
+                    marker={
+                        "color": PALETTE[domains.index(domain) % len(PALETTE)],
+                        "symbol": SYMBOLS[classes.index(kind) % len(SYMBOLS)],
+                        "size": 7,
+                        "opacity": 0.65,
+                    },
+                    name=html.escape(f"{domain}: {kind}" if kind else domain),
+                    # One entry of the legend rules all panels.
+                    legendgroup=f"{domain}: {kind}",
+                    showlegend=column == 1,
+                    customdata=told,
+                    hovertemplate=(
+                        "%{customdata[0]}<br><br>"
+                        f"<b>{html.escape(domain)}</b>: {said}predicted %{{customdata[2]}}"
+                        "<extra></extra>"
+                    ),
+                    row=1,
+                    col=column,
+                )
+    drawn.update_xaxes(visible=False)
+    drawn.update_yaxes(visible=False)
+    drawn.update_layout(
+        template="plotly_white",
+        legend={"orientation": "h", "y": -0.02, "yanchor": "top"},
+        hoverlabel={"align": "left", "bgcolor": "white", "font": {"color": "black"}},
+        margin={"l": 10, "r": 10, "t": 105, "b": 10},
+    )
+    return drawn
+
+
+def write_page(path: str | PathLike[str], page: str) -> Path:
+    """Write a page whole or not at all, and return where."""
+    out = Path(path).expanduser()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    number, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}-")
+    try:
+        with os.fdopen(number, "w", encoding="utf-8") as file:
+            file.write(page)
+        os.chmod(name, 0o644)
+        os.replace(name, out)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return out
+
+
+def explore(display: AlignmentDisplay, path: str | PathLike[str], title: str = "Features") -> Path:
+    """Write an interactive page of a map: hovering shows a text, its classes and its domain.
+
+    The page carries all it needs (4 MB) and asks nothing of any network.
+
+    Parameters
+    ----------
+    display : AlignmentDisplay
+        As ``AlignmentDisplay.from_estimator`` computes it.
+    path : str or path
+        The HTML file to write. It appears whole or not at all.
+    title : str
+
+    Returns
+    -------
+    Path
+
+    """
+    options: dict[str, Any] = {
+        "displaylogo": False,
+        "responsive": True,
+        # No button that would send the texts anywhere.
+        "modeBarButtons": [["zoom2d", "pan2d", "resetScale2d", "toImage"]],
+    }
+    made = figure(display)
+    heading = {"text": html.escape(title), "x": 0.02, "y": 0.98, "yanchor": "top"}
+    made.update_layout(title=heading)
+    page = made.to_html(include_plotlyjs=True, full_html=True, config=options)
+    page = page.replace("<head>", f"<head><title>{html.escape(title)}</title>", 1)
+    return write_page(path, page)

@@ -1,0 +1,119 @@
+"""The interactive page, in a real browser."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dann_transfer.explore import explore, figure, hover
+from dann_transfer.maps import AlignmentDisplay
+
+EVIL = "<script>document.title='stolen'</script><img src=x onerror=\"document.title='stolen'\">"
+
+
+@pytest.fixture(scope="module")
+def display() -> AlignmentDisplay:
+    rng = np.random.default_rng(0)
+    texts = [f"text number {i}" for i in range(39)] + [EVIL]
+    return AlignmentDisplay(
+        {"before": rng.normal(size=(40, 2)), "after <b>": rng.normal(size=(40, 2))},
+        {"before": 1.9, "after <b>": 1.2},
+        texts,
+        ["movies"] * 20 + ["tweets"] * 20,
+        ["good", "bad"] * 20,
+        {"before": ["good"] * 40, "after <b>": ["bad"] * 40},
+    )
+
+
+def test_every_text_is_drawn_in_every_panel(display):
+    drawn = figure(display)
+    assert len(drawn.data) == 8
+    assert sum(len(trace.x) for trace in drawn.data) == 80
+    assert [trace.name for trace in drawn.data if trace.showlegend] == [
+        "movies: bad",
+        "movies: good",
+        "tweets: bad",
+        "tweets: good",
+    ]
+    assert [a.text for a in drawn.layout.annotations] == [
+        "before<br><sup>A-distance 1.90 of 2</sup>",
+        "after &lt;b&gt;<br><sup>A-distance 1.20 of 2</sup>",
+    ]
+    colours = {trace.name.split(":")[0]: trace.marker.color for trace in drawn.data}
+    assert colours == {"movies": "#0072B2", "tweets": "#D55E00"}
+
+
+def test_long_texts_are_wrapped_and_cut():
+    shown = hover("word " * 400).split("<br>")
+    assert len(shown) == 8
+    assert shown[-1].endswith(" …")
+    assert max(map(len, shown)) <= 60
+
+
+def test_a_page_that_cannot_be_written_leaves_the_old_one(display, tmp_path, monkeypatch):
+    page = explore(display, tmp_path / "page.html")
+    before = page.read_bytes()
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        explore(display, page)
+    assert page.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["page.html"]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    sync_api = pytest.importorskip("playwright.sync_api")
+    where = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+    if not Path(where).exists():
+        pytest.skip(f"no Chromium at {where}; install it, or name it with CHROMIUM")
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=where, args=flags)
+        yield opened
+        opened.close()
+
+
+@pytest.mark.browser
+def test_the_page_in_chromium(browser, display, tmp_path):
+    path = explore(display, tmp_path / "page.html", "Movies & tweets")
+    page = browser.new_page(viewport={"width": 1200, "height": 700})
+    errors, requests = [], []
+    page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda e: errors.append(str(e)))
+    page.on("request", lambda r: requests.append(r.url))
+    page.goto(path.as_uri())
+    page.wait_for_selector(".points path.point")
+    assert page.locator(".points path.point").count() == 80
+
+    # Hovering shows the text, its classes and its domain, and runs nothing of it.
+    point = page.locator(".subplot.xy .points path.point").first
+    at = point.bounding_box()
+    page.mouse.move(at["x"] + at["width"] / 2, at["y"] + at["height"] / 2)
+    page.wait_for_selector(".hoverlayer .hovertext")
+    shown = page.locator(".hoverlayer .hovertext").text_content()
+    assert "text number" in shown
+    assert "movies: labelled" in shown
+    assert "predicted good" in shown
+    last = page.evaluate(
+        """() => {
+            const plot = document.querySelector('.js-plotly-plot');
+            const curve = plot.data.findIndex(t => t.customdata.some(c => c[0].includes('script')));
+            const point = plot.data[curve].customdata.findIndex(c => c[0].includes('script'));
+            Plotly.Fx.hover(plot, [{curveNumber: curve, pointNumber: point}]);
+        }"""
+    )
+    assert last is None
+    page.wait_for_timeout(300)
+    assert "<script>document.title" in page.locator(".hoverlayer .hovertext").first.text_content()
+    assert page.title() == "Movies & tweets"
+
+    # The legend takes a class of a domain out of both panels.
+    page.locator(".legend .traces").first.click()
+    page.wait_for_timeout(700)
+    assert page.locator(".points path.point").count() == 60
+    assert errors == []
+    assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []
+    page.close()
