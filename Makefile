@@ -1,16 +1,21 @@
-# `make demo` and `make test` do all the set-up they need, in .venv.
+# `make demo`, `make test` and `make tutorials` do all the set-up they need, in .venv.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 DEV = $(VENV)/.dev-installed
 
-.PHONY: demo test lint format clean
+LAB = $(VENV)/.lab-installed
+
+.PHONY: demo test tutorials lint format clean
 
 demo: $(DEV)
 	$(BIN)/dann-transfer demo
 
 test: $(DEV)
 	$(BIN)/python -m pytest
+
+tutorials: $(LAB)
+	$(BIN)/jupyter lab tutorials
 
 lint: $(DEV)
 	$(BIN)/ruff check .
@@ -28,4 +33,8 @@ clean:
 $(DEV): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+$(LAB): $(DEV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[tutorials]'
 	touch $@

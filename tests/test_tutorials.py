@@ -1,0 +1,73 @@
+"""Every tutorial runs from top to bottom, and says what its committed outputs say."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from statistics import median
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+FOLDER = Path(__file__).parents[1] / "tutorials"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+# Numbers of a fresh run may differ from the committed ones by a tenth, and by this much.
+SLACK = 0.1
+SECONDS = 240
+
+
+def numbers(notebook: nbformat.NotebookNode) -> list[float]:
+    """All numbers that cells printed, in order."""
+    printed = [
+        output["text"]
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+        if output.output_type == "stream" and output.name == "stdout"
+    ]
+    return [float(x) for text in printed for x in re.findall(r"[-+]?\d+(?:\.\d+)?", text)]
+
+
+def test_there_are_tutorials():
+    assert NOTEBOOKS
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_tutorial_runs_and_says_the_same(path, tmp_path):
+    committed = nbformat.read(path, as_version=4)
+    (tmp_path / "images").mkdir()
+    fresh = NotebookClient(
+        nbformat.read(path, as_version=4),
+        timeout=SECONDS,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(tmp_path)}},
+    ).execute()
+    said, before = numbers(fresh), numbers(committed)
+    assert len(said) == len(before) > 0
+    for now, then in zip(said, before, strict=True):
+        # Percentages move by a few points where rounding differs from machine to machine.
+        assert now == pytest.approx(then, rel=0.1, abs=3 if abs(then) > 2 else SLACK)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_tutorial_keeps_to_the_form(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    lines = [len(cell.source.splitlines()) for cell in code]
+    assert max(lines) <= 15
+    assert median(lines) <= 6
+    assert all(cell.execution_count for cell in code), "outputs are committed"
+    claims = [cell for cell in code if "claims" in cell.metadata.get("tags", [])]
+    assert claims
+    assert all("assert " in cell.source for cell in claims)
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    assert text.count("<summary>Solution</summary>") == 3
+    questions = text.split("## Five questions")[1]
+    assert len(re.findall(r"^\d\. .*\?$", questions, re.M)) == 5
+    # The picture that answers the question stands in the first cell, and the notebook draws it.
+    pictures = re.findall(r"!\[.+\]\((images/[\w.]+)\)", notebook.cells[0].source)
+    assert pictures
+    assert all((FOLDER / picture).is_file() for picture in pictures)
+    assert any(pictures[0] in cell.source for cell in code)
