@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,8 +19,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from dann_transfer import methods
 from dann_transfer.batches import PairedBatches, Tokens, tokenize, warn_truncated
-from dann_transfer.caching import frozen_states
-from dann_transfer.data import as_texts
+from dann_transfer.caching import known_states
+from dann_transfer.data import Domain, as_texts
 from dann_transfer.diagnostics import class_shares, warn_of_collapse
 from dann_transfer.encoder import Encoder, resolve_device
 from dann_transfer.heads import TaskHead
@@ -281,7 +283,7 @@ class DomainAdapter(
             few = tokens.get("labelled target")
             codes = given.codes
             roles = ("source", "labelled target", "target" if method.uses_target else "")
-            states = self._frozen_states(encoder, [tokens[r] for r in roles if r in tokens], device)
+            states = known_states(encoder, [tokens[r] for r in roles if r in tokens], device)
             batches = PairedBatches(
                 tokens["source"],
                 codes["source"],
@@ -377,20 +379,6 @@ class DomainAdapter(
         warn_truncated({role: (cut[role], len(tokens[role])) for role in cut}, self.max_length)
         return tokens, cut
 
-    def _frozen_states(
-        self, encoder: Encoder, parts: list[Tokens], device: torch.device
-    ) -> list[torch.Tensor] | None:
-        """Return what the frozen layers make of the texts, or None where that does not pay."""
-        if device.type != "cpu":
-            return None
-        states = []
-        for tokens in parts:
-            found = frozen_states(encoder, tokens)
-            if found is None:
-                return None
-            states.append(found)
-        return states
-
     def _infer(self, tokens: Tokens) -> tuple[torch.Tensor, torch.Tensor]:
         from dann_transfer import engine
 
@@ -449,6 +437,28 @@ class DomainAdapter(
 
         check_is_fitted(self)
         saving.save(self, folder)
+
+    def report(
+        self,
+        path: str | PathLike[str],
+        source: Domain | None = None,
+        target: Domain | Sequence[str] | None = None,
+        examples: int = 8,
+    ) -> Path:
+        """Write settings, history and pictures of the run on one offline HTML page.
+
+        See `dann_transfer.reports.report`.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib or, for a map, umap-learn is not installed.
+
+        """
+        from dann_transfer import reports
+
+        check_is_fitted(self)
+        return reports.report(self, path, source, target, examples)
 
     @classmethod
     def from_pretrained(

@@ -77,3 +77,21 @@ def _same(encoder: Encoder, tokens: Tokens, states: Tensor) -> bool:
     except (RuntimeError, TypeError, ValueError, AttributeError):
         return False
     return torch.allclose(found, encoder(ids, mask), atol=1e-4)
+
+
+def known_states(
+    encoder: Encoder, parts: list[Tokens], device: torch.device
+) -> list[Tensor] | None:
+    """Return the `frozen_states` of several domains, or None where that does not pay for each.
+
+    On a GPU moving the states takes longer than the layers do.
+    """
+    if device.type != "cpu":
+        return None
+    found = []
+    for tokens in parts:
+        states = frozen_states(encoder, tokens)
+        if states is None:
+            return None
+        found.append(states)
+    return found

@@ -95,7 +95,7 @@ def test_what_the_package_promises_is_there():
 LAYERS = """
 _version data sampling schedules batches encoder caching settings heads methods inputs checkpoints
 engine diagnostics selection label_shift adapter saving comparison displays maps plots explore
-datasets cli
+reports datasets cli
 """
 
 

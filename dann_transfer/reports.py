@@ -1,0 +1,160 @@
+"""One offline page about a fitted adapter: what was trained, and what it makes of texts."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Iterable, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dann_transfer import plots
+from dann_transfer._version import __version__
+from dann_transfer.data import Domain, as_texts
+from dann_transfer.explore import write_page
+from dann_transfer.maps import AlignmentDisplay
+
+if TYPE_CHECKING:
+    from dann_transfer.adapter import DomainAdapter
+
+_STYLE = """
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
+div.wide { overflow-x: auto; }
+table { border-collapse: collapse; }
+th, td { text-align: left; vertical-align: top; padding: .25rem .9rem .25rem 0;
+         border-bottom: 1px solid #8885; }
+td.number { text-align: right; font-variant-numeric: tabular-nums; }
+td.text { overflow-wrap: anywhere; min-width: 14rem; }
+img { max-width: 100%; background: white; }
+p.note { color: #777; }
+"""
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f'<td class="number">{value:.3g}</td>'
+    kind = "number" if isinstance(value, int) else "text"
+    return f'<td class="{kind}">{html.escape(str(value))}</td>'
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    top = "".join(f"<th>{html.escape(name)}</th>" for name in head)
+    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
+    table = f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="wide">{table}</div>'
+
+
+def _picture(figure: Any, what: str) -> str:
+    import matplotlib.pyplot as plt
+
+    held = io.BytesIO()
+    figure.savefig(held, format="png", dpi=120, bbox_inches="tight")
+    plt.close(figure)
+    data = base64.b64encode(held.getvalue()).decode()
+    return f'<img alt="{html.escape(what)}" src="data:image/png;base64,{data}">'
+
+
+def _history(adapter: DomainAdapter) -> str:
+    import matplotlib.pyplot as plt
+
+    names = {key for row in adapter.history_ for key in row} - {"step", "strength"}
+    losses = sorted(name for name in names if name.endswith("_loss"))
+    others = ["strength", *sorted(names.difference(losses))]
+    figure, panels = plt.subplots(2, 1, figsize=(8, 5.6), sharex=True, layout="constrained")
+    plots.training(adapter, losses, panels[0])
+    plots.training(adapter, others, panels[1])
+    panels[0].set(xlabel="")
+    return _picture(figure, "Losses, strength and the method's own numbers over the steps")
+
+
+def _classes(adapter: DomainAdapter) -> str:
+    shares = adapter.target_shares_ or {}
+    head = ["class", "share of the source"]
+    columns: list[Sequence[Any]] = [adapter.classes_.tolist(), adapter.source_prior_.tolist()]
+    if shares:
+        head.append("share of predictions on the target")
+        columns.append(list(shares.values()))
+    for name, prior in adapter.target_prior_.items():
+        head.append(f"target's prior by {name.upper()}")
+        columns.append(prior.tolist())
+    return _table(head, zip(*columns, strict=True))
+
+
+def _examples(adapter: DomainAdapter, texts: list[str], n: int) -> str:
+    p = adapter.predict_proba(texts)
+    order = np.argsort(-p.max(1), kind="stable")
+    chosen = [*order[:n], *order[max(n, len(order) - n) :]]
+    rows = [(texts[i], adapter.classes_[p[i].argmax()].item(), float(p[i].max())) for i in chosen]
+    return _table(["text", "predicted", "probability"], rows)
+
+
+def report(
+    adapter: DomainAdapter,
+    path: str | PathLike[str],
+    source: Domain | None = None,
+    target: Domain | Sequence[str] | None = None,
+    examples: int = 8,
+) -> Path:
+    """Write settings, history, class shares and, of texts that are given, a map and examples.
+
+    Parameters
+    ----------
+    adapter : DomainAdapter
+        Fitted.
+    path : str or path
+        The HTML file to write. It appears whole or not at all, and asks nothing of any network.
+    source, target : Domain, optional
+        Texts to show, best unseen in training; the map needs both.
+    examples : int
+        So many of the surest and of the least sure target texts are listed.
+
+    Returns
+    -------
+    Path
+
+    """
+    params = adapter.get_params(deep=False)
+    params |= {"max_strength": adapter.max_strength_, "random_state": adapter.seed_}
+    title = f"{adapter.method}: {adapter.n_source_:,} source and {adapter.n_target_:,} target texts"
+    parts = [
+        f"<h1>{html.escape(title)}</h1>",
+        "<p>How well it does on the target is not known from training, which saw no target label "
+        "but those passed as labelled. Score it on labelled target texts, beside a model trained "
+        "with <code>method='source_only'</code>.</p>",
+        "<h2>Training</h2>",
+        _history(adapter),
+    ]
+    if adapter.validation_:
+        rows = [(row["epoch"], row["validation_accuracy"]) for row in adapter.validation_]
+        parts += ["<h2>Held-out source texts</h2>", _table(["epoch", "accuracy"], rows)]
+    parts += ["<h2>Classes</h2>", _classes(adapter)]
+    if source is not None and target is not None:
+        shown = target if isinstance(target, Domain) else Domain(target)
+        display = AlignmentDisplay.from_estimator(adapter, source, shown).plot()
+        note = "The A-distance is measured in feature space: 0 is aligned, 2 is wholly apart."
+        parts += ["<h2>Features</h2>", _picture(display.figure_, "A map of both domains")]
+        parts.append(f'<p class="note">{note} Overlap in two dimensions is not alignment.</p>')
+    if target is not None:
+        texts = as_texts(target, "target", adapter.text_column)
+        parts += [
+            "<h2>Target texts, the surest and the least sure</h2>",
+            _examples(adapter, texts, examples),
+        ]
+    parts += [
+        "<h2>Settings</h2>",
+        _table(["keyword", "value"], [(key, repr(value)) for key, value in params.items()]),
+        f'<p class="note">dann_transfer {__version__}</p>',
+    ]
+    page = (
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
+        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
+        f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head>"
+        f"<body>{''.join(parts)}</body></html>"
+    )
+    return write_page(path, page)
