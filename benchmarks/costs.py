@@ -3,7 +3,7 @@
     python benchmarks/costs.py
 
 Each method runs in a process of its own: first alone, for the peak of its memory, then in turns
-with source-only on the same 160 + 160 real texts, three epochs without validation. The ratio is
+with source-only on the same 96 + 96 real texts, three epochs without validation. The ratio is
 that of the medians. One JSON line a method goes to benchmarks/results/costs.jsonl, which is
 replaced.
 """
@@ -31,7 +31,7 @@ from dann_transfer.encoder import Encoder
 from dann_transfer.heads import TaskHead
 
 OUT = Path(__file__).parent / "results" / "costs.jsonl"
-TEXTS, ROUNDS = 160, 3
+TEXTS, ROUNDS = 96, 2
 
 
 def train(name: str) -> tuple[float, int]:

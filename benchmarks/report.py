@@ -10,14 +10,15 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean, median, stdev
 from typing import Any
 
 import numpy as np
 from board import ADAPTATION
+from scipy.stats import spearmanr
 from scipy.stats import t as student_t
 
-from dann_transfer import DomainAdapter, methods
+from dann_transfer import DomainAdapter, methods, plots
 
 HERE = Path(__file__).parent
 BASELINE = "source_only"
@@ -26,6 +27,8 @@ ORDER = {"source_only": 0, "target_trained": 2}
 FAMILY, HEADLINE = 1000, 2400
 # What does not come from the board.
 OTHERS = {"costs.jsonl", "speed.jsonl", "peers.jsonl"}
+FAMILY_START, FAMILY_END = "<!-- family: benchmarks/report.py -->", "<!-- end of family -->"
+PEERS_PAIR = "movies", "tweets"
 START, END = "<!-- results: benchmarks/report.py writes this -->", "<!-- end of results -->"
 
 
@@ -205,6 +208,90 @@ def family(rows: list[dict[str, Any]], costs: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def family_readme(rows: list[dict[str, Any]], costs: list[dict[str, Any]]) -> str:
+    """The gains of all methods, for README.md."""
+    pairs = sorted({(r["source"], r["target"]) for r in rows})
+    cost = {row["method"]: row for row in costs}
+    names = [f"{source} → {target}" for source, target in pairs]
+    lines = [f"| method | {' | '.join(names)} | time |", "|---" * (len(pairs) + 2) + "|"]
+    for method in sorted({r["method"] for r in rows}, key=lambda m: (ORDER.get(m, 1), m)):
+        cells = [method]
+        for pair in pairs:
+            here = [r for r in rows if (r["source"], r["target"]) == pair]
+            mine = [r for r in here if r["method"] == method]
+            if not mine:
+                cells.append("")
+            elif method == BASELINE:
+                cells.append(spread([r["target_accuracy"] for r in mine]) + " %")
+            else:
+                cells.append(gain(mine, baselines(here, BASELINE)))
+        cells.append(f"{cost[method]['time_ratio']:.1f}" if method in cost else "")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def judges(rows: list[dict[str, Any]]) -> str:
+    """How far what can be known without target labels goes with the target's accuracy."""
+    judged = [r for r in rows if "criteria" in r and r["method"] != "target_trained"]
+    if not judged:
+        return ""
+    names = sorted(judged[0]["criteria"])
+    lines = [
+        f"| pair | runs | {' | '.join(name.replace('_', ' ') for name in names)} |",
+        "|---" * (len(names) + 2) + "|",
+    ]
+    for source, target in sorted({(r["source"], r["target"]) for r in judged}):
+        own = [r for r in judged if (r["source"], r["target"]) == (source, target)]
+        accuracy = [r["target_accuracy"] for r in own]
+        cells = [f"{source} → {target}", str(len(own))]
+        for name in names:
+            rank = spearmanr([r["criteria"][name] for r in own], accuracy).statistic
+            cells.append(f"{rank:+.2f}")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def corrections(rows: list[dict[str, Any]]) -> str:
+    """What correcting predictions by an estimated prior does to the target's accuracy."""
+    known = [r for r in rows if "target_accuracy_em" in r and "target_accuracy_bbse" in r]
+    if not known:
+        return ""
+    lines = ["| pair | runs | as predicted | by EM | by BBSE |", "|---|---|---|---|---|"]
+    for source, target in sorted({(r["source"], r["target"]) for r in known}):
+        own = [r for r in known if (r["source"], r["target"]) == (source, target)]
+        keys = ("target_accuracy", "target_accuracy_em", "target_accuracy_bbse")
+        cells = [f"{source} → {target}", str(len(own))]
+        cells += [f"{100 * mean(r[key] for r in own):.1f}" for key in keys]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def peers(rows: list[dict[str, Any]]) -> str:
+    """Other libraries on the same pair."""
+    lines = [
+        "| library | seeds | target accuracy | seconds | peak GiB | lines of code |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name in dict.fromkeys(r["peer"] for r in rows):
+        own = [r for r in rows if r["peer"] == name]
+        cells = [
+            name,
+            str(len(own)),
+            spread([r["target_accuracy"] for r in own]),
+            f"{median(r['seconds'] for r in own):.0f}",
+            f"{max(r['peak_gib'] for r in own):.1f}",
+            str(own[0]["lines"]),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def put(text: str, start: str, end: str, made: str) -> str:
+    """Replace what stands between two markers."""
+    before, rest = text.split(start)
+    return f"{before}{start}\n{made}\n{end}{rest.split(end)[1]}"
+
+
 def read(name: str) -> list[dict[str, Any]]:
     """Read a file of JSON lines."""
     return [json.loads(line) for line in (HERE / "results" / name).read_text().splitlines()]
@@ -233,6 +320,21 @@ def main() -> None:
             "ratio to source-only's, and peak memory that of the process (`costs.py`).",
             family(of_family, costs),
         ]
+        if judged := judges(of_family):
+            parts += [
+                "## Judges without target labels",
+                "The rank correlation (Spearman) over the runs of the family, each method and "
+                "seed, of what `dann_transfer.selection` says with the accuracy on the target: +1 "
+                "would choose the best method every time, 0 is of no use.",
+                judged,
+            ]
+        if corrected := corrections(of_family):
+            parts += [
+                "## Correcting by an estimated class prior",
+                "Mean accuracy on the target over the runs of the family, as predicted and with "
+                "`correct_prior`.",
+                corrected,
+            ]
     for board, texts in sorted({(r["board"], r["settings"]["train_texts"]) for r in rows}):
         own = [r for r in rows if (r["board"], r["settings"]["train_texts"]) == (board, texts)]
         if closed := gap_closed(own):
@@ -250,6 +352,24 @@ def main() -> None:
         own = [r for r in rows if (r["board"], r["source"], r["target"]) == (board, source, target)]
         own = [r for r in own if r["settings"]["train_texts"] == texts]
         parts += [f"## {board}: {source} → {target}, {texts:,} texts to train on", table(own)]
+    if "peers.jsonl" in files:
+        given = read("peers.jsonl")
+        parts += [
+            "## Other libraries",
+            f"`python benchmarks/peers.py`: {' → '.join(PEERS_PAIR)}, {given[0]['texts']:,} texts, "
+            f"on {given[0]['machine']}.",
+            peers(given),
+        ]
+    if "speed.jsonl" in files:
+        measured = [row for row in read("speed.jsonl") if row["kind"] == "ratios"]
+        ratios = [(name, f"{value:.2f}") for name, value in measured[-1]["ratios"].items()]
+        lines = [f"| {name} | {value} |" for name, value in ratios]
+        parts += [
+            "## Speed",
+            f"`python benchmarks/speed.py`, on {measured[-1]['machine']}: medians of "
+            f"{len(measured[-1]['runs']['floor'])} turns.",
+            "\n".join(["| ratio | |", "|---|---|", *lines]),
+        ]
     minutes = sum(r["seconds"] for r in rows) / 60
     parts.append(
         f"{len(rows)} runs, {minutes:.0f} minutes of training in all. The seconds in the lines "
@@ -257,10 +377,13 @@ def main() -> None:
     )
     (HERE / "RESULTS.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     readme = HERE.parent / "README.md"
-    before, rest = readme.read_text(encoding="utf-8").split(START)
-    after = rest.split(END)[1]
     headline = [r for r in rows if r["settings"]["train_texts"] == HEADLINE]
-    text = f"{before}{START}\n{readme_table(headline)}\n{END}{after}"
+    text = put(readme.read_text(encoding="utf-8"), START, END, readme_table(headline))
+    if of_family:
+        pairs_of_two = [r for r in of_family if "+" not in r["source"]]
+        text = put(text, FAMILY_START, FAMILY_END, family_readme(pairs_of_two, costs))
+        figure = plots.gain(pairs_of_two).figure
+        figure.savefig(HERE.parent / "docs" / "gains.png", dpi=110)
     readme.write_text(text, encoding="utf-8")
 
 
