@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
+from statistics import mean
 
 import pytest
+
+from dann_transfer import methods
+from dann_transfer.methods.base import _METHODS
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
@@ -81,3 +86,27 @@ def test_a_board_never_tests_on_what_it_adapts_to(monkeypatch, tmp_path):
     assert not set(own.unlabelled) & set(own.test[0])
     assert not set(own.own_test[0]) & set(own.train[0])
     assert set(own.test[1]) == {0, 1}
+
+
+PAIRS = {"mdan": [("amazon+movies", "tweets")]}
+
+
+@pytest.mark.parametrize("name", [name for name in methods.names() if name != "source_only"])
+def test_a_docstring_says_what_was_measured(name):
+    rows = report.read("methods.jsonl")
+    row_name = "dann+bsp" if name == "bsp" else name
+    said = []
+    for source, target in PAIRS.get(name, [("movies", "tweets"), ("tweets", "nyt")]):
+        here = [r for r in rows if (r["source"], r["target"]) == (source, target)]
+        before = report.baselines(here, "source_only")
+        own = [r for r in here if r["method"] == row_name]
+        assert len(own) >= 3
+        gains = [100 * (r["target_accuracy"] - before[report.base(r), r["seed"]]) for r in own]
+        said.append(f"{mean(gains):+.1f}")
+        # The default of today is the one that was measured.
+        if name != "bsp":
+            assert {r["settings"]["max_strength"] for r in own} == {_METHODS[name].default_strength}
+    doc = " ".join((_METHODS[name].__doc__ or "").split())
+    measured = re.search(r"Measured here.*?benchmarks/RESULTS\.md", doc)
+    assert measured, f"{name} does not say what it gave"
+    assert re.findall(r"[-+]\d+\.\d", measured[0]) == said
