@@ -38,7 +38,9 @@ class PointEncoder(nn.Module):
         super().__init__()
         self.net = nn.Sequential(nn.Linear(2, 24), nn.ReLU(), nn.Linear(24, 24), nn.ReLU())
 
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, states: None = None
+    ) -> torch.Tensor:
         return self.net((input_ids.float() - 5000) / 1000)
 
 

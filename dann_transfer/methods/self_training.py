@@ -31,7 +31,7 @@ def pseudo_labels(probabilities: Tensor, share: float) -> Tensor:
     --------
     >>> p = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.8, 0.2], [0.45, 0.55]])
     >>> pseudo_labels(p, 0.5).tolist()
-    [0, -100, -100, 1]
+    [0, -100, 0, 1]
 
     """
     certainty, predicted = probabilities.max(1)
