@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from board import ADAPTATION
 from scipy.stats import spearmanr
-from scipy.stats import t as student_t
 
 from dann_transfer import DomainAdapter, methods, plots
+from dann_transfer.displays import interval
 
 HERE = Path(__file__).parent
 BASELINE = "source_only"
@@ -30,6 +30,11 @@ OTHERS = {"costs.jsonl", "speed.jsonl", "peers.jsonl"}
 FAMILY_START, FAMILY_END = "<!-- family: benchmarks/report.py -->", "<!-- end of family -->"
 PEERS_PAIR = "movies", "tweets"
 START, END = "<!-- results: benchmarks/report.py writes this -->", "<!-- end of results -->"
+
+
+def row_of(cells: list[str]) -> str:
+    """A row of a Markdown table."""
+    return "| " + " | ".join(cells) + " |"
 
 
 def spread(values: list[float]) -> str:
@@ -46,10 +51,8 @@ def gain(rows: list[dict[str, Any]], baseline: dict[tuple[str, int], float]) -> 
     gains = [100 * (row["target_accuracy"] - before) for row, before in pairs]
     if not gains:
         return "–"
-    if len(gains) == 1:
-        return f"{gains[0]:+.1f}"
-    half = student_t.ppf(0.975, len(gains) - 1) * stdev(gains) / len(gains) ** 0.5
-    return f"{mean(gains):+.1f} ± {half:.1f}"
+    middle, half = interval(gains)
+    return f"{middle:+.1f}" if len(gains) == 1 else f"{middle:+.1f} ± {half:.1f}"
 
 
 def base(row: dict[str, Any]) -> str:
@@ -84,6 +87,11 @@ def baselines(rows: list[dict[str, Any]], method: str) -> dict[tuple[str, int], 
     return {(base(r), r["seed"]): r["target_accuracy"] for r in rows if r["method"] == method}
 
 
+def of_pair(rows: list[dict[str, Any]], pair: tuple[str, str]) -> list[dict[str, Any]]:
+    """The runs from one domain to another."""
+    return [r for r in rows if (r["source"], r["target"]) == pair]
+
+
 def table(rows: list[dict[str, Any]]) -> str:
     """One line a method, for one pair of domains."""
     lines = [
@@ -105,7 +113,7 @@ def table(rows: list[dict[str, Any]]) -> str:
             spread([r["source_accuracy"] for r in own]),
             f"{mean(r['a_distance'] for r in own):.2f}",
         ]
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append(row_of(cells))
     return "\n".join(lines)
 
 
@@ -152,7 +160,7 @@ def gap_closed(rows: list[dict[str, Any]]) -> str:
             f"{min(gains):+.1f}",
             f"{share(pairs):.0%} ({bounds[0]:.0%} to {bounds[1]:.0%})",
         ]
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append(row_of(cells))
     return "\n".join(lines) if len(lines) > 2 else ""
 
 
@@ -163,14 +171,14 @@ def readme_table(rows: list[dict[str, Any]]) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for source, target in sorted({(r["source"], r["target"]) for r in rows}):
-        own = [r for r in rows if (r["source"], r["target"]) == (source, target)]
+        own = of_pair(rows, (source, target))
         counts = Counter(label(r) for r in own)
         shown = {m for m, n in counts.items() if n >= 5} | {"target_trained"}
         for line in table([r for r in own if label(r) in shown]).splitlines()[2:]:
             cells = [cell.strip() for cell in line.strip("|").split("|")]
             method, seeds, accuracy, worst, gained, f1, _, distance = cells
             cells = [f"{source} → {target}", method, seeds, accuracy, worst, gained, f1, distance]
-            lines.append("| " + " | ".join(cells) + " |")
+            lines.append(row_of(cells))
     return "\n".join(lines)
 
 
@@ -180,8 +188,8 @@ def family(rows: list[dict[str, Any]], costs: list[dict[str, Any]]) -> str:
     head = ["method", "parameters", "time", "peak GiB"]
     for source, target in pairs:
         head += [f"{source} → {target}: accuracy", "macro-F1", "gain", "A-distance"]
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-    cost = {row["method"]: row for row in costs}
+    lines = [row_of(head), "|---" * len(head) + "|"]
+    cost, before = {row["method"]: row for row in costs}, baselines(rows, BASELINE)
     shown = {r["method"] for r in rows if (r["source"], r["target"]) in pairs}
     for method in sorted(shown, key=lambda m: (ORDER.get(m, 1), m)):
         own = cost.get(method)
@@ -192,9 +200,7 @@ def family(rows: list[dict[str, Any]], costs: list[dict[str, Any]]) -> str:
             else ["", "", ""]
         )
         for pair in pairs:
-            here = [r for r in rows if (r["source"], r["target"]) == pair]
-            before = baselines(here, BASELINE)
-            mine = [r for r in here if r["method"] == method]
+            mine = [r for r in of_pair(rows, pair) if r["method"] == method]
             if not mine:
                 cells += ["", "", "", ""]
                 continue
@@ -204,29 +210,28 @@ def family(rows: list[dict[str, Any]], costs: list[dict[str, Any]]) -> str:
                 "" if method == BASELINE else gain(mine, before),
                 f"{mean(r['a_distance'] for r in mine):.2f}",
             ]
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append(row_of(cells))
     return "\n".join(lines)
 
 
 def family_readme(rows: list[dict[str, Any]], costs: list[dict[str, Any]]) -> str:
     """The gains of all methods, for README.md."""
     pairs = sorted({(r["source"], r["target"]) for r in rows})
-    cost = {row["method"]: row for row in costs}
+    cost, before = {row["method"]: row for row in costs}, baselines(rows, BASELINE)
     names = [f"{source} → {target}" for source, target in pairs]
     lines = [f"| method | {' | '.join(names)} | time |", "|---" * (len(pairs) + 2) + "|"]
     for method in sorted({r["method"] for r in rows}, key=lambda m: (ORDER.get(m, 1), m)):
         cells = [method]
         for pair in pairs:
-            here = [r for r in rows if (r["source"], r["target"]) == pair]
-            mine = [r for r in here if r["method"] == method]
+            mine = [r for r in of_pair(rows, pair) if r["method"] == method]
             if not mine:
                 cells.append("")
             elif method == BASELINE:
                 cells.append(spread([r["target_accuracy"] for r in mine]) + " %")
             else:
-                cells.append(gain(mine, baselines(here, BASELINE)))
+                cells.append(gain(mine, before))
         cells.append(f"{cost[method]['time_ratio']:.1f}" if method in cost else "")
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append(row_of(cells))
     return "\n".join(lines)
 
 
@@ -241,13 +246,13 @@ def judges(rows: list[dict[str, Any]]) -> str:
         "|---" * (len(names) + 2) + "|",
     ]
     for source, target in sorted({(r["source"], r["target"]) for r in judged}):
-        own = [r for r in judged if (r["source"], r["target"]) == (source, target)]
+        own = of_pair(judged, (source, target))
         accuracy = [r["target_accuracy"] for r in own]
         cells = [f"{source} → {target}", str(len(own))]
         for name in names:
             rank = spearmanr([r["criteria"][name] for r in own], accuracy).statistic
             cells.append(f"{rank:+.2f}")
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append(row_of(cells))
     return "\n".join(lines)
 
 
@@ -258,11 +263,11 @@ def corrections(rows: list[dict[str, Any]]) -> str:
         return ""
     lines = ["| pair | runs | as predicted | by EM | by BBSE |", "|---|---|---|---|---|"]
     for source, target in sorted({(r["source"], r["target"]) for r in known}):
-        own = [r for r in known if (r["source"], r["target"]) == (source, target)]
+        own = of_pair(known, (source, target))
         keys = ("target_accuracy", "target_accuracy_em", "target_accuracy_bbse")
         cells = [f"{source} → {target}", str(len(own))]
         cells += [f"{100 * mean(r[key] for r in own):.1f}" for key in keys]
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append(row_of(cells))
     return "\n".join(lines)
 
 
@@ -282,7 +287,7 @@ def peers(rows: list[dict[str, Any]]) -> str:
             f"{max(r['peak_gib'] for r in own):.1f}",
             str(own[0]["lines"]),
         ]
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append(row_of(cells))
     return "\n".join(lines)
 
 

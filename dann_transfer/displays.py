@@ -55,6 +55,26 @@ def named(adapters: DomainAdapter | Mapping[str, DomainAdapter]) -> dict[str, Do
     return {adapters.method: adapters}
 
 
+def interval(gains: Sequence[float]) -> tuple[float, float]:
+    """Return the mean of gains and the half-width of its 95 % interval, by Student's t.
+
+    Of a single gain the half-width is NaN.
+
+    Examples
+    --------
+    >>> interval([3.0]), [round(x, 1) for x in interval([1.0, 2.0, 3.0])]
+    ((3.0, nan), [2.0, 2.5])
+
+    """
+    from scipy.stats import t as student_t
+
+    n = len(gains)
+    if n == 1:
+        return float(gains[0]), float("nan")
+    half = student_t.ppf(0.975, n - 1) * np.std(gains, ddof=1) / n**0.5
+    return float(np.mean(gains)), float(half)
+
+
 class Display:
     """What the displays have in common: the Axes of the last `plot`."""
 
@@ -239,8 +259,6 @@ class GainDisplay(Display):
             If no run has a source-only run of its pair and seed beside it.
 
         """
-        from scipy.stats import t as student_t
-
         given: list[Any] = rows.to_dict("records") if hasattr(rows, "to_dict") else list(rows)
         before: dict[tuple[str, Any], float] = {}
         after: dict[tuple[str, str], list[tuple[Any, float]]] = {}
@@ -257,17 +275,14 @@ class GainDisplay(Display):
         for (pair, method), runs in after.items():
             gains = [100 * (x - before[pair, s]) for s, x in runs if (pair, s) in before]
             if gains:
-                n = len(gains)
-                half = np.nan
-                if n > 1:
-                    half = student_t.ppf(0.975, n - 1) * np.std(gains, ddof=1) / n**0.5
+                gain, half = interval(gains)
                 made.append(
                     {
                         "pair": pair,
                         "method": method,
-                        "gain": float(np.mean(gains)),
-                        "half_width": float(half),
-                        "seeds": n,
+                        "gain": gain,
+                        "half_width": half,
+                        "seeds": len(gains),
                     }
                 )
         if not made:

@@ -118,3 +118,31 @@ def weights(adapter: DomainAdapter, part: str = "") -> dict[str, torch.Tensor]:
 def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     """Tell whether two sets of weights are equal bit for bit."""
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Open a page in Chromium: it, its errors so far and every address it asked for.
+
+    Of a module and not of the session: while it lives, playwright's event loop runs, beside which
+    notebooks cannot be run.
+    """
+    sync_api = pytest.importorskip("playwright.sync_api")
+    where = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+    if not Path(where).exists():
+        pytest.skip(f"no Chromium at {where}; install it, or name it with CHROMIUM")
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+
+    def open_page(path: Path, width: int, height: int):
+        page = opened.new_page(viewport={"width": width, "height": height})
+        errors, requests = [], []
+        page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda e: errors.append(str(e)))
+        page.on("request", lambda r: requests.append(r.url))
+        page.goto(path.as_uri())
+        return page, errors, requests
+
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=where, args=flags)
+        yield open_page
+        opened.close()

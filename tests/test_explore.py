@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -63,28 +62,10 @@ def test_a_page_that_cannot_be_written_leaves_the_old_one(display, tmp_path, mon
     assert [p.name for p in tmp_path.iterdir()] == ["page.html"]
 
 
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api")
-    where = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-    if not Path(where).exists():
-        pytest.skip(f"no Chromium at {where}; install it, or name it with CHROMIUM")
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=where, args=flags)
-        yield opened
-        opened.close()
-
-
 @pytest.mark.browser
 def test_the_page_in_chromium(browser, display, tmp_path):
     path = explore(display, tmp_path / "page.html", "Movies & tweets")
-    page = browser.new_page(viewport={"width": 1200, "height": 700})
-    errors, requests = [], []
-    page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
-    page.on("pageerror", lambda e: errors.append(str(e)))
-    page.on("request", lambda r: requests.append(r.url))
-    page.goto(path.as_uri())
+    page, errors, requests = browser(path, 1200, 700)
     page.wait_for_selector(".points path.point")
     assert page.locator(".points path.point").count() == 80
 

@@ -6,11 +6,9 @@ import matplotlib.pyplot as plt
 import pytest
 from conftest import toy_texts
 from sklearn.exceptions import NotFittedError
-from test_explore import browser
 
 from dann_transfer import Domain, DomainAdapter
 
-assert browser
 EVIL = "<script>document.title='stolen'</script>"
 
 
@@ -50,12 +48,7 @@ def test_a_report_needs_no_texts(fitted, tmp_path):
 @pytest.mark.browser
 @pytest.mark.parametrize("width", [1200, 390])
 def test_the_report_in_chromium(browser, page, width):
-    opened = browser.new_page(viewport={"width": width, "height": 800})
-    errors, requests = [], []
-    opened.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
-    opened.on("pageerror", lambda e: errors.append(str(e)))
-    opened.on("request", lambda r: requests.append(r.url))
-    opened.goto(page.as_uri())
+    opened, errors, requests = browser(page, width, 800)
     opened.wait_for_load_state("load")
     assert opened.title().startswith("dann: 90 source")
     for image in opened.locator("img").all():
