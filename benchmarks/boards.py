@@ -18,6 +18,17 @@ DOMAINS = {
     "medical": ("abstracts", "notes"),
 }
 
+# The pairs of the sentiment board that every choice of the defaults was made on. What the others
+# say was seen by nobody who chose.
+TUNED = {
+    ("movies", "tweets"),
+    ("tweets", "nyt"),
+    ("amazon", "tweets"),
+    ("movies", "amazon"),
+    ("nyt", "amazon"),
+    ("nyt", "movies"),
+}
+
 
 @dataclass(frozen=True)
 class Split:

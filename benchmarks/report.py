@@ -8,287 +8,34 @@ Every number there comes from a line under benchmarks/results; none is written b
 from __future__ import annotations
 
 import json
-from collections import Counter
 from pathlib import Path
-from statistics import mean, median, stdev
 from typing import Any
 
-import numpy as np
-from board import ADAPTATION
-from scipy.stats import spearmanr
+import boards
+from boards import TUNED
+from tables import (
+    board_table,
+    corrections,
+    family,
+    family_readme,
+    gap_closed,
+    judges,
+    label,
+    of_pair,
+    peers,
+    table,
+)
 
-from dann_transfer import DomainAdapter, methods, plots
-from dann_transfer.displays import interval
+from dann_transfer import plots
 
 HERE = Path(__file__).parent
-BASELINE = "source_only"
-ORDER = {"source_only": 0, "target_trained": 2}
-# How many texts train in the table of all methods, and in the README's.
-FAMILY, HEADLINE = 1000, 2400
+# How many texts train in the table of all methods and on the boards.
+TEXTS = 1000
 # What does not come from the board.
 OTHERS = {"costs.jsonl", "speed.jsonl", "peers.jsonl"}
 FAMILY_START, FAMILY_END = "<!-- family: benchmarks/report.py -->", "<!-- end of family -->"
 PEERS_PAIR = "movies", "tweets"
 START, END = "<!-- results: benchmarks/report.py writes this -->", "<!-- end of results -->"
-
-
-def row_of(cells: list[str]) -> str:
-    """A row of a Markdown table."""
-    return "| " + " | ".join(cells) + " |"
-
-
-def spread(values: list[float]) -> str:
-    """Mean and standard deviation, as percentages."""
-    if len(values) == 1:
-        return f"{100 * values[0]:.1f}"
-    return f"{100 * mean(values):.1f} ± {100 * stdev(values):.1f}"
-
-
-def gain(rows: list[dict[str, Any]], baseline: dict[tuple[str, int], float]) -> str:
-    """Mean gain over source-only of the same seeds, with its 95 % interval by Student's t."""
-    keys = [(base(row), row["seed"]) for row in rows]
-    pairs = [(row, baseline[key]) for row, key in zip(rows, keys, strict=True) if key in baseline]
-    gains = [100 * (row["target_accuracy"] - before) for row, before in pairs]
-    if not gains:
-        return "–"
-    middle, half = interval(gains)
-    return f"{middle:+.1f}" if len(gains) == 1 else f"{middle:+.1f} ± {half:.1f}"
-
-
-def base(row: dict[str, Any]) -> str:
-    """What a run has in common with the baselines it is to be compared with."""
-    kept = {
-        key: value
-        for key, value in row["settings"].items()
-        # A keyword that is off is as good as absent: rows stay valid when one is added later.
-        if key not in ADAPTATION and value is not None
-    }
-    return json.dumps([row["board"], row["source"], row["target"], kept], sort_keys=True)
-
-
-def label(row: dict[str, Any]) -> str:
-    """Name the method, with the settings that are not the defaults."""
-    settings, method = row["settings"], row["method"]
-    usual = DomainAdapter().get_params()
-    if method not in ("source_only", "target_trained"):
-        usual["max_strength"] = methods.create(
-            method, settings.get("method_options")
-        ).default_strength
-    other = [
-        f"{key}={value!r}"
-        for key, value in settings.items()
-        if key in usual and value != usual[key]
-    ]
-    return f"{method} ({', '.join(other)})" if other else method
-
-
-def baselines(rows: list[dict[str, Any]], method: str) -> dict[tuple[str, int], float]:
-    """Target accuracies of a baseline by what it is the baseline of, and by seed."""
-    return {(base(r), r["seed"]): r["target_accuracy"] for r in rows if r["method"] == method}
-
-
-def of_pair(rows: list[dict[str, Any]], pair: tuple[str, str]) -> list[dict[str, Any]]:
-    """The runs from one domain to another."""
-    return [r for r in rows if (r["source"], r["target"]) == pair]
-
-
-def table(rows: list[dict[str, Any]]) -> str:
-    """One line a method, for one pair of domains."""
-    lines = [
-        "| method | seeds | target accuracy | worst | gain | macro-F1 | source acc. | A-distance |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    before = baselines(rows, BASELINE)
-    labels = {label(r): r["method"] for r in rows}
-    for name in sorted(labels, key=lambda m: (ORDER.get(labels[m], 1), m)):
-        own = [r for r in rows if label(r) == name]
-        accuracies = [r["target_accuracy"] for r in own]
-        cells = [
-            name,
-            str(len(own)),
-            spread(accuracies),
-            f"{100 * min(accuracies):.1f}",
-            "" if labels[name] == BASELINE else gain(own, before),
-            spread([r["target_macro_f1"] for r in own]),
-            spread([r["source_accuracy"] for r in own]),
-            f"{mean(r['a_distance'] for r in own):.2f}",
-        ]
-        lines.append(row_of(cells))
-    return "\n".join(lines)
-
-
-def gap_closed(rows: list[dict[str, Any]]) -> str:
-    """The share of the gap to target-trained that each method closes, pooled over a board."""
-    lines = [
-        "| method | pairs | seeds | mean gain | worst pair | share of the gap closed |",
-        "|---|---|---|---|---|---|",
-    ]
-    low, high = baselines(rows, BASELINE), baselines(rows, "target_trained")
-    labels = {label(r): r["method"] for r in rows}
-    rng = np.random.default_rng(0)
-    for name in sorted(set(labels)):
-        if labels[name] in ORDER:
-            continue
-        found: dict[str, list[tuple[float, float]]] = {}
-        for r in rows:
-            key = base(r), r["seed"]
-            if label(r) == name and key in low and key in high:
-                change = r["target_accuracy"] - low[key], high[key] - low[key]
-                found.setdefault(r["source"] + r["target"], []).append(change)
-        if not found:
-            continue
-        pairs = [np.array(values) for values in found.values()]
-
-        def share(chosen: list[np.ndarray]) -> float:
-            gains, gaps = np.mean([values.mean(0) for values in chosen], axis=0)
-            return float(gains / gaps)
-
-        drawn = []
-        for _ in range(2000):
-            # Of two pairs none can be drawn at random; then only the seeds are.
-            some = rng.integers(0, len(pairs), len(pairs)) if len(pairs) > 5 else range(len(pairs))
-            drawn.append(
-                share([pairs[i][rng.integers(0, len(pairs[i]), len(pairs[i]))] for i in some])
-            )
-        bounds = np.percentile(drawn, [2.5, 97.5])
-        gains = [100 * values[:, 0].mean() for values in pairs]
-        cells = [
-            name,
-            str(len(pairs)),
-            f"{min(map(len, pairs))}",
-            f"{mean(gains):+.1f}",
-            f"{min(gains):+.1f}",
-            f"{share(pairs):.0%} ({bounds[0]:.0%} to {bounds[1]:.0%})",
-        ]
-        lines.append(row_of(cells))
-    return "\n".join(lines) if len(lines) > 2 else ""
-
-
-def readme_table(rows: list[dict[str, Any]]) -> str:
-    """The methods with at least five seeds beside their baselines, for README.md."""
-    lines = [
-        "| domains | method | seeds | target accuracy | worst | gain | macro-F1 | A-distance |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for source, target in sorted({(r["source"], r["target"]) for r in rows}):
-        own = of_pair(rows, (source, target))
-        counts = Counter(label(r) for r in own)
-        shown = {m for m, n in counts.items() if n >= 5} | {"target_trained"}
-        for line in table([r for r in own if label(r) in shown]).splitlines()[2:]:
-            cells = [cell.strip() for cell in line.strip("|").split("|")]
-            method, seeds, accuracy, worst, gained, f1, _, distance = cells
-            cells = [f"{source} → {target}", method, seeds, accuracy, worst, gained, f1, distance]
-            lines.append(row_of(cells))
-    return "\n".join(lines)
-
-
-def family(rows: list[dict[str, Any]], costs: list[dict[str, Any]]) -> str:
-    """One line a method: what it costs, and what it gives on each pair."""
-    pairs = sorted({(r["source"], r["target"]) for r in rows if "+" not in r["source"]})
-    head = ["method", "parameters", "time", "peak GiB"]
-    for source, target in pairs:
-        head += [f"{source} → {target}: accuracy", "macro-F1", "gain", "A-distance"]
-    lines = [row_of(head), "|---" * len(head) + "|"]
-    cost, before = {row["method"]: row for row in costs}, baselines(rows, BASELINE)
-    shown = {r["method"] for r in rows if (r["source"], r["target"]) in pairs}
-    for method in sorted(shown, key=lambda m: (ORDER.get(m, 1), m)):
-        own = cost.get(method)
-        cells = [method]
-        cells += (
-            [f"{own['parameters']:,}", f"{own['time_ratio']:.2f}", f"{own['peak_gib']:.1f}"]
-            if own
-            else ["", "", ""]
-        )
-        for pair in pairs:
-            mine = [r for r in of_pair(rows, pair) if r["method"] == method]
-            if not mine:
-                cells += ["", "", "", ""]
-                continue
-            cells += [
-                spread([r["target_accuracy"] for r in mine]),
-                spread([r["target_macro_f1"] for r in mine]),
-                "" if method == BASELINE else gain(mine, before),
-                f"{mean(r['a_distance'] for r in mine):.2f}",
-            ]
-        lines.append(row_of(cells))
-    return "\n".join(lines)
-
-
-def family_readme(rows: list[dict[str, Any]], costs: list[dict[str, Any]]) -> str:
-    """The gains of all methods, for README.md."""
-    pairs = sorted({(r["source"], r["target"]) for r in rows})
-    cost, before = {row["method"]: row for row in costs}, baselines(rows, BASELINE)
-    names = [f"{source} → {target}" for source, target in pairs]
-    lines = [f"| method | {' | '.join(names)} | time |", "|---" * (len(pairs) + 2) + "|"]
-    for method in sorted({r["method"] for r in rows}, key=lambda m: (ORDER.get(m, 1), m)):
-        cells = [method]
-        for pair in pairs:
-            mine = [r for r in of_pair(rows, pair) if r["method"] == method]
-            if not mine:
-                cells.append("")
-            elif method == BASELINE:
-                cells.append(spread([r["target_accuracy"] for r in mine]) + " %")
-            else:
-                cells.append(gain(mine, before))
-        cells.append(f"{cost[method]['time_ratio']:.1f}" if method in cost else "")
-        lines.append(row_of(cells))
-    return "\n".join(lines)
-
-
-def judges(rows: list[dict[str, Any]]) -> str:
-    """How far what can be known without target labels goes with the target's accuracy."""
-    judged = [r for r in rows if "criteria" in r and r["method"] != "target_trained"]
-    if not judged:
-        return ""
-    names = sorted(judged[0]["criteria"])
-    lines = [
-        f"| pair | runs | {' | '.join(name.replace('_', ' ') for name in names)} |",
-        "|---" * (len(names) + 2) + "|",
-    ]
-    for source, target in sorted({(r["source"], r["target"]) for r in judged}):
-        own = of_pair(judged, (source, target))
-        accuracy = [r["target_accuracy"] for r in own]
-        cells = [f"{source} → {target}", str(len(own))]
-        for name in names:
-            rank = spearmanr([r["criteria"][name] for r in own], accuracy).statistic
-            cells.append(f"{rank:+.2f}")
-        lines.append(row_of(cells))
-    return "\n".join(lines)
-
-
-def corrections(rows: list[dict[str, Any]]) -> str:
-    """What correcting predictions by an estimated prior does to the target's accuracy."""
-    known = [r for r in rows if "target_accuracy_em" in r and "target_accuracy_bbse" in r]
-    if not known:
-        return ""
-    lines = ["| pair | runs | as predicted | by EM | by BBSE |", "|---|---|---|---|---|"]
-    for source, target in sorted({(r["source"], r["target"]) for r in known}):
-        own = of_pair(known, (source, target))
-        keys = ("target_accuracy", "target_accuracy_em", "target_accuracy_bbse")
-        cells = [f"{source} → {target}", str(len(own))]
-        cells += [f"{100 * mean(r[key] for r in own):.1f}" for key in keys]
-        lines.append(row_of(cells))
-    return "\n".join(lines)
-
-
-def peers(rows: list[dict[str, Any]]) -> str:
-    """Other libraries on the same pair."""
-    lines = [
-        "| library | seeds | target accuracy | seconds | peak GiB | lines of code |",
-        "|---|---|---|---|---|---|",
-    ]
-    for name in dict.fromkeys(r["peer"] for r in rows):
-        own = [r for r in rows if r["peer"] == name]
-        cells = [
-            name,
-            str(len(own)),
-            spread([r["target_accuracy"] for r in own]),
-            f"{median(r['seconds'] for r in own):.0f}",
-            f"{max(r['peak_gib'] for r in own):.1f}",
-            str(own[0]["lines"]),
-        ]
-        lines.append(row_of(cells))
-    return "\n".join(lines)
 
 
 def put(text: str, start: str, end: str, made: str) -> str:
@@ -302,61 +49,80 @@ def read(name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (HERE / "results" / name).read_text().splitlines()]
 
 
-def main() -> None:
-    files = sorted(p.name for p in (HERE / "results").glob("*.jsonl"))
-    rows = [row for name in files if name not in OTHERS for row in read(name)]
+def of_family(files: list[str]) -> list[str]:
+    """What every method gives at its defaults."""
+    if "methods.jsonl" not in files:
+        return []
+    rows = [r for r in read("methods.jsonl") if label(r) == r["method"]]
     costs = read("costs.jsonl") if "costs.jsonl" in files else []
-    parts = [
-        "# Results",
-        "Made by `python benchmarks/report.py` from `benchmarks/results/*.jsonl`, which "
-        "`python benchmarks/board.py` and `python benchmarks/costs.py` write. Accuracies and F1 "
-        "are percentages with the standard deviation over seeds; gain is over source-only of the "
-        "same seeds, in points, with its 95 % interval over seeds (Student's t). `target_trained` "
-        "is what the target's own labels give. A row of one seed shows a direction, no more.",
+    return [
+        "## The family",
+        f"At most {TEXTS:,} texts of each domain to train on, three epochs, every method at "
+        "its defaults. Parameters are those the method adds; time is that of training as a "
+        "ratio to source-only's, and peak memory that of the process (`costs.py`).",
+        family(rows, costs),
+        "## Judges without target labels",
+        "The rank correlation (Spearman) over the runs of the family, each method and "
+        "seed, of what `dann_transfer.selection` says with the accuracy on the target: +1 "
+        "would choose the best method every time, 0 is of no use.",
+        judges(rows),
+        "## Correcting by an estimated class prior",
+        "Mean accuracy on the target over the runs of the family, as predicted and with "
+        "`correct_prior`.",
+        corrections(rows),
     ]
-    of_family = [
-        r for r in rows if r["settings"]["train_texts"] == FAMILY and label(r) == r["method"]
-    ]
-    if of_family:
-        parts += [
-            "## The family",
-            f"At most {FAMILY:,} texts of each domain to train on, three epochs, every method at "
-            "its defaults. Parameters are those the method adds; time is that of training as a "
-            "ratio to source-only's, and peak memory that of the process (`costs.py`).",
-            family(of_family, costs),
-        ]
-        if judged := judges(of_family):
-            parts += [
-                "## Judges without target labels",
-                "The rank correlation (Spearman) over the runs of the family, each method and "
-                "seed, of what `dann_transfer.selection` says with the accuracy on the target: +1 "
-                "would choose the best method every time, 0 is of no use.",
-                judged,
-            ]
-        if corrected := corrections(of_family):
-            parts += [
-                "## Correcting by an estimated class prior",
-                "Mean accuracy on the target over the runs of the family, as predicted and with "
-                "`correct_prior`.",
-                corrected,
-            ]
-    for board, texts in sorted({(r["board"], r["settings"]["train_texts"]) for r in rows}):
+
+
+def of_boards(rows: list[dict[str, Any]]) -> list[str]:
+    """Every board: its pairs in one table, the gap closed, and then each pair."""
+    parts = []
+    kinds = sorted({(r["board"], r["settings"]["train_texts"]) for r in rows})
+    for board, texts in kinds:
         own = [r for r in rows if (r["board"], r["settings"]["train_texts"]) == (board, texts)]
-        if closed := gap_closed(own):
-            parts += [
-                f"## The {board} board, {texts:,} texts to train on: share of the gap closed",
-                "Pooled over the pairs that have all three: the sum of the gains over the sum of "
-                "the gaps between target-trained and source-only, with its 95 % bootstrap interval "
-                "over pairs and seeds (over seeds alone where there are five pairs or fewer).",
-                closed,
-            ]
-    keys = sorted(
-        {(r["board"], r["settings"]["train_texts"], r["source"], r["target"]) for r in rows}
-    )
-    for board, texts, source, target in keys:
-        own = [r for r in rows if (r["board"], r["source"], r["target"]) == (board, source, target)]
-        own = [r for r in own if r["settings"]["train_texts"] == texts]
-        parts += [f"## {board}: {source} → {target}, {texts:,} texts to train on", table(own)]
+        if len({(r["source"], r["target"]) for r in own}) == 1:
+            continue
+        tuned = TUNED if board == "sentiment" else set()
+        parts += [
+            f"## The {board} board, {texts:,} texts to train on",
+            "Accuracy of the baselines, and the gain of every method that ran on all of these "
+            "pairs. " + ("Choices were made on the pairs with a star." if tuned else ""),
+            board_table(own, tuned),
+            "Share of the gap closed, pooled over the pairs that have all three: the sum of "
+            "the gains over the sum of the gaps between target-trained and source-only, with "
+            "its 95 % bootstrap interval over pairs and seeds (over seeds alone where there "
+            "are five pairs or fewer).",
+            gap_closed(own),
+        ]
+        if tuned:
+            for title, some in halves(own).items():
+                if closed := gap_closed(some):
+                    parts += [title, closed]
+    for board, texts in kinds:
+        own = [r for r in rows if (r["board"], r["settings"]["train_texts"]) == (board, texts)]
+        for pair in sorted({(r["source"], r["target"]) for r in own}):
+            title = f"### {board}: {' → '.join(pair)}, {texts:,} texts to train on"
+            parts += [title, table(of_pair(own, pair))]
+    return parts
+
+
+def halves(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """The runs on pairs that choices were made on (with a star), and on the others."""
+    of_one = [r for r in rows if "+" not in r["source"]]
+    ran: dict[str, set[tuple[str, str]]] = {}
+    for r in of_one:
+        ran.setdefault(label(r), set()).add((r["source"], r["target"]))
+    everywhere = [r for r in of_one if len(ran[label(r)]) == len(boards.pairs("sentiment"))]
+    return {
+        "On the pairs with a star alone:": [
+            r for r in everywhere if (r["source"], r["target"]) in TUNED
+        ],
+        "On the pairs without:": [r for r in everywhere if (r["source"], r["target"]) not in TUNED],
+    }
+
+
+def of_others(files: list[str]) -> list[str]:
+    """Other libraries, and speed."""
+    parts = []
     if "peers.jsonl" in files:
         given = read("peers.jsonl")
         parts += [
@@ -375,20 +141,34 @@ def main() -> None:
             f"{len(measured[-1]['runs']['floor'])} turns.",
             "\n".join(["| ratio | |", "|---|---|", *lines]),
         ]
+    return parts
+
+
+def main() -> None:
+    files = sorted(p.name for p in (HERE / "results").glob("*.jsonl"))
+    rows = [row for name in files if name not in OTHERS for row in read(name)]
     minutes = sum(r["seconds"] for r in rows) / 60
-    parts.append(
+    parts = [
+        "# Results",
+        "Made by `python benchmarks/report.py` from `benchmarks/results/*.jsonl`, which "
+        "`python benchmarks/board.py` and `python benchmarks/costs.py` write. Accuracies and F1 "
+        "are percentages with the standard deviation over seeds; gain is over source-only of the "
+        "same seeds, in points, with its 95 % interval over seeds (Student's t). `target_trained` "
+        "is what the target's own labels give. A row of one seed shows a direction, no more.",
+        *of_family(files),
+        *of_boards(rows),
+        *of_others(files),
         f"{len(rows)} runs, {minutes:.0f} minutes of training in all. The seconds in the lines "
-        "were taken while other work shared the machine; `benchmarks/speed.py` is for speed."
-    )
+        "were taken while other work shared the machine; `benchmarks/speed.py` is for speed.",
+    ]
     (HERE / "RESULTS.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     readme = HERE.parent / "README.md"
-    headline = [r for r in rows if r["settings"]["train_texts"] == HEADLINE]
-    text = put(readme.read_text(encoding="utf-8"), START, END, readme_table(headline))
-    if of_family:
-        pairs_of_two = [r for r in of_family if "+" not in r["source"]]
-        text = put(text, FAMILY_START, FAMILY_END, family_readme(pairs_of_two, costs))
-        figure = plots.gain(pairs_of_two).figure
-        figure.savefig(HERE.parent / "docs" / "gains.png", dpi=110)
+    text = readme.read_text(encoding="utf-8")
+    board = [r for r in rows if (r["board"], r["settings"]["train_texts"]) == ("sentiment", TEXTS)]
+    text = put(text, START, END, board_table(board, TUNED))
+    methods = [r for r in read("methods.jsonl") if "+" not in r["source"]]
+    text = put(text, FAMILY_START, FAMILY_END, family_readme(methods, read("costs.jsonl")))
+    plots.gain(methods).figure.savefig(HERE.parent / "docs" / "gains.png", dpi=110)
     readme.write_text(text, encoding="utf-8")
 
 

@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import board
 import boards
 import report
+import tables
 
 
 def row(source: str, method: str, seed: int, accuracy: float, **params: object) -> dict:
@@ -40,7 +41,7 @@ def test_the_gap_is_pooled_and_not_averaged():
                 row(source, "target_trained", seed, high),
                 row(source, "dann", seed, own),
             ]
-    line = report.gap_closed(rows).splitlines()[-1]
+    line = tables.gap_closed(rows).splitlines()[-1]
     cells = [cell.strip() for cell in line.strip("|").split("|")]
     # (0.2 - 0.01) of (0.4 + 0.01); a mean of ratios would say (0.5 - 1) / 2.
     assert cells[:5] == ["dann", "2", "2", "+9.5", "-1.0"]
@@ -53,10 +54,10 @@ def test_runs_are_compared_with_baselines_of_their_own_settings():
         row("a", "source_only", 0, 0.8, freeze_layers=3),
         row("a", "dann", 0, 0.7, freeze_layers=3, max_strength=0.9),
     ]
-    before = report.baselines(rows, "source_only")
-    assert report.gain(rows[2:], before) == "-10.0"
-    assert report.label(rows[2]) == "dann (freeze_layers=3, max_strength=0.9)"
-    assert report.label(rows[0]) == "source_only"
+    before = tables.baselines(rows, "source_only")
+    assert tables.gain(rows[2:], before) == "-10.0"
+    assert tables.label(rows[2]) == "dann (freeze_layers=3, max_strength=0.9)"
+    assert tables.label(rows[0]) == "source_only"
 
 
 def test_a_board_says_where_it_looked_for_its_data(monkeypatch, tmp_path):
@@ -98,10 +99,10 @@ def test_a_docstring_says_what_was_measured(name):
     said = []
     for source, target in PAIRS.get(name, [("movies", "tweets"), ("tweets", "nyt")]):
         here = [r for r in rows if (r["source"], r["target"]) == (source, target)]
-        before = report.baselines(here, "source_only")
+        before = tables.baselines(here, "source_only")
         own = [r for r in here if r["method"] == row_name]
         assert len(own) >= 3
-        gains = [100 * (r["target_accuracy"] - before[report.base(r), r["seed"]]) for r in own]
+        gains = [100 * (r["target_accuracy"] - before[tables.base(r), r["seed"]]) for r in own]
         said.append(f"{mean(gains):+.1f}")
         # The default of today is the one that was measured.
         if name != "bsp":

@@ -1,0 +1,284 @@
+"""The tables of the report: functions from rows of `benchmarks/results` to Markdown."""
+
+from __future__ import annotations
+
+import json
+from statistics import mean, median, stdev
+from typing import Any
+
+import numpy as np
+from board import ADAPTATION
+from scipy.stats import spearmanr
+
+from dann_transfer import DomainAdapter, methods
+from dann_transfer.displays import interval
+
+BASELINE = "source_only"
+ORDER = {"source_only": 0, "target_trained": 2}
+
+
+def row_of(cells: list[str]) -> str:
+    """A row of a Markdown table."""
+    return "| " + " | ".join(cells) + " |"
+
+
+def spread(values: list[float]) -> str:
+    """Mean and standard deviation, as percentages."""
+    if len(values) == 1:
+        return f"{100 * values[0]:.1f}"
+    return f"{100 * mean(values):.1f} ± {100 * stdev(values):.1f}"
+
+
+def gain(rows: list[dict[str, Any]], baseline: dict[tuple[str, int], float]) -> str:
+    """Mean gain over source-only of the same seeds, with its 95 % interval by Student's t."""
+    keys = [(base(row), row["seed"]) for row in rows]
+    pairs = [(row, baseline[key]) for row, key in zip(rows, keys, strict=True) if key in baseline]
+    gains = [100 * (row["target_accuracy"] - before) for row, before in pairs]
+    if not gains:
+        return "–"
+    middle, half = interval(gains)
+    return f"{middle:+.1f}" if len(gains) == 1 else f"{middle:+.1f} ± {half:.1f}"
+
+
+def base(row: dict[str, Any]) -> str:
+    """What a run has in common with the baselines it is to be compared with."""
+    kept = {
+        key: value
+        for key, value in row["settings"].items()
+        # A keyword that is off is as good as absent: rows stay valid when one is added later.
+        if key not in ADAPTATION and value is not None
+    }
+    return json.dumps([row["board"], row["source"], row["target"], kept], sort_keys=True)
+
+
+def label(row: dict[str, Any]) -> str:
+    """Name the method, with the settings that are not the defaults."""
+    settings, method = row["settings"], row["method"]
+    usual = DomainAdapter().get_params()
+    if method not in ("source_only", "target_trained"):
+        usual["max_strength"] = methods.create(
+            method, settings.get("method_options")
+        ).default_strength
+    other = [
+        f"{key}={value!r}"
+        for key, value in settings.items()
+        if key in usual and value != usual[key]
+    ]
+    return f"{method} ({', '.join(other)})" if other else method
+
+
+def baselines(rows: list[dict[str, Any]], method: str) -> dict[tuple[str, int], float]:
+    """Target accuracies of a baseline by what it is the baseline of, and by seed."""
+    return {(base(r), r["seed"]): r["target_accuracy"] for r in rows if r["method"] == method}
+
+
+def of_pair(rows: list[dict[str, Any]], pair: tuple[str, str]) -> list[dict[str, Any]]:
+    """The runs from one domain to another."""
+    return [r for r in rows if (r["source"], r["target"]) == pair]
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """One line a method, for one pair of domains."""
+    lines = [
+        "| method | seeds | target accuracy | worst | gain | macro-F1 | source acc. | A-distance |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    before = baselines(rows, BASELINE)
+    labels = {label(r): r["method"] for r in rows}
+    for name in sorted(labels, key=lambda m: (ORDER.get(labels[m], 1), m)):
+        own = [r for r in rows if label(r) == name]
+        accuracies = [r["target_accuracy"] for r in own]
+        cells = [
+            name,
+            str(len(own)),
+            spread(accuracies),
+            f"{100 * min(accuracies):.1f}",
+            "" if labels[name] == BASELINE else gain(own, before),
+            spread([r["target_macro_f1"] for r in own]),
+            spread([r["source_accuracy"] for r in own]),
+            f"{mean(r['a_distance'] for r in own):.2f}",
+        ]
+        lines.append(row_of(cells))
+    return "\n".join(lines)
+
+
+def gap_closed(rows: list[dict[str, Any]]) -> str:
+    """The share of the gap to target-trained that each method closes, pooled over a board."""
+    lines = [
+        "| method | pairs | seeds | mean gain | worst pair | share of the gap closed |",
+        "|---|---|---|---|---|---|",
+    ]
+    low, high = baselines(rows, BASELINE), baselines(rows, "target_trained")
+    labels = {label(r): r["method"] for r in rows}
+    rng = np.random.default_rng(0)
+    for name in sorted(set(labels)):
+        if labels[name] in ORDER:
+            continue
+        found: dict[str, list[tuple[float, float]]] = {}
+        for r in rows:
+            key = base(r), r["seed"]
+            if label(r) == name and key in low and key in high:
+                change = r["target_accuracy"] - low[key], high[key] - low[key]
+                found.setdefault(r["source"] + r["target"], []).append(change)
+        if not found:
+            continue
+        pairs = [np.array(values) for values in found.values()]
+
+        def share(chosen: list[np.ndarray]) -> float:
+            gains, gaps = np.mean([values.mean(0) for values in chosen], axis=0)
+            return float(gains / gaps)
+
+        drawn = []
+        for _ in range(2000):
+            # Of two pairs none can be drawn at random; then only the seeds are.
+            some = rng.integers(0, len(pairs), len(pairs)) if len(pairs) > 5 else range(len(pairs))
+            drawn.append(
+                share([pairs[i][rng.integers(0, len(pairs[i]), len(pairs[i]))] for i in some])
+            )
+        bounds = np.percentile(drawn, [2.5, 97.5])
+        gains = [100 * values[:, 0].mean() for values in pairs]
+        cells = [
+            name,
+            str(len(pairs)),
+            f"{min(map(len, pairs))}",
+            f"{mean(gains):+.1f}",
+            f"{min(gains):+.1f}",
+            f"{share(pairs):.0%} ({bounds[0]:.0%} to {bounds[1]:.0%})",
+        ]
+        lines.append(row_of(cells))
+    return "\n".join(lines) if len(lines) > 2 else ""
+
+
+def board_table(rows: list[dict[str, Any]], tuned: set[tuple[str, str]]) -> str:
+    """One line a pair: the baselines' accuracies, and what each method with all seeds gains.
+
+    Pairs that choices were made on are marked with a star.
+    """
+    own_names = {label(r): r["method"] for r in rows}
+    pairs = sorted({(r["source"], r["target"]) for r in rows if "+" not in r["source"]})
+    before = baselines(rows, BASELINE)
+    shown = [
+        name
+        for name in sorted(own_names)
+        if own_names[name] not in ORDER
+        and all(any(label(r) == name for r in of_pair(rows, pair)) for pair in pairs)
+    ]
+    lines = [row_of(["domains", *ORDER, *shown]), "|---" * (len(shown) + 3) + "|"]
+    for pair in pairs:
+        own = of_pair(rows, pair)
+        cells = [f"{pair[0]} → {pair[1]}{' *' if pair in tuned else ''}"]
+        for name in ORDER:
+            accuracies = [r["target_accuracy"] for r in own if r["method"] == name]
+            cells.append(spread(accuracies) if accuracies else "")
+        cells += [gain([r for r in own if label(r) == name], before) for name in shown]
+        lines.append(row_of(cells))
+    return "\n".join(lines)
+
+
+def family(rows: list[dict[str, Any]], costs: list[dict[str, Any]]) -> str:
+    """One line a method: what it costs, and what it gives on each pair."""
+    pairs = sorted({(r["source"], r["target"]) for r in rows if "+" not in r["source"]})
+    head = ["method", "parameters", "time", "peak GiB"]
+    for source, target in pairs:
+        head += [f"{source} → {target}: accuracy", "macro-F1", "gain", "A-distance"]
+    lines = [row_of(head), "|---" * len(head) + "|"]
+    cost, before = {row["method"]: row for row in costs}, baselines(rows, BASELINE)
+    shown = {r["method"] for r in rows if (r["source"], r["target"]) in pairs}
+    for method in sorted(shown, key=lambda m: (ORDER.get(m, 1), m)):
+        own = cost.get(method)
+        cells = [method]
+        cells += (
+            [f"{own['parameters']:,}", f"{own['time_ratio']:.2f}", f"{own['peak_gib']:.1f}"]
+            if own
+            else ["", "", ""]
+        )
+        for pair in pairs:
+            mine = [r for r in of_pair(rows, pair) if r["method"] == method]
+            if not mine:
+                cells += ["", "", "", ""]
+                continue
+            cells += [
+                spread([r["target_accuracy"] for r in mine]),
+                spread([r["target_macro_f1"] for r in mine]),
+                "" if method == BASELINE else gain(mine, before),
+                f"{mean(r['a_distance'] for r in mine):.2f}",
+            ]
+        lines.append(row_of(cells))
+    return "\n".join(lines)
+
+
+def family_readme(rows: list[dict[str, Any]], costs: list[dict[str, Any]]) -> str:
+    """The gains of all methods, for README.md."""
+    pairs = sorted({(r["source"], r["target"]) for r in rows})
+    cost, before = {row["method"]: row for row in costs}, baselines(rows, BASELINE)
+    names = [f"{source} → {target}" for source, target in pairs]
+    lines = [f"| method | {' | '.join(names)} | time |", "|---" * (len(pairs) + 2) + "|"]
+    for method in sorted({r["method"] for r in rows}, key=lambda m: (ORDER.get(m, 1), m)):
+        cells = [method]
+        for pair in pairs:
+            mine = [r for r in of_pair(rows, pair) if r["method"] == method]
+            if not mine:
+                cells.append("")
+            elif method == BASELINE:
+                cells.append(spread([r["target_accuracy"] for r in mine]) + " %")
+            else:
+                cells.append(gain(mine, before))
+        cells.append(f"{cost[method]['time_ratio']:.1f}" if method in cost else "")
+        lines.append(row_of(cells))
+    return "\n".join(lines)
+
+
+def judges(rows: list[dict[str, Any]]) -> str:
+    """How far what can be known without target labels goes with the target's accuracy."""
+    judged = [r for r in rows if "criteria" in r and r["method"] != "target_trained"]
+    if not judged:
+        return ""
+    names = sorted(judged[0]["criteria"])
+    lines = [
+        f"| pair | runs | {' | '.join(name.replace('_', ' ') for name in names)} |",
+        "|---" * (len(names) + 2) + "|",
+    ]
+    for source, target in sorted({(r["source"], r["target"]) for r in judged}):
+        own = of_pair(judged, (source, target))
+        accuracy = [r["target_accuracy"] for r in own]
+        cells = [f"{source} → {target}", str(len(own))]
+        for name in names:
+            rank = spearmanr([r["criteria"][name] for r in own], accuracy).statistic
+            cells.append(f"{rank:+.2f}")
+        lines.append(row_of(cells))
+    return "\n".join(lines)
+
+
+def corrections(rows: list[dict[str, Any]]) -> str:
+    """What correcting predictions by an estimated prior does to the target's accuracy."""
+    known = [r for r in rows if "target_accuracy_em" in r and "target_accuracy_bbse" in r]
+    if not known:
+        return ""
+    lines = ["| pair | runs | as predicted | by EM | by BBSE |", "|---|---|---|---|---|"]
+    for source, target in sorted({(r["source"], r["target"]) for r in known}):
+        own = of_pair(known, (source, target))
+        keys = ("target_accuracy", "target_accuracy_em", "target_accuracy_bbse")
+        cells = [f"{source} → {target}", str(len(own))]
+        cells += [f"{100 * mean(r[key] for r in own):.1f}" for key in keys]
+        lines.append(row_of(cells))
+    return "\n".join(lines)
+
+
+def peers(rows: list[dict[str, Any]]) -> str:
+    """Other libraries on the same pair."""
+    lines = [
+        "| library | seeds | target accuracy | seconds | peak GiB | lines of code |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name in dict.fromkeys(r["peer"] for r in rows):
+        own = [r for r in rows if r["peer"] == name]
+        cells = [
+            name,
+            str(len(own)),
+            spread([r["target_accuracy"] for r in own]),
+            f"{median(r['seconds'] for r in own):.0f}",
+            f"{max(r['peak_gib'] for r in own):.1f}",
+            str(own[0]["lines"]),
+        ]
+        lines.append(row_of(cells))
+    return "\n".join(lines)
