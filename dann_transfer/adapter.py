@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,8 @@ from dann_transfer.label_shift import bbse, correct, em
 from dann_transfer.settings import Settings, as_seed, check_params
 
 if TYPE_CHECKING:
+    from ignite.engine import Engine
+
     from dann_transfer.engine import AdaptationModel
 
 
@@ -209,6 +211,7 @@ class DomainAdapter(
         y_val: Any = None,
         X_target_labelled: Any = None,
         y_target_labelled: Any = None,
+        on_step: Callable[[Engine, AdaptationModel], None] | None = None,
     ) -> DomainAdapter:
         """Train on labelled source texts and adapt to unlabelled target texts.
 
@@ -229,6 +232,9 @@ class DomainAdapter(
         X_target_labelled, y_target_labelled : optional
             A few labelled target texts. The task trains on them too: a quarter of `batch_size` of
             them stand in every batch. Each weighs 1, whatever `class_weight`.
+        on_step : callable, optional
+            Called after each step with Ignite's engine and the model in training, to look at
+            them.
 
         Raises
         ------
@@ -280,8 +286,7 @@ class DomainAdapter(
             method.build(encoder.features, len(given.classes))
             model = engine.AdaptationModel(encoder, head, method).to(device)
             tokens, self.truncated_ = self._tokenize(encoder, given.texts)
-            few = tokens.get("labelled target")
-            codes = given.codes
+            few, codes = tokens.get("labelled target"), given.codes
             roles = ("source", "labelled target", "target" if method.uses_target else "")
             states = known_states(encoder, [tokens[r] for r in roles if r in tokens], device)
             batches = PairedBatches(
@@ -313,6 +318,7 @@ class DomainAdapter(
                     [*codes.values(), given.weights, given.domains],
                     {**params, "seed": seed},
                 ),
+                None if on_step is None else lambda trainer: on_step(trainer, model),
             )
         self._fitted(model, given.classes, seed, settings.max_strength)
         self.history_, self.validation_ = record.steps, record.epochs

@@ -1,4 +1,5 @@
-"""Pictures. Every function takes ``ax=`` and returns Axes; none shows or saves anything.
+"""Pictures. Every function takes ``ax=`` and returns Axes; none shows anything.
+`animation` trains, and writes a GIF.
 
 Each draws a display of `dann_transfer.displays` or `dann_transfer.maps`; use those to compute once
 and draw often, or to read what is drawn as a table.
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dann_transfer.animations import AnimationDisplay
 from dann_transfer.data import Domain
 from dann_transfer.displays import (
     ConfusionDisplay,
@@ -22,6 +24,8 @@ from dann_transfer.displays import (
 from dann_transfer.maps import AlignmentDisplay, embed, feature_map
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     import pandas as pd
     from matplotlib.axes import Axes
 
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "alignment",
+    "animation",
     "confusion",
     "embed",
     "feature_map",
@@ -117,6 +122,26 @@ def training(
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False)
     return ax
+
+
+def animation(
+    adapter: DomainAdapter,
+    X: Any,
+    y: Any = None,
+    *,
+    source: Domain,
+    target: Domain,
+    path: str | PathLike[str],
+    **params: Any,
+) -> AnimationDisplay:
+    """Fit `adapter`, and write a GIF of the domains in its feature space while it trains.
+
+    `params` go to ``AnimationDisplay.from_training`` and from there to ``fit``, as in
+    ``animation(adapter, X, y, X_target=T, source=..., target=..., path="training.gif")``.
+    """
+    display = AnimationDisplay.from_training(adapter, X, y, source=source, target=target, **params)
+    display.save(path)
+    return display
 
 
 def confusion(

@@ -86,7 +86,7 @@ def target() -> list[str]:
     return toy_texts(70, "tweet lol omg today friend", 1)[0]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny(tiny_encoder: str):
     """Make an adapter over the tiny encoder."""
 

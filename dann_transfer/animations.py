@@ -1,0 +1,202 @@
+"""Features in motion: where texts lie in feature space while a model trains."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dann_transfer.batches import tokenize
+from dann_transfer.data import Domain
+from dann_transfer.diagnostics import proxy_a_distance
+from dann_transfer.displays import Display, axes_for
+from dann_transfer.maps import embed_all, feature_map, keys
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from PIL import Image
+
+    from dann_transfer.adapter import DomainAdapter
+
+
+@dataclass
+class AnimationDisplay(Display):
+    """The domains in feature space, at several steps of one training, in one map.
+
+    Attributes
+    ----------
+    points : list of ndarray, shape (n, 2)
+        One for each step, on the axes of one map.
+    steps : list of int
+    distances : list of float
+        The proxy A-distance of the features at each step.
+    domains : list of str, shape (n,)
+    labels : list or None
+        True classes, where both domains came with them.
+
+    """
+
+    points: list[np.ndarray]
+    steps: list[int]
+    distances: list[float]
+    domains: list[str]
+    labels: list[Any] | None = None
+
+    @classmethod
+    def from_training(
+        cls,
+        adapter: DomainAdapter,
+        X: Any,
+        y: Any = None,
+        *,
+        source: Domain,
+        target: Domain,
+        names: tuple[str, str] = ("source", "target"),
+        frames: int = 12,
+        max_texts: int = 300,
+        random_state: int = 0,
+        layout: str = "umap",
+        **fit_params: Any,
+    ) -> AnimationDisplay:
+        """Fit `adapter` and watch the texts of two domains, best unseen in training.
+
+        The model comes out as it would without being watched.
+
+        Parameters
+        ----------
+        adapter : DomainAdapter
+        X, y
+            As for ``DomainAdapter.fit``, which `fit_params` go to as well.
+        source, target : Domain
+            Texts to show, with labels or without.
+        names : pair of str
+        frames : int
+            At how many steps to look, at least 2: the first, the last, and others evenly between.
+        max_texts : int
+            At most this many texts of each domain.
+        random_state : int
+        layout : {"umap", "aligned_umap", "tsne", "pca"}
+
+        Raises
+        ------
+        ValueError
+            If `frames` is below 2, and as ``DomainAdapter.fit`` raises.
+
+        """
+        if frames < 2:
+            raise ValueError(f"frames={frames!r} must be at least 2.")
+        from dann_transfer import engine
+
+        rng = np.random.default_rng(random_state)
+        texts, labels, domains = [], [], []
+        for name, domain in zip(names, (source, target), strict=True):
+            own = list(domain.texts)
+            rows = rng.permutation(len(own))[:max_texts]
+            texts += [own[i] for i in rows]
+            domains += [name] * len(rows)
+            if domain.labels is not None:
+                labels += np.asarray(domain.labels)[rows].tolist()
+        features: dict[int, np.ndarray] = {}
+        tokens: Any = None
+
+        def look(trainer: Any, model: Any) -> None:
+            nonlocal tokens
+            state = trainer.state
+            wanted = np.linspace(1, state.epoch_length * state.max_epochs, frames).round()
+            if state.iteration not in wanted:
+                return
+            if tokens is None:
+                tokens = tokenize(model.encoder.tokenizer, texts, adapter.max_length)[0]
+            device = next(model.parameters()).device
+            seen, _ = engine.infer(model, tokens, 64, device, adapter.precision)
+            features[state.iteration] = seen.numpy()
+
+        adapter.fit(X, y, on_step=look, **fit_params)
+        if not features:
+            raise ValueError(
+                "no step was taken: the run in checkpoint_dir was finished; use another folder."
+            )
+        of_source = np.array(domains) == names[0]
+        distances = [proxy_a_distance(x[of_source], x[~of_source]) for x in features.values()]
+        points = embed_all(list(features.values()), random_state, layout)
+        known = labels if len(labels) == len(texts) else None
+        return cls(points, list(features), distances, domains, known)
+
+    def frame(self) -> pd.DataFrame:
+        """Return a row for each step and text."""
+        import pandas as pd
+
+        parts = [
+            pd.DataFrame(
+                {
+                    "step": step,
+                    "x": xy[:, 0],
+                    "y": xy[:, 1],
+                    "domain": self.domains,
+                    "label": self.labels,
+                }
+            )
+            for step, xy in zip(self.steps, self.points, strict=True)
+        ]
+        return pd.concat(parts, ignore_index=True)
+
+    def plot(
+        self, ax: Axes | None = None, step: int | None = None, colour: str = "domain"
+    ) -> AnimationDisplay:
+        """Draw one step, the last if none is named; see `feature_map` for `colour`."""
+        if step is not None and step not in self.steps:
+            raise ValueError(f"step={step!r} is none of those seen, {self.steps}.")
+        i = len(self.steps) - 1 if step is None else self.steps.index(step)
+        self.axes_ = axes_for(ax, 1, 5.5, 5.6)
+        heading = f"step {self.steps[i]}: A-distance {self.distances[i]:.2f} of 2"
+        feature_map(
+            self.points[i], self.domains, self.labels, heading, self.ax_, False, colour, False
+        )
+        every = np.concatenate(self.points)
+        low, high = every.min(0), every.max(0)
+        margin = 0.05 * (high - low)
+        self.ax_.set(xlim=(low[0] - margin[0], high[0] + margin[0]))
+        self.ax_.set(ylim=(low[1] - margin[1], high[1] + margin[1]))
+        self.ax_.set_aspect("auto")
+        return self
+
+    def save(self, path: str | PathLike[str], seconds: float = 0.6, colour: str = "domain") -> Path:
+        """Write a GIF that shows each step for so many seconds, and the last one longest.
+
+        The file is complete or absent: it is written beside its place and then moved there.
+        """
+        from PIL import Image
+
+        path = Path(path)
+        images = [self._page(step, colour) for step in self.steps]
+        # One palette for all, or colours flicker from one picture to the next.
+        palette = images[-1].quantize(64)
+        still = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
+        times = [round(1000 * seconds)] * len(still)
+        times[-1] *= 4
+        beside = path.with_name(path.name + ".part")
+        still[0].save(
+            beside, format="GIF", save_all=True, append_images=still[1:], duration=times, loop=0
+        )
+        beside.replace(path)
+        return path
+
+    def _page(self, step: int, colour: str) -> Image.Image:
+        import matplotlib.pyplot as plt
+        from PIL import Image
+
+        figure, ax = plt.subplots(figsize=(5.2, 5.4), dpi=90, layout="constrained")
+        self.plot(ax, step, colour)
+        classes = [] if self.labels is None else np.unique(self.labels).tolist()
+        entries = keys(list(dict.fromkeys(self.domains)), classes, colour)
+        figure.legend(handles=entries, loc="outside lower center", ncols=4, frameon=False)
+        page = io.BytesIO()
+        figure.savefig(page, format="png")
+        plt.close(figure)
+        return Image.open(page).convert("RGB")
