@@ -282,3 +282,26 @@ def peers(rows: list[dict[str, Any]]) -> str:
         ]
         lines.append(row_of(cells))
     return "\n".join(lines)
+
+
+def trials(rows: list[dict[str, Any]]) -> str:
+    """Single runs that choices were made by: what each gave over source-only, epoch by epoch."""
+    pairs = sorted({(r["source"], r["target"]) for r in rows})
+    before = {
+        (r["source"], r["target"]): r["target_accuracy_by_epoch"][-1]
+        for r in rows
+        if r["method"] == BASELINE
+    }
+    lines = [row_of(["tried", *(" → ".join(p) for p in pairs)]), "|---" * (len(pairs) + 1) + "|"]
+    found: dict[str, dict[tuple[str, str], str]] = {}
+    for r in rows:
+        pair, settings = (r["source"], r["target"]), json.dumps(r["settings"])
+        gains = [100 * (a - before[pair]) for a in r["target_accuracy_by_epoch"]]
+        name = r["method"] + ("" if settings == "{}" else f" {settings}")
+        found.setdefault(name, {})[pair] = " ".join(f"{gain:+.1f}" for gain in gains)
+        for key in ("mean_of_weights", "moving_mean_of_weights"):
+            if key in r:
+                averaged = found.setdefault(f"{name}, {key.replace('_', ' ')}", {})
+                averaged[pair] = f"{100 * (r[key] - before[pair]):+.1f}"
+    lines += [row_of([n, *(found[n].get(pair, "") for pair in pairs)]) for n in sorted(found)]
+    return "\n".join(lines)
