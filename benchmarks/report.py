@@ -128,9 +128,9 @@ def of_others(files: list[str]) -> list[str]:
         parts += [
             "## Trials",
             "What was tried on the pairs with a star before the board ran: one seed, 1,000 texts "
-            "to train on, the first 600 of the test set, gain over source-only's last epoch after "
-            "each epoch (the weights are those of the epoch, and not the one that validation chooses). "
-            "At one seed, differences of three points say nothing.",
+            "to train on, the first 600 of the test set, gain over source-only's last epoch "
+            "after each epoch (the weights are those of the epoch, and not of the one that "
+            "validation chooses). At one seed, differences of three points say nothing.",
             trials(read("trials.jsonl")),
         ]
     if "peers.jsonl" in files:
