@@ -89,6 +89,29 @@ def test_a_board_never_tests_on_what_it_adapts_to(monkeypatch, tmp_path):
     assert set(own.test[1]) == {0, 1}
 
 
+def test_the_readme_says_what_the_board_measured():
+    rows = [
+        r
+        for name in ("sentiment.jsonl", "methods.jsonl")
+        for r in report.read(name)
+        if r["settings"]["train_texts"] == report.TEXTS
+    ]
+    parts = [rows, *report.halves(rows).values()]
+    lines = [
+        next(line for line in tables.gap_closed(part).splitlines() if line.startswith("| mcc |"))
+        for part in parts
+    ]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert [row[1] for row in cells] == ["12", "6", "6"]
+    text = " ".join((Path(report.HERE).parent / "README.md").read_text().split())
+    every, starred, others = (row[-1].split(" ")[0] for row in cells)
+    assert f"over the twelve pairs it closes {every} of the gap" in text
+    assert f"costs no pair more than {-float(cells[0][4]):.1f} points" in text
+    assert f"the pairs with a star, {starred} of their gap" in text
+    assert f"it closes {others}, with an interval that includes none" in text
+    assert "(-" in cells[2][-1]
+
+
 PAIRS = {"mdan": [("amazon+movies", "tweets")]}
 
 
