@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import boards
+import matplotlib.pyplot as plt
 from boards import TUNED
 from tables import (
     board_table,
@@ -142,7 +143,8 @@ def of_others(files: list[str]) -> list[str]:
             peers(given),
         ]
     if "speed.jsonl" in files:
-        measured = [row for row in read("speed.jsonl") if row["kind"] == "ratios"]
+        rows = read("speed.jsonl")
+        measured = [row for row in rows if row["kind"] == "ratios"]
         ratios = [(name, f"{value:.2f}") for name, value in measured[-1]["ratios"].items()]
         lines = [f"| {name} | {value} |" for name, value in ratios]
         parts += [
@@ -151,7 +153,33 @@ def of_others(files: list[str]) -> list[str]:
             f"{len(measured[-1]['runs']['floor'])} turns.",
             "\n".join(["| ratio | |", "|---|---|", *lines]),
         ]
+        if points := [row for row in rows if row["kind"] == "growth"]:
+            draw_growth(points, HERE.parent / "docs" / "growth.png")
+            usual = "320 texts of each domain, 32 tokens each, 2 classes, batches of 32"
+            parts += [
+                "One epoch of DANN as one thing grows and the others stay: " + usual + ".",
+                "![Seconds and memory of an epoch](../docs/growth.png)",
+            ]
     return parts
+
+
+def draw_growth(rows: list[dict[str, Any]], path: Path) -> None:
+    """Seconds (above) and peak memory (below) of an epoch over what grows."""
+    kinds = list(dict.fromkeys(row["over"] for row in rows))
+    figure, axes = plt.subplots(
+        2, len(kinds), figsize=(3 * len(kinds), 5), sharex="col", sharey="row", layout="constrained"
+    )
+    for column, kind in zip(axes.T, kinds, strict=True):
+        # A point that was measured again replaces the earlier one.
+        own = {row[kind]: row for row in rows if row["over"] == kind}
+        for ax, key in zip(column, ("seconds", "peak_gib"), strict=True):
+            ax.plot(sorted(own), [own[x][key] for x in sorted(own)], marker="o", color="#0072B2")
+            ax.set_ylim(0)
+            ax.spines[["top", "right"]].set_visible(False)
+        column[1].set(xlabel={"length": "tokens a text", "texts": "texts a domain"}.get(kind, kind))
+    axes[0, 0].set_ylabel("seconds an epoch")
+    axes[1, 0].set_ylabel("peak memory, GiB")
+    figure.savefig(path, dpi=100)
 
 
 def main() -> None:
