@@ -319,7 +319,7 @@ class DomainAdapter(
                     [*codes.values(), given.weights, given.domains],
                     {**params, "seed": seed},
                 ),
-                None if on_step is None else lambda trainer: on_step(trainer, model),
+                on_step=None if on_step is None else lambda trainer: on_step(trainer, model),
             )
         self._fitted(model, given.classes, seed, settings.max_strength)
         self.history_, self.validation_ = record.steps, record.epochs

@@ -94,7 +94,7 @@ def test_resume_equals_an_uninterrupted_run(name, tiny, source, target, tmp_path
             if trainer.state.iteration == 7:
                 raise Killed
 
-        return train(*args, **kwargs, on_step=kill)
+        return train(*args, **{**kwargs, "on_step": kill})
 
     monkeypatch.setattr(engine, "train", killed)
     with pytest.raises(Killed):

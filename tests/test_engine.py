@@ -117,7 +117,7 @@ def test_a_killed_run_resumes_exactly(tiny, source, target, tmp_path, monkeypatc
             if trainer.state.iteration == stop_at + 1:
                 raise Killed
 
-        return train(*args, **kwargs, on_step=kill)
+        return train(*args, **{**kwargs, "on_step": kill})
 
     monkeypatch.setattr(engine, "train", killed)
     with pytest.raises(Killed):
@@ -142,7 +142,7 @@ def test_the_best_adapted_epoch_is_kept(tiny, source, target, monkeypatch):
     scores = iter([0.9, 0.5, 0.7, 0.7, 0.6])
     seen = []
 
-    def train(model, batches, settings, device, validate, fingerprint):
+    def train(model, batches, settings, device, validate, fingerprint, **_):
         def score():
             seen.append({k: v.clone() for k, v in model.head.state_dict().items()})
             return next(scores)
@@ -249,7 +249,7 @@ def test_resume_late_in_a_run(method, options, tiny, source, target, tmp_path, m
             if trainer.state.iteration == kill_at:
                 raise Killed
 
-        return train(*args, **kwargs, on_step=kill)
+        return train(*args, **{**kwargs, "on_step": kill})
 
     monkeypatch.setattr(engine, "train", killed)
     with pytest.raises(Killed):
@@ -289,7 +289,7 @@ def test_the_teacher_is_the_moving_average_of_the_model(tiny, source, target, mo
             if trainer.state.epoch == 1:
                 keep(trainer)
 
-        return train(model, batches, *args, **kwargs, on_step=on_step)
+        return train(model, batches, *args, **{**kwargs, "on_step": on_step})
 
     monkeypatch.setattr(engine, "train", watched)
     try:
