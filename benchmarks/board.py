@@ -61,19 +61,18 @@ _load = lru_cache(boards.load)
 Seen = dict[int, tuple[np.ndarray, np.ndarray]]
 
 
+def _adapter(method: str, seed: int, params: dict[str, Any]) -> DomainAdapter:
+    encoder = datasets.encoder("minilm")
+    return DomainAdapter(encoder, method=method, random_state=seed, progress=False, **params)
+
+
 @lru_cache(maxsize=8)
 def _trained(
     board: str, domain: str, validated: bool, seed: int, train_texts: int, params: str
 ) -> tuple[DomainAdapter, float, Seen]:
     """Train on one domain alone. All its pairs share the model: no target text enters it."""
     split = _load(board, train_texts)[domain]
-    adapter = DomainAdapter(
-        datasets.encoder("minilm"),
-        method="source_only",
-        random_state=seed,
-        progress=False,
-        **ast.literal_eval(params),
-    )
+    adapter = _adapter("source_only", seed, ast.literal_eval(params))
     started = time.perf_counter()
     validation = split.validation if validated else None
     X_val, y_val = validation or (None, None)
@@ -114,13 +113,7 @@ def run(
             X, y = X[source]
             if (own := parts[source].validation) is not None:
                 validation = {"X_val": own[0], "y_val": own[1]}
-        adapter = DomainAdapter(
-            datasets.encoder("minilm"),
-            method=method,
-            random_state=seed,
-            progress=False,
-            **params,
-        )
+        adapter = _adapter(method, seed, params)
         started = time.perf_counter()
         adapter.fit(X, y, X_target=goal.unlabelled, **validation)
         seconds, seen = time.perf_counter() - started, {}

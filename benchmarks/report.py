@@ -13,7 +13,6 @@ from typing import Any
 
 import boards
 import matplotlib.pyplot as plt
-from boards import TUNED
 from tables import (
     board_table,
     corrections,
@@ -83,7 +82,7 @@ def of_boards(rows: list[dict[str, Any]]) -> list[str]:
         own = [r for r in rows if (r["board"], r["settings"]["train_texts"]) == (board, texts)]
         if len({(r["source"], r["target"]) for r in own}) == 1:
             continue
-        tuned = TUNED if board == "sentiment" else set()
+        tuned = boards.TUNED if board == "sentiment" else set()
         parts += [
             f"## The {board} board, {texts:,} texts to train on",
             "Accuracy of the baselines, and the gain of every method that ran on all of these "
@@ -116,9 +115,11 @@ def halves(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     everywhere = [r for r in of_one if len(ran[label(r)]) == len(boards.pairs("sentiment"))]
     return {
         "On the pairs with a star alone:": [
-            r for r in everywhere if (r["source"], r["target"]) in TUNED
+            r for r in everywhere if (r["source"], r["target"]) in boards.TUNED
         ],
-        "On the pairs without:": [r for r in everywhere if (r["source"], r["target"]) not in TUNED],
+        "On the pairs without:": [
+            r for r in everywhere if (r["source"], r["target"]) not in boards.TUNED
+        ],
     }
 
 
@@ -203,7 +204,7 @@ def main() -> None:
     readme = HERE.parent / "README.md"
     text = readme.read_text(encoding="utf-8")
     board = [r for r in rows if (r["board"], r["settings"]["train_texts"]) == ("sentiment", TEXTS)]
-    text = put(text, START, END, board_table(board, TUNED))
+    text = put(text, START, END, board_table(board, boards.TUNED))
     methods = [r for r in read("methods.jsonl") if "+" not in r["source"]]
     text = put(text, FAMILY_START, FAMILY_END, family_readme(methods, read("costs.jsonl")))
     plots.gain(methods).figure.savefig(HERE.parent / "docs" / "gains.png", dpi=110)

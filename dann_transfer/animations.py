@@ -13,7 +13,7 @@ from dann_transfer.batches import tokenize
 from dann_transfer.data import Domain
 from dann_transfer.diagnostics import proxy_a_distance
 from dann_transfer.displays import Display, axes_for
-from dann_transfer.maps import embed_all, feature_map, keys
+from dann_transfer.maps import draw, embed_all, feature_map, keys, share_limits
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -93,15 +93,7 @@ class AnimationDisplay(Display):
             raise ValueError(f"frames={frames!r} must be at least 2.")
         from dann_transfer import engine
 
-        rng = np.random.default_rng(random_state)
-        texts, labels, domains = [], [], []
-        for name, domain in zip(names, (source, target), strict=True):
-            own = list(domain.texts)
-            rows = rng.permutation(len(own))[:max_texts]
-            texts += [own[i] for i in rows]
-            domains += [name] * len(rows)
-            if domain.labels is not None:
-                labels += np.asarray(domain.labels)[rows].tolist()
+        texts, labels, domains, _ = draw(source, target, names, max_texts, random_state)
         features: dict[int, np.ndarray] = {}
         tokens: Any = None
 
@@ -125,8 +117,7 @@ class AnimationDisplay(Display):
         of_source = np.array(domains) == names[0]
         distances = [proxy_a_distance(x[of_source], x[~of_source]) for x in features.values()]
         points = embed_all(list(features.values()), random_state, layout)
-        known = labels if len(labels) == len(texts) else None
-        return cls(points, list(features), distances, domains, known)
+        return cls(points, list(features), distances, domains, labels)
 
     def frame(self) -> pd.DataFrame:
         """Return a row for each step and text."""
@@ -158,12 +149,7 @@ class AnimationDisplay(Display):
         feature_map(
             self.points[i], self.domains, self.labels, heading, self.ax_, False, colour, False
         )
-        every = np.concatenate(self.points)
-        low, high = every.min(0), every.max(0)
-        margin = 0.05 * (high - low)
-        self.ax_.set(xlim=(low[0] - margin[0], high[0] + margin[0]))
-        self.ax_.set(ylim=(low[1] - margin[1], high[1] + margin[1]))
-        self.ax_.set_aspect("auto")
+        share_limits(self.axes_, self.points)
         return self
 
     def save(self, path: str | PathLike[str], seconds: float = 0.6, colour: str = "domain") -> Path:

@@ -213,6 +213,34 @@ def feature_map(
     return ax
 
 
+def draw(
+    source: Domain, target: Domain, names: tuple[str, str], max_texts: int, random_state: int
+) -> tuple[list[str], list[Any] | None, list[str], list[np.ndarray]]:
+    """Draw texts to show: they, their labels if all have one, their domains, the rows drawn."""
+    rng = np.random.default_rng(random_state)
+    texts, labels, domains, chosen = [], [], [], []
+    for name, domain in zip(names, (source, target), strict=True):
+        own = list(domain.texts)
+        rows = rng.permutation(len(own))[:max_texts]
+        chosen.append(rows)
+        texts += [own[i] for i in rows]
+        domains += [name] * len(rows)
+        if domain.labels is not None:
+            labels += np.asarray(domain.labels)[rows].tolist()
+    return texts, labels if len(labels) == len(texts) else None, domains, chosen
+
+
+def share_limits(axes: Sequence[Axes], points: Sequence[np.ndarray]) -> None:
+    """Give all Axes the limits that hold every set of points."""
+    every = np.concatenate(list(points))
+    low, high = every.min(0), every.max(0)
+    margin = 0.05 * (high - low)
+    for ax in axes:
+        ax.set(xlim=(low[0] - margin[0], high[0] + margin[0]))
+        ax.set(ylim=(low[1] - margin[1], high[1] + margin[1]))
+        ax.set_aspect("auto")
+
+
 @dataclass
 class AlignmentDisplay(Display):
     """The domains in the feature spaces of several models, side by side in one map.
@@ -253,16 +281,7 @@ class AlignmentDisplay(Display):
 
         At most `max_texts` texts of each domain are laid out; the distance uses up to 2,000.
         """
-        rng = np.random.default_rng(random_state)
-        texts, labels, domains, chosen = [], [], [], []
-        for name, domain in zip(names, (source, target), strict=True):
-            rows = rng.permutation(len(domain.texts))[:max_texts]
-            own = list(domain.texts)
-            chosen.append(rows)
-            texts += [own[i] for i in rows]
-            domains += [name] * len(rows)
-            if domain.labels is not None:
-                labels += np.asarray(domain.labels)[rows].tolist()
+        texts, labels, domains, chosen = draw(source, target, names, max_texts, random_state)
         features, distances, predicted = {}, {}, {}
         for title, adapter in named(adapters).items():
             # One pass gives features and predictions both.
@@ -274,8 +293,7 @@ class AlignmentDisplay(Display):
             predicted[title] = adapter.classes_[best].tolist()
         laid = embed_all(list(features.values()), random_state, layout)
         points = dict(zip(features, laid, strict=True))
-        known = labels if len(labels) == len(texts) else None
-        return cls(points, distances, texts, domains, known, predicted)
+        return cls(points, distances, texts, domains, labels, predicted)
 
     def frame(self) -> pd.DataFrame:
         """Return a row for each model and text."""
@@ -315,11 +333,5 @@ class AlignmentDisplay(Display):
         self.figure_.legend(
             handles=entries, loc="outside lower center", ncols=min(len(entries), 6), frameon=False
         )
-        every = np.concatenate(list(self.points.values()))
-        low, high = every.min(0), every.max(0)
-        margin = 0.05 * (high - low)
-        for axes in self.axes_:
-            axes.set(xlim=(low[0] - margin[0], high[0] + margin[0]))
-            axes.set(ylim=(low[1] - margin[1], high[1] + margin[1]))
-            axes.set_aspect("auto")
+        share_limits(self.axes_, list(self.points.values()))
         return self

@@ -133,13 +133,13 @@ def browser():
         pytest.skip(f"no Chromium at {chromium}; install it, or name it with CHROMIUM")
     flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
-    def open_page(where: Path | str, width: int, height: int):
+    def open_page(path: Path, width: int, height: int):
         page = opened.new_page(viewport={"width": width, "height": height})
         errors, requests = [], []
         page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
         page.on("pageerror", lambda e: errors.append(str(e)))
         page.on("request", lambda r: requests.append(r.url))
-        page.goto(where.as_uri() if isinstance(where, Path) else where)
+        page.goto(path.as_uri())
         return page, errors, requests
 
     with sync_api.sync_playwright() as playwright:
