@@ -23,6 +23,7 @@ from tables import (
     label,
     of_pair,
     peers,
+    speed,
     table,
     trials,
 )
@@ -35,6 +36,7 @@ TEXTS = 1000
 # What does not come from the board.
 OTHERS = {"costs.jsonl", "speed.jsonl", "peers.jsonl", "trials.jsonl"}
 FAMILY_START, FAMILY_END = "<!-- family: benchmarks/report.py -->", "<!-- end of family -->"
+SPEED_START, SPEED_END = "<!-- speed: benchmarks/report.py -->", "<!-- end of speed -->"
 PEERS_PAIR = "movies", "tweets"
 START, END = "<!-- results: benchmarks/report.py writes this -->", "<!-- end of results -->"
 
@@ -146,13 +148,11 @@ def of_others(files: list[str]) -> list[str]:
     if "speed.jsonl" in files:
         rows = read("speed.jsonl")
         measured = [row for row in rows if row["kind"] == "ratios"]
-        ratios = [(name, f"{value:.2f}") for name, value in measured[-1]["ratios"].items()]
-        lines = [f"| {name} | {value} |" for name, value in ratios]
         parts += [
             "## Speed",
             f"`python benchmarks/speed.py`, on {measured[-1]['machine']}: medians of "
             f"{len(measured[-1]['runs']['floor'])} turns.",
-            "\n".join(["| ratio | |", "|---|---|", *lines]),
+            speed(measured[-1]),
         ]
         if points := [row for row in rows if row["kind"] == "growth"]:
             draw_growth(points, HERE.parent / "docs" / "growth.png")
@@ -175,9 +175,10 @@ def draw_growth(rows: list[dict[str, Any]], path: Path) -> None:
         own = {row[kind]: row for row in rows if row["over"] == kind}
         for ax, key in zip(column, ("seconds", "peak_gib"), strict=True):
             ax.plot(sorted(own), [own[x][key] for x in sorted(own)], marker="o", color="#0072B2")
-            ax.set_ylim(0)
             ax.spines[["top", "right"]].set_visible(False)
         column[1].set(xlabel={"length": "tokens a text", "texts": "texts a domain"}.get(kind, kind))
+    for ax in axes.flat:
+        ax.set(xlim=(0, None), ylim=(0, None))  # last: axes that share take the limits of all
     axes[0, 0].set_ylabel("seconds an epoch")
     axes[1, 0].set_ylabel("peak memory, GiB")
     figure.savefig(path, dpi=100)
@@ -207,6 +208,9 @@ def main() -> None:
     text = put(text, START, END, board_table(board, boards.TUNED))
     methods = [r for r in read("methods.jsonl") if "+" not in r["source"]]
     text = put(text, FAMILY_START, FAMILY_END, family_readme(methods, read("costs.jsonl")))
+    ratios = [row for row in read("speed.jsonl") if row["kind"] == "ratios"]
+    given = [speed(ratios[-1]), peers(read("peers.jsonl"))]
+    text = put(text, SPEED_START, SPEED_END, "\n\n".join(given))
     plots.gain(methods).figure.savefig(HERE.parent / "docs" / "gains.png", dpi=110)
     readme.write_text(text, encoding="utf-8")
 

@@ -17,6 +17,8 @@ import torch
 
 from dann_transfer import DomainAdapter
 
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+
 GOOD = ("good", "great", "fine", "lovely", "happy")
 BAD = ("bad", "poor", "sad", "awful", "dull")
 OTHER = ("film", "plot", "actor", "scene", "the", "tweet", "lol", "omg", "today", "friend")
@@ -128,21 +130,20 @@ def browser():
     notebooks cannot be run.
     """
     sync_api = pytest.importorskip("playwright.sync_api")
-    chromium = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-    if not Path(chromium).exists():
-        pytest.skip(f"no Chromium at {chromium}; install it, or name it with CHROMIUM")
+    if not Path(CHROMIUM).exists():
+        pytest.skip(f"no Chromium at {CHROMIUM}; install it, or name it with CHROMIUM")
     flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
-    def open_page(path: Path, width: int, height: int):
+    def open_page(page_at: Path | str, width: int, height: int):
         page = opened.new_page(viewport={"width": width, "height": height})
         errors, requests = [], []
         page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
         page.on("pageerror", lambda e: errors.append(str(e)))
         page.on("request", lambda r: requests.append(r.url))
-        page.goto(path.as_uri())
+        page.goto(page_at.as_uri() if isinstance(page_at, Path) else page_at)
         return page, errors, requests
 
     with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=chromium, args=flags)
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
         yield open_page
         opened.close()

@@ -97,11 +97,15 @@ def test_the_readme_says_what_the_board_measured():
         if r["settings"]["train_texts"] == report.TEXTS
     ]
     parts = [rows, *report.halves(rows).values()]
-    lines = [
-        next(line for line in tables.gap_closed(part).splitlines() if line.startswith("| mcc |"))
-        for part in parts
-    ]
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    tables_of = [tables.gap_closed(part).splitlines() for part in parts]
+
+    def cells_of(method: str) -> list[list[str]]:
+        found = [
+            next(line for line in lines if line.startswith(f"| {method} |")) for lines in tables_of
+        ]
+        return [[cell.strip() for cell in line.strip("|").split("|")] for line in found]
+
+    cells = cells_of("mcc")
     assert [row[1] for row in cells] == ["12", "6", "6"]
     text = " ".join((Path(report.HERE).parent / "README.md").read_text().split())
     every, starred, others = (row[-1].split(" ")[0] for row in cells)
@@ -110,6 +114,9 @@ def test_the_readme_says_what_the_board_measured():
     assert f"the pairs with a star, {starred} of their gap" in text
     assert f"it closes {others}, with an interval that includes none" in text
     assert "(-" in cells[2][-1]
+    _, starred, others = (row[-1].split(" ")[0] for row in cells_of("mcc+afn"))
+    assert f"does close {starred} of their gap (one or two seeds)" in text
+    assert f"loses as much on the others ({others})" in text
 
 
 PAIRS = {"mdan": [("amazon+movies", "tweets")]}
