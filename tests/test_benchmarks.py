@@ -117,6 +117,12 @@ def test_the_readme_says_what_the_board_measured():
     _, starred, others = (row[-1].split(" ")[0] for row in cells_of("mcc+afn"))
     assert f"does close {starred} of their gap (one or two seeds)" in text
     assert f"loses as much on the others ({others})" in text
+    for board_name, said in (
+        ("finance", "loses {:.1f} points on average"),
+        ("banking", "gains {:.1f}."),
+    ):
+        line = tables.gap_closed(report.read(f"{board_name}.jsonl")).splitlines()[-1]
+        assert said.format(abs(float(line.split("|")[4]))) in text
 
 
 PAIRS = {"mdan": [("amazon+movies", "tweets")]}
