@@ -52,6 +52,11 @@ def read(name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (HERE / "results" / name).read_text().splitlines()]
 
 
+def last_ratios() -> dict[str, Any]:
+    """The latest ratios of speeds."""
+    return [row for row in read("speed.jsonl") if row["kind"] == "ratios"][-1]
+
+
 def of_family(files: list[str]) -> list[str]:
     """What every method gives at its defaults."""
     if "methods.jsonl" not in files:
@@ -146,15 +151,14 @@ def of_others(files: list[str]) -> list[str]:
             peers(given),
         ]
     if "speed.jsonl" in files:
-        rows = read("speed.jsonl")
-        measured = [row for row in rows if row["kind"] == "ratios"]
+        measured = last_ratios()
         parts += [
             "## Speed",
-            f"`python benchmarks/speed.py`, on {measured[-1]['machine']}: medians of "
-            f"{len(measured[-1]['runs']['floor'])} turns.",
-            speed(measured[-1]),
+            f"`python benchmarks/speed.py`, on {measured['machine']}: medians of "
+            f"{len(measured['runs']['floor'])} turns.",
+            speed(measured),
         ]
-        if points := [row for row in rows if row["kind"] == "growth"]:
+        if points := [row for row in read("speed.jsonl") if row["kind"] == "growth"]:
             draw_growth(points, HERE.parent / "docs" / "growth.png")
             usual = "320 texts of each domain, 32 tokens each, 2 classes, batches of 32"
             parts += [
@@ -208,8 +212,7 @@ def main() -> None:
     text = put(text, START, END, board_table(board, boards.TUNED))
     methods = [r for r in read("methods.jsonl") if "+" not in r["source"]]
     text = put(text, FAMILY_START, FAMILY_END, family_readme(methods, read("costs.jsonl")))
-    ratios = [row for row in read("speed.jsonl") if row["kind"] == "ratios"]
-    given = [speed(ratios[-1]), peers(read("peers.jsonl"))]
+    given = [speed(last_ratios()), peers(read("peers.jsonl"))]
     text = put(text, SPEED_START, SPEED_END, "\n\n".join(given))
     plots.gain(methods).figure.savefig(HERE.parent / "docs" / "gains.png", dpi=110)
     readme.write_text(text, encoding="utf-8")
