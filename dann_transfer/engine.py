@@ -11,13 +11,15 @@ import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint, DiskSaver, EarlyStopping, EMAHandler, ProgressBar
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional as F
 
 from dann_transfer.batches import Batch, FromStep, PairedBatches, Tokens, by_length
 from dann_transfer.checkpoints import Fingerprint, Record, resume, trainable
 from dann_transfer.encoder import Encoder
 from dann_transfer.methods import Forward, Method
-from dann_transfer.schedules import STRENGTH, warmup_decay
+from dann_transfer.optimization import make_optimizer
+from dann_transfer.schedules import STRENGTH
 from dann_transfer.settings import Settings
 
 
@@ -78,47 +80,6 @@ def task_loss(logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
     return (weights * F.cross_entropy(logits, labels, reduction="none")).mean()
 
 
-def _optimizer(
-    model: AdaptationModel, settings: Settings, steps: int, extra: int
-) -> tuple[Any, Any]:
-    """AdamW with a learning rate for each part, and its schedule over the run's real steps.
-
-    After `steps` there may be `extra` ones of a second phase, in which strength is the share of
-    the learning rate: Adam's steps would not feel it as a factor of the only loss.
-    """
-    rates = [
-        (model.encoder, settings.learning_rate),
-        (model.head, settings.head_learning_rate),
-        (model.method, settings.discriminator_learning_rate),
-    ]
-    groups: list[dict[str, Any]] = []
-    schedules: list[Callable[[int], float]] = []
-
-    def over(step: int, steps: int) -> float:
-        return warmup_decay((step + 1) / (steps + 1), settings.warmup) if steps > 1 else 1.0
-
-    def decaying(step: int) -> float:
-        if step < steps:
-            return over(step, steps)
-        return settings.max_strength * over(step - steps, extra) if extra else 0.0
-
-    def steady(step: int) -> float:
-        # A discriminator whose rate decays falls behind an encoder that it no longer follows.
-        return 1.0
-
-    for module, rate in rates:
-        named = [p for p in module.parameters() if p.requires_grad]
-        for decay in (True, False):
-            # Biases and norms are vectors; decaying them only shrinks the scale of the features.
-            params = [p for p in named if (p.ndim > 1) == decay]
-            if params:
-                weight_decay = settings.weight_decay if decay else 0.0
-                groups.append({"params": params, "lr": rate, "weight_decay": weight_decay})
-                schedules.append(steady if module is model.method else decaying)
-    optimizer = torch.optim.AdamW(groups, fused=True)
-    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, schedules)
-
-
 def train(
     model: AdaptationModel,
     batches: PairedBatches,
@@ -154,7 +115,11 @@ def train(
     length, method = len(batches), model.method
     task_steps, extra_steps = settings.epochs * length, method.extra_epochs * length
     total = task_steps + extra_steps
-    optimizer, scheduler = _optimizer(model, settings, task_steps, extra_steps)
+    # The step from which on the method acts.
+    first = task_steps if extra_steps else 0
+    optimizer, scheduler = make_optimizer(
+        model.encoder, model.head, method, settings, task_steps, extra_steps
+    )
     scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
     # The discriminator's gradient is clipped apart, or a steep one would slow the encoder down.
     own = list(method.parameters())
@@ -212,7 +177,9 @@ def train(
                 source = anchor(ids[:n], mask[:n], known[0])
                 target = model.encoder(ids[n:], mask[n:], known[1])
                 features = torch.cat([source, target])
-                logits = model.head(features)
+                # The task rests: whatever moves the encoder, the head stays as it is.
+                still = {k: v.detach() for k, v in model.head.named_parameters()}
+                logits = functional_call(model.head, still, (features,))
             else:
                 rows = len(ids) if method.target_pass else batch.n_task
                 known_rows = None if states is None else states[:rows]
@@ -242,9 +209,8 @@ def train(
 
     def grown(iteration: int) -> float:
         """How far strength has grown, from 0 to 1, over the steps in which the method acts."""
-        if extra_steps and iteration <= task_steps:
+        if iteration <= first:
             return 0.0
-        first = task_steps if extra_steps else 0
         return STRENGTH[settings.strength_schedule]((iteration - first) / (total - first))
 
     @trainer.on(Events.ITERATION_STARTED)
@@ -288,10 +254,13 @@ def train(
 
         @trainer.on(Events.EPOCH_STARTED)
         def _refresh(engine: Engine) -> None:
-            def predict_target() -> Tensor:
-                return infer(predicts, target, 64, device, settings.precision)[1].softmax(1)
+            def predict_target() -> tuple[Tensor, Tensor]:
+                features, logits = infer(predicts, target, 64, device, settings.precision)
+                return features, logits.softmax(1)
 
-            method.on_epoch_start(predict_target, (engine.state.epoch - 1) * length / total)
+            done = (engine.state.epoch - 1) * length
+            if done >= first:
+                method.on_epoch_start(predict_target, (done - first) / (total - first))
 
     if settings.progress:
         bar = ProgressBar(desc=type(method).__name__, mininterval=0.5)

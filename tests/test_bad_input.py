@@ -206,6 +206,16 @@ PARAMS: dict[str, tuple[dict, type[Exception], str]] = {
         ValueError,
         "extra_epochs=0 of adda must be a whole number of at least 1",
     ),
+    "a second phase of half an epoch": (
+        {"method": "shot", "method_options": {"extra_epochs": 0.5}},
+        ValueError,
+        "extra_epochs=0.5 of shot must be a whole number of at least 1",
+    ),
+    "uniformity instead of diversity": (
+        {"method": "shot", "method_options": {"diversity": -1}},
+        ValueError,
+        "diversity=-1 of shot must be a number of at least 0",
+    ),
     "no masks": (
         {"method": "mlm", "method_options": {"probability": 0}},
         ValueError,

@@ -51,7 +51,7 @@ def test_nothing_is_cached_where_it_does_not_pay_or_would_be_wrong(tiny_encoder,
     assert frozen_states(encoder, texts_of(encoder)) is None
 
 
-@pytest.mark.parametrize("method", ["dann", "source_only", "adda", "mlm+dann"])
+@pytest.mark.parametrize("method", ["dann", "source_only", "adda", "shot", "mlm+dann"])
 def test_training_with_known_states_is_training(method, tiny, source, target, monkeypatch):
     params = {"method": method, "freeze_layers": 2, "epochs": 2}
     cached = tiny(**params).fit(*source, X_target=target)

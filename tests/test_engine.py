@@ -200,7 +200,7 @@ def test_epoch_hook_sees_target_predictions(tiny, source, target):
     @methods.register("looks")
     class Looks(Method):
         def on_epoch_start(self, predict_target, progress):
-            seen.append((progress, tuple(predict_target().shape)))
+            seen.append((progress, tuple(predict_target()[1].shape)))
 
         def loss(self, forward, strength):
             return {}
@@ -233,14 +233,46 @@ def test_adda_moves_the_targets_encoder_alone_in_its_second_phase(tiny, source, 
     assert len(first) == len(before.history_)
 
 
+def test_shot_moves_the_encoder_alone_and_labels_the_target_in_its_second_phase(
+    tiny, source, target, monkeypatch
+):
+    from dann_transfer.methods import shot
+
+    labelled = []
+    label = shot.centroid_labels
+
+    def watched(features, probabilities, rounds=2):
+        labelled.append((tuple(features.shape), tuple(probabilities.shape)))
+        return label(features, probabilities, rounds)
+
+    monkeypatch.setattr(shot, "centroid_labels", watched)
+    params = {"method": "shot", "method_options": {"extra_epochs": 2}}
+    on = tiny(**params, max_strength=1.0).fit(*source, X_target=target)
+    assert labelled == [((len(target), on._model.encoder.features), (len(target), 2))] * 2
+    off = tiny(**params, max_strength=0.0).fit(*source, X_target=target)
+    assert same(weights(on, "head"), weights(off, "head"))
+    assert not same(weights(on, "encoder"), weights(off, "encoder"))
+    half = len(on.history_) // 2
+    for row in on.history_[:half]:
+        assert {"task_loss"} == {k for k in row if k.endswith("_loss")}
+    for row in on.history_[half:]:
+        assert {k for k in row if k.endswith("_loss")} == {"information_loss", "pseudo_loss"}
+    # Sure of one class each: what the loss asks for on the target.
+    assert on.history_[-1]["entropy"] < on.history_[half]["entropy"]
+
+
 @pytest.mark.parametrize(
     ("method", "options"),
-    [("adda", {"extra_epochs": 3}), ("self_training", {"teacher_momentum": 0.2})],
+    [
+        ("adda", {"extra_epochs": 3}),
+        ("shot", {"extra_epochs": 3}),
+        ("self_training", {"teacher_momentum": 0.2}),
+    ],
 )
 def test_resume_late_in_a_run(method, options, tiny, source, target, tmp_path, monkeypatch):
     """In ADDA's second phase, and where a teacher has its own history."""
     params = {"method": method, "method_options": options, "max_strength": 0.5}
-    params |= {"epochs": 2 if method == "adda" else 4}
+    params |= {"epochs": 4 if method == "self_training" else 2}
     whole = tiny(**params).fit(*source, X_target=target)
     train, kill_at = engine.train, len(whole.history_) - 2
 
@@ -268,7 +300,7 @@ def test_the_teacher_is_the_moving_average_of_the_model(tiny, source, target, mo
         teacher_momentum = 0.3
 
         def on_epoch_start(self, predict_target, progress):
-            taught.append(predict_target())
+            taught.append(predict_target()[1])
 
         def loss(self, forward, strength):
             return {}

@@ -22,6 +22,7 @@ from dann_transfer.methods.coral import coral_loss
 from dann_transfer.methods.mcc import class_confusion
 from dann_transfer.methods.mmd import SCALES, gaussian_kernel, squared_mmd
 from dann_transfer.methods.self_training import pseudo_labels
+from dann_transfer.methods.shot import centroid_labels
 
 
 @pytest.fixture
@@ -336,6 +337,42 @@ def test_self_training_is_the_mean_cross_entropy_over_pseudo_labels(rng):
     value = method.loss(replace(f, batch=batch), 0.5)["pseudo"].item()
     p = softmax(f.logits[7:].numpy(), axis=1)
     assert value == pytest.approx(-0.5 * np.mean(np.log(p[[1, 3, 4], [2, 0, 1]])))
+
+
+def test_centroid_labels_are_the_papers_two_rounds(rng):
+    x = rng.normal(size=(60, 5)) + 0.5
+    p = softmax(rng.normal(size=(60, 4)) * 2 + [1, 0, 0, -2], axis=1)
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    soft = (p[:, :, None] * unit[:, None]).sum(0) / p.sum(0)[:, None]
+    first = cdist(unit, soft, "cosine").argmin(1)
+    hard = np.stack([unit[first == c].mean(0) for c in range(4)])
+    second = cdist(unit, hard, "cosine").argmin(1)
+    assert len(set(first)) == 4
+    assert (first != second).any()
+    assert centroid_labels(torch.tensor(x), torch.tensor(p), 1).tolist() == first.tolist()
+    assert centroid_labels(torch.tensor(x), torch.tensor(p)).tolist() == second.tolist()
+
+
+def test_a_class_without_texts_has_no_centroid():
+    # The second text's cosine with the first's centroid is negative, which is nearer than nothing.
+    x = torch.tensor([[1.0, 0.0], [-0.9, 0.1]])
+    p = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+    assert centroid_labels(x, p).tolist() == [0, 0]
+
+
+def test_shot_is_entropy_less_diversity_and_the_centroids_cross_entropy(rng):
+    f = forward(rng)
+    given = torch.tensor([1, 2, 0, 0, 1])
+    batch = Batch(f.labels, f.labels, f.labels, extras={"centroid_labels": given})
+    method = methods.create("shot", {"pseudo_weight": 0.4, "diversity": 0.7})
+    terms = method.loss(replace(f, batch=batch), 0.123)
+    p = softmax(f.logits[7:].numpy(), axis=1)
+    information = entropy(p, axis=1).mean() - 0.7 * entropy(p.mean(0))
+    assert terms["information"].item() == pytest.approx(information)
+    assert terms["pseudo"].item() == pytest.approx(-0.4 * np.log(p[np.arange(5), given]).mean())
+    # The strength is the learning rate's and not the loss's.
+    again = method.loss(replace(f, batch=batch), 1.0)
+    assert {k: v.item() for k, v in again.items()} == {k: v.item() for k, v in terms.items()}
 
 
 @pytest.fixture(params=["bert", "roberta", "distilbert"])

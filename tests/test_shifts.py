@@ -143,6 +143,7 @@ OPTIONS = {
     "adversary": {"width": 32, "discriminator_steps": 0},
     "penalised": {"dann": {"width": 32, "discriminator_steps": 0, "strength": 1.0}},
     "long": {"width": 32, "discriminator_steps": 1, "extra_epochs": 60},
+    "refined": {"extra_epochs": 60},
     "critic": {"width": 32, "discriminator_steps": 2},
 }
 MADE_FOR = [
@@ -160,6 +161,7 @@ MADE_FOR = [
     ("afn", "stretched", 0.05, "", 0.01),
     ("adda", "moons", 0.1, "long", 0.08),
     ("self_training", "moved", 1.0, "", 0.08),
+    ("shot", "moved", 1.0, "refined", 0.08),
     ("mdan", "several", 1.0, "adversary", 0.08),
 ]
 

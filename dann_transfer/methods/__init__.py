@@ -15,6 +15,7 @@ from dann_transfer.methods import (
     mlm,
     mmd,
     self_training,
+    shot,
     source_only,
     wdgrl,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "names",
     "register",
     "self_training",
+    "shot",
     "source_only",
     "wdgrl",
 ]

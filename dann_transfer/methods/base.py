@@ -115,10 +115,13 @@ class Method(nn.Module, ABC):
         """Change a batch before the encoder sees it; the generator is seeded by step."""
         return batch
 
-    def on_epoch_start(self, predict_target: Callable[[], Tensor], progress: float) -> None:
+    def on_epoch_start(
+        self, predict_target: Callable[[], tuple[Tensor, Tensor]], progress: float
+    ) -> None:
         """Refresh what depends on the epoch, at `progress` from 0 to 1 through the epochs.
 
-        The callable gives the probabilities of all target texts, shape (n_target, classes).
+        They are those in which `loss` is called. The callable gives the features of all target
+        texts, shape (n_target, width), and their probabilities, shape (n_target, classes).
         """
 
     @abstractmethod

@@ -66,7 +66,9 @@ class Combined(Method):
             batch = part.prepare(batch, generator)
         return batch
 
-    def on_epoch_start(self, predict_target: Callable[[], Tensor], progress: float) -> None:
+    def on_epoch_start(
+        self, predict_target: Callable[[], tuple[Tensor, Tensor]], progress: float
+    ) -> None:
         """Let each part look at the target's predictions."""
         for _, part in self._each():
             part.on_epoch_start(predict_target, progress)

@@ -86,10 +86,12 @@ class SelfTraining(Method):
         self.max_share, self.teacher_momentum = max_share, teacher_momentum
         self.labels: Tensor | None = None
 
-    def on_epoch_start(self, predict_target: Callable[[], Tensor], progress: float) -> None:
+    def on_epoch_start(
+        self, predict_target: Callable[[], tuple[Tensor, Tensor]], progress: float
+    ) -> None:
         """Let the teacher label the target anew."""
         if progress:
-            self.labels = pseudo_labels(predict_target(), self.max_share * progress)
+            self.labels = pseudo_labels(predict_target()[1], self.max_share * progress)
         else:
             self.labels = None
 
