@@ -1,0 +1,126 @@
+"""Source hypothesis transfer, in two phases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dann_transfer.batches import Batch
+from dann_transfer.methods.base import Forward, Method, register
+
+
+def centroid_labels(features: Tensor, probabilities: Tensor, rounds: int = 2) -> Tensor:
+    """Label each text by the class whose centroid is the nearest by cosine.
+
+    The first centroids are means of the features weighted by the probabilities, those of later
+    rounds means of the texts that the round before gave to the class.
+
+    Parameters
+    ----------
+    features : Tensor, shape (n, width)
+    probabilities : Tensor, shape (n, classes)
+    rounds : int
+
+    Returns
+    -------
+    labels : Tensor of int, shape (n,)
+
+    Examples
+    --------
+    >>> x = torch.tensor([[1.0, 0.1], [1.0, -0.1], [0.1, 1.0], [0.3, 1.0]])
+    >>> p = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.2, 0.8], [0.6, 0.4]])
+    >>> centroid_labels(x, p).tolist()
+    [0, 0, 1, 1]
+
+    """
+    x, weights = F.normalize(features, dim=1), probabilities
+    for _ in range(rounds):
+        cosine = x @ F.normalize(weights.T @ x, dim=1).T
+        # A class that no text was given to has no centroid, and no text can be near it.
+        labels = cosine.masked_fill(weights.sum(0) == 0, -2.0).argmax(1)
+        weights = F.one_hot(labels, weights.shape[1]).to(x.dtype)
+    return labels
+
+
+@register("shot")
+class SHOT(Method):
+    """Train on the source first; then let the target's texts gather around the classes.
+
+    In the second phase the source is not looked at and the task head stays as it is. The encoder
+    moves so that predictions for the target become sure of one class each and of all classes
+    together (information maximization), and towards the classes whose centroids, in the target's
+    own feature space, the texts are nearest to; these labels are made anew before each epoch. The
+    strength is the share of the learning rate at which it does so, whatever the strength's
+    schedule. The second phase starts from the first one's best epoch and keeps its own last;
+    `patience` does not apply. The paper's bottleneck, weight normalisation and label smoothing are
+    left out.
+    Reference: Liang et al., Do We Really Need to Access the Source Data? Source Hypothesis
+    Transfer for Unsupervised Domain Adaptation, ICML 2020.
+
+    When to use it: the target's texts form groups that are the classes, as intents or topics do,
+    and the classes are about equally frequent in it. Not where shares are lopsided: it evens them
+    out. Cost: source-only, then `extra_epochs` of the target's pass, and memory for a second
+    encoder.
+
+    Parameters
+    ----------
+    extra_epochs : int
+        Length of the second phase.
+    pseudo_weight : float
+        Weight of the cross-entropy on the centroids' labels (the paper's beta).
+    diversity : float
+        Weight of the entropy of the mean prediction (1 in the paper); 0 where the target's classes
+        are far from equally frequent.
+
+    """
+
+    default_strength = 1.0
+    target_pass = False
+
+    def __init__(
+        self, extra_epochs: int = 3, pseudo_weight: float = 0.3, diversity: float = 1.0
+    ) -> None:
+        super().__init__()
+        if not isinstance(extra_epochs, int) or extra_epochs < 1:
+            raise ValueError(
+                f"extra_epochs={extra_epochs!r} of shot must be a whole number of at least 1."
+            )
+        for name, value in (("pseudo_weight", pseudo_weight), ("diversity", diversity)):
+            if not value >= 0:
+                raise ValueError(f"{name}={value!r} of shot must be a number of at least 0.")
+        self.extra_epochs = extra_epochs
+        self.pseudo_weight, self.diversity = pseudo_weight, diversity
+        self.labels: Tensor | None = None
+
+    def on_epoch_start(
+        self, predict_target: Callable[[], tuple[Tensor, Tensor]], progress: float
+    ) -> None:
+        """Label the target by its own centroids."""
+        self.labels = centroid_labels(*predict_target())
+
+    def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """Add the centroids' labels of the batch's target rows."""
+        if self.labels is None or batch.target_rows is None:
+            return batch
+        labels = self.labels[batch.target_rows]
+        return replace(batch, extras={**batch.extras, "centroid_labels": labels})
+
+    def loss(self, forward: Forward, strength: float) -> dict[str, Tensor]:
+        """Return entropy less diversity on the target rows, and their centroids' cross-entropy."""
+        if forward.batch is None or "centroid_labels" not in forward.batch.extras:
+            return {"information": forward.logits.sum() * 0.0}
+        labels = forward.batch.extras["centroid_labels"]
+        logits = forward.logits[len(forward.logits) - len(labels) :]
+        log_p = logits.log_softmax(1)
+        entropy = -(log_p.exp() * log_p).sum(1).mean()
+        mean = log_p.exp().mean(0)
+        spread = -(mean * mean.clamp(min=1e-12).log()).sum()
+        forward.metrics["entropy"] = entropy.detach()
+        return {
+            "information": entropy - self.diversity * spread,
+            "pseudo": self.pseudo_weight * F.nll_loss(log_p, labels),
+        }
