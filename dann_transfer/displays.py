@@ -144,7 +144,7 @@ class ConfusionDisplay(Display):
         names = [str(c) for c in self.classes]
         for axes, (title, found) in zip(self.axes_, self.counts.items(), strict=True):
             shares = found / found.sum(1, keepdims=True).clip(min=1)
-            ConfusionMatrixDisplay(shares, display_labels=names).plot(
+            drawn = ConfusionMatrixDisplay(shares, display_labels=names).plot(
                 ax=axes,
                 values_format=".0%",
                 cmap="Blues",
@@ -152,8 +152,10 @@ class ConfusionDisplay(Display):
                 im_kw={"vmin": 0, "vmax": 1},
                 include_values=len(self.classes) <= 20,
                 xticks_rotation="horizontal" if len(self.classes) <= 4 else "vertical",
-                text_kw={"fontsize": 11 if len(self.classes) <= 4 else 7},
+                text_kw={"fontsize": 11 if len(self.classes) <= 4 else 8},
             )
+            for text in drawn.text_.flat if 4 < len(names) <= 20 else ():  # zeros hide the rest
+                text.set_visible(text.get_text() != "0%")
             accuracy = found.trace() / max(found.sum(), 1)
             axes.set_title(f"{title}\n{accuracy:.1%} of {found.sum():,} texts right")
         return self

@@ -10,6 +10,9 @@ from pathlib import Path
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers that each take all cores wait for one another most of the time.
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 import pytest

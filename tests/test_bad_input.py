@@ -201,6 +201,16 @@ PARAMS: dict[str, tuple[dict, type[Exception], str]] = {
         ValueError,
         "method='adda+mcc': 'adda' trains in two phases and cannot be joined",
     ),
+    "two phases in a combination, and one of another": (
+        {"method": "mcc+shot"},
+        ValueError,
+        "method='mcc+shot': 'shot' trains in two phases and cannot be joined",
+    ),
+    "nothing left for the second phase to move": (
+        {"method": "shot", "freeze_layers": 3},
+        ValueError,
+        "method='shot' moves the encoder, of which freeze_layers leaves nothing to train",
+    ),
     "no second phase": (
         {"method": "adda", "method_options": {"extra_epochs": 0}},
         ValueError,

@@ -69,6 +69,17 @@ def test_confusion_shows_shares_of_the_true_class():
         ConfusionDisplay.from_estimator(models, TEXTS, ["meh"] * 10)
 
 
+def test_confusion_of_many_classes_leaves_the_zeros_out():
+    class Five(Sure):
+        classes_ = np.array(list("abcde"))
+
+    labels = list("abcdeabcde")
+    p = np.eye(5)[[0, 1, 2, 3, 4, 0, 1, 2, 3, 0]]
+    (ax,) = plots.confusion(Five(p), TEXTS, labels)
+    shown = sorted(t.get_text() for t in ax.texts if t.get_visible())
+    assert shown == ["100%"] * 4 + ["50%"] * 2
+
+
 def test_reliability_is_accuracy_by_confidence():
     display = ReliabilityDisplay.from_estimator(Sure(P), TEXTS, LABELS)
     rows = {round(row["confidence"], 2): row for row in display.bins["sure"]}

@@ -354,10 +354,20 @@ def test_centroid_labels_are_the_papers_two_rounds(rng):
 
 
 def test_a_class_without_texts_has_no_centroid():
-    # The second text's cosine with the first's centroid is negative, which is nearer than nothing.
-    x = torch.tensor([[1.0, 0.0], [-0.9, 0.1]])
-    p = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
-    assert centroid_labels(x, p).tolist() == [0, 0]
+    # The third text's cosine with the only centroid is negative, which is nearer than nothing.
+    x = torch.tensor([[1.0, 0.0], [1.0, 0.0], [-0.9, 0.1]])
+    for none in (0.0, 1e-14):
+        p = torch.tensor([[1.0, none]] * 3)
+        assert centroid_labels(x, p).tolist() == [0, 0, 0]
+
+
+def test_shots_labels_reach_their_own_rows():
+    method = methods.create("shot")
+    method.on_epoch_start(lambda: (torch.eye(4), torch.eye(4)[[3, 1, 2, 0]]), 0.0)
+    rows = torch.zeros(2)
+    batch = Batch(rows, rows, rows, target_rows=torch.tensor([2, 0]))
+    given = method.prepare(batch, torch.Generator()).extras["centroid_labels"]
+    assert given.tolist() == [2, 3]
 
 
 def test_shot_is_entropy_less_diversity_and_the_centroids_cross_entropy(rng):

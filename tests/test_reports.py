@@ -17,6 +17,7 @@ def page(fitted, tmp_path_factory):
     source = Domain(*toy_texts(30, "film plot actor scene the", 5))
     target = Domain([*toy_texts(30, "tweet lol omg today friend", 6)[0], EVIL])
     out = tmp_path_factory.mktemp("report") / "report.html"
+    plt.close("all")
     assert fitted.report(out, source, target) == out
     return out
 
