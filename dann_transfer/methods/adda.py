@@ -8,7 +8,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from dann_transfer.heads import DomainDiscriminator
-from dann_transfer.methods.base import Forward, Method, register
+from dann_transfer.methods.base import Forward, Method, check_extra_epochs, register
 from dann_transfer.methods.dann import domain_accuracy, domain_loss
 
 
@@ -44,18 +44,13 @@ class ADDA(Method):
 
     default_strength = 0.05
     target_pass = False
-    extra_epochs = 1
 
     def __init__(
         self, width: int = 512, discriminator_steps: int = 3, extra_epochs: int = 1
     ) -> None:
         super().__init__()
-        if not isinstance(extra_epochs, int) or extra_epochs < 1:
-            raise ValueError(
-                f"extra_epochs={extra_epochs!r} of adda must be a whole number of at least 1."
-            )
         self.width, self.discriminator_steps = width, discriminator_steps
-        self.extra_epochs = extra_epochs
+        self.extra_epochs = check_extra_epochs("adda", extra_epochs)
 
     def build(self, features: int, classes: int) -> None:
         """Make the domain discriminator."""

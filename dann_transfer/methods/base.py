@@ -132,6 +132,13 @@ class Method(nn.Module, ABC):
         """
 
 
+def check_extra_epochs(name: str, value: Any) -> int:
+    """Return the length of a second phase, or say what is wrong with it."""
+    if not isinstance(value, int) or value < 1:
+        raise ValueError(f"extra_epochs={value!r} of {name} must be a whole number of at least 1.")
+    return value
+
+
 M = TypeVar("M", bound=type[Method])
 _METHODS: dict[str, type[Method]] = {}
 
@@ -223,19 +230,20 @@ def create(name: str, options: dict[str, Any] | None = None) -> Method:
             return _METHODS[name](**(options or {}))
         from dann_transfer.methods.combined import Combined
 
-        if alone := [part for part in names_of_parts if _METHODS[part].extra_epochs]:
-            raise ValueError(
-                f"method={name!r}: {alone[0]!r} trains in two phases and cannot be joined to "
-                "another; use it alone."
-            )
-
         own = {part: dict((options or {}).get(part, {})) for part in names_of_parts}
         if unknown := sorted(set(options or {}) - set(own)):
             raise TypeError(f"{unknown} are no parts of it")
         strengths = {
             part: own[part].pop("strength", _METHODS[part].default_strength) for part in own
         }
-        return Combined({part: _METHODS[part](**own[part]) for part in own}, strengths)
+        made = {part: _METHODS[part](**own[part]) for part in own}
+        # Asked of what was made: how long the second phase is may be an option.
+        if alone := [part for part in made if made[part].extra_epochs]:
+            raise ValueError(
+                f"method={name!r}: {alone[0]!r} trains in two phases and cannot be joined to "
+                "another; use it alone."
+            )
+        return Combined(made, strengths)
     except TypeError as error:
         raise TypeError(
             f"method_options={options!r} do not fit method {name!r}: {error}"

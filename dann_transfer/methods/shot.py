@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from dann_transfer.batches import Batch
 from dann_transfer.encoder import Encoder
-from dann_transfer.methods.base import Forward, Method, register
+from dann_transfer.methods.base import Forward, Method, check_extra_epochs, register
 
 
 def centroid_labels(features: Tensor, probabilities: Tensor, rounds: int = 2) -> Tensor:
@@ -84,20 +84,15 @@ class SHOT(Method):
 
     default_strength = 1.0
     target_pass = False
-    extra_epochs = 3
 
     def __init__(
         self, extra_epochs: int = 3, pseudo_weight: float = 0.3, diversity: float = 1.0
     ) -> None:
         super().__init__()
-        if not isinstance(extra_epochs, int) or extra_epochs < 1:
-            raise ValueError(
-                f"extra_epochs={extra_epochs!r} of shot must be a whole number of at least 1."
-            )
+        self.extra_epochs = check_extra_epochs("shot", extra_epochs)
         for name, value in (("pseudo_weight", pseudo_weight), ("diversity", diversity)):
             if not value >= 0:
                 raise ValueError(f"{name}={value!r} of shot must be a number of at least 0.")
-        self.extra_epochs = extra_epochs
         self.pseudo_weight, self.diversity = pseudo_weight, diversity
         self.labels: Tensor | None = None
 
