@@ -12,7 +12,7 @@ demo: $(DEV)
 	$(BIN)/dann-transfer demo
 
 test: $(DEV)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --durations 15
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder --durations 15
 
 tutorials: $(LAB)
 	$(BIN)/jupyter lab tutorials

@@ -22,6 +22,23 @@ from dann_transfer import DomainAdapter
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file in one worker, which then makes what they share once.
+
+    Each tutorial is a group of its own; they are the longest tests, and so begin.
+    """
+
+    def runs_a_tutorial(item: pytest.Item) -> bool:
+        return item.name.startswith("test_a_tutorial_runs")
+
+    for item in items:
+        group = item.name if runs_a_tutorial(item) else item.path.name
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=runs_a_tutorial, reverse=True)
+
+
 GOOD = ("good", "great", "fine", "lovely", "happy")
 BAD = ("bad", "poor", "sad", "awful", "dull")
 OTHER = ("film", "plot", "actor", "scene", "the", "tweet", "lol", "omg", "today", "friend")
