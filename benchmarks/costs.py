@@ -79,7 +79,9 @@ def measure(name: str) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--methods", nargs="+", default=[*methods.names(), "cdan+mcc"])
+    parser.add_argument(
+        "--methods", nargs="+", default=[*methods.names(), "cdan+mcc", "mcc+self_training"]
+    )
     parser.add_argument("--one", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:

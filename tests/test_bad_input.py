@@ -211,6 +211,11 @@ PARAMS: dict[str, tuple[dict, type[Exception], str]] = {
         ValueError,
         "method='shot' moves the encoder, of which freeze_layers leaves nothing to train",
     ),
+    "nothing left for the target's encoder to move": (
+        {"method": "adda", "freeze_layers": 3},
+        ValueError,
+        "method='adda' moves the encoder, of which freeze_layers leaves nothing to train",
+    ),
     "no second phase": (
         {"method": "adda", "method_options": {"extra_epochs": 0}},
         ValueError,

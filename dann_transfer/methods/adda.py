@@ -7,8 +7,15 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from dann_transfer.encoder import Encoder
 from dann_transfer.heads import DomainDiscriminator
-from dann_transfer.methods.base import Forward, Method, check_extra_epochs, register
+from dann_transfer.methods.base import (
+    Forward,
+    Method,
+    check_encoder_moves,
+    check_extra_epochs,
+    register,
+)
 from dann_transfer.methods.dann import domain_accuracy, domain_loss
 
 
@@ -51,6 +58,10 @@ class ADDA(Method):
         super().__init__()
         self.width, self.discriminator_steps = width, discriminator_steps
         self.extra_epochs = check_extra_epochs("adda", extra_epochs)
+
+    def attach(self, encoder: Encoder, n_domains: int) -> None:
+        """See to it that there is something to move."""
+        check_encoder_moves("adda", encoder)
 
     def build(self, features: int, classes: int) -> None:
         """Make the domain discriminator."""

@@ -139,6 +139,15 @@ def check_extra_epochs(name: str, value: Any) -> int:
     return value
 
 
+def check_encoder_moves(name: str, encoder: Encoder) -> None:
+    """See to it that a second phase, which moves the encoder alone, has something to move."""
+    if not any(p.requires_grad for p in encoder.parameters()):
+        raise ValueError(
+            f"method={name!r} moves the encoder, of which freeze_layers leaves nothing to train; "
+            "lower freeze_layers."
+        )
+
+
 M = TypeVar("M", bound=type[Method])
 _METHODS: dict[str, type[Method]] = {}
 

@@ -11,7 +11,13 @@ from torch.nn import functional as F
 
 from dann_transfer.batches import Batch
 from dann_transfer.encoder import Encoder
-from dann_transfer.methods.base import Forward, Method, check_extra_epochs, register
+from dann_transfer.methods.base import (
+    Forward,
+    Method,
+    check_encoder_moves,
+    check_extra_epochs,
+    register,
+)
 
 
 def centroid_labels(features: Tensor, probabilities: Tensor, rounds: int = 2) -> Tensor:
@@ -98,11 +104,7 @@ class SHOT(Method):
 
     def attach(self, encoder: Encoder, n_domains: int) -> None:
         """See to it that there is something to move."""
-        if not any(p.requires_grad for p in encoder.parameters()):
-            raise ValueError(
-                "method='shot' moves the encoder, of which freeze_layers leaves nothing to train; "
-                "lower freeze_layers."
-            )
+        check_encoder_moves("shot", encoder)
 
     def on_epoch_start(
         self, predict_target: Callable[[], tuple[Tensor, Tensor]], progress: float
