@@ -85,7 +85,11 @@ def embed_all(
             warnings.filterwarnings("ignore", message=".*n_jobs.*")
             if layout == "umap":
                 near = min(15, len(pooled) - 1)
-                reducer = UMAP(n_neighbors=near, random_state=random_state, n_jobs=1)
+                knn = _neighbours(pooled, near) if len(pooled) >= 4096 else (None, None, None)
+                warnings.filterwarnings("ignore", message=".*knn_search_index.*")
+                reducer = UMAP(
+                    n_neighbors=near, random_state=random_state, n_jobs=1, precomputed_knn=knn
+                )
                 return np.split(np.asarray(reducer.fit_transform(pooled)), ends)
             same = [{i: i for i in range(len(part))} for part in parts[:-1]]
             near = min(15, len(parts[0]) - 1)
@@ -96,6 +100,18 @@ def embed_all(
         # numba takes every core for OpenMP, which torch shares; training after a picture would
         # then run on more threads than the user allowed, and crawl where cores are few.
         torch.set_num_threads(threads)
+
+
+def _neighbours(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Find each row's nearest rows and how far they are, itself first.
+
+    UMAP searches for them approximately from 4,096 rows on, with code that is compiled for most
+    of a minute first. Exact search takes seconds, also for several times as many rows.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    distances, rows = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(x).kneighbors(x)
+    return rows, distances
 
 
 def keys(names: Sequence[str], classes: Sequence[Any], colour: str = "domain") -> list[Any]:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import warnings
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from conftest import toy_texts
+from sklearn.neighbors import NearestNeighbors
 
 from dann_transfer import Domain, maps, plots
 from dann_transfer.diagnostics import proxy_a_distance
@@ -110,6 +113,25 @@ def test_embedding_is_repeatable_and_leaves_torch_its_threads():
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
+
+
+def test_many_points_are_laid_out_without_a_compiled_search(monkeypatch):
+    """UMAP compiles its approximate search for most of a minute; exact neighbours need none."""
+
+    class Never:
+        def __init__(self, *args, **kwargs):
+            raise AssertionError("the approximate search was called")
+
+    monkeypatch.setattr("umap.umap_.NNDescent", Never)
+    x = np.random.default_rng(0).normal(size=(4200, 6)).astype(np.float32)
+    x[:2100, 0] += 12
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        points = plots.embed(x)
+    # Two clouds stay two: nobody's nearest neighbour in the map is of the other.
+    nearest = NearestNeighbors(n_neighbors=2).fit(points).kneighbors(points)[1][:, 1]
+    assert points.shape == (4200, 2)
+    assert np.mean((nearest < 2100) == (np.arange(4200) < 2100)) > 0.99
 
 
 @pytest.mark.parametrize("layout", ["umap", "aligned_umap", "tsne", "pca"])
