@@ -64,6 +64,13 @@ def floor(
     return rows * length * steps / (time.perf_counter() - started)
 
 
+def paired(
+    source: Tokens, target: Tokens | None, classes: int = 2, batch: int = 32
+) -> PairedBatches:
+    """Return the batches that ours trains on; what they are labelled makes no difference."""
+    return PairedBatches(source, np.arange(len(source)) % classes, target, batch, seed=0)
+
+
 def ours(
     encoder: Encoder, source: Tokens, target: Tokens, name: str, classes: int = 2, batch: int = 32
 ) -> float:
@@ -72,8 +79,7 @@ def ours(
     method.attach(encoder, 1)
     method.build(encoder.features, classes)
     model = engine.AdaptationModel(encoder, TaskHead(encoder.features, classes), method)
-    labels = np.arange(len(source)) % classes
-    batches = PairedBatches(source, labels, target if method.uses_target else None, batch, seed=0)
+    batches = paired(source, target if method.uses_target else None, classes, batch)
     rates = {"learning_rate": 1e-6, "head_learning_rate": 1e-4}
     adapter = DomainAdapter(method=name, epochs=1, precision="fp32", progress=False, **rates)
     started = time.perf_counter()
@@ -175,7 +181,11 @@ def ratios(args: argparse.Namespace) -> None:
     }
     for name, value in found.items():
         print(f"{name:36} {value:.2f}")
-    save({"kind": "ratios", "ratios": found, "runs": runs, "freeze_layers": args.freeze_layers})
+    padding = {"dann": paired(source, target), "source_only": paired(source, None)}
+    shares = {name: batches.padding_share(len(batches)) for name, batches in padding.items()}
+    print("share of padding", shares)
+    row = {"kind": "ratios", "texts": args.texts, "ratios": found, "padding": shares, "runs": runs}
+    save({**row, "freeze_layers": args.freeze_layers})
 
 
 def growth() -> None:

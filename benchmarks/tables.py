@@ -291,8 +291,10 @@ def peers(rows: list[dict[str, Any]]) -> str:
 
 
 def speed(row: dict[str, Any]) -> str:
-    """Ratios of speeds, taken in turns."""
+    """Ratios of speeds, taken in turns, and the padding that costs some of them."""
     lines = [row_of([name, f"{value:.2f}"]) for name, value in row["ratios"].items()]
+    for name, share in row.get("padding", {}).items():
+        lines.append(row_of([f"share of padding in {name}'s batches", f"{share:.2f}"]))
     return "\n".join(["| ratio of speeds | |", "|---|---|", *lines])
 
 

@@ -88,7 +88,12 @@ class DomainAdapter(
         `dann_transfer.label_shift`. True is "em". It helps where class shares are all that
         differs.
     validation_fraction : float
-        Share of the source held out to choose the best epoch; 0 keeps the last epoch.
+        Share of the source held out to choose the epoch by; 0 keeps the last epoch.
+    validation_tolerance : float
+        Standard errors that an epoch's validation accuracy may lie below the best and the epoch
+        yet be kept, because it is later; 0 keeps the best. The rule of one standard error
+        (Breiman et al. 1984): few held-out texts tell epochs apart by chance, and a learning rate
+        that decays makes the later one the surer choice.
     patience : int, optional
         Stop after this many epochs without a better validation accuracy; None never stops.
     method_options : dict, optional
@@ -163,6 +168,7 @@ class DomainAdapter(
         class_weight: str | dict[Any, float] | None = None,
         correct_prior: str | bool | None = None,
         validation_fraction: float = 0.1,
+        validation_tolerance: float = 1.0,
         patience: int | None = None,
         method_options: dict[str, Any] | None = None,
         text_column: str = "text",
@@ -192,6 +198,7 @@ class DomainAdapter(
         self.class_weight = class_weight
         self.correct_prior = correct_prior
         self.validation_fraction = validation_fraction
+        self.validation_tolerance = validation_tolerance
         self.patience = patience
         self.method_options = method_options
         self.text_column = text_column
@@ -229,7 +236,7 @@ class DomainAdapter(
         sample_weight : array of float, shape (n,), optional
             What each source text weighs in the task loss, times its class's weight.
         X_val, y_val : optional
-            Labelled source texts to choose the best epoch by, instead of `validation_fraction`.
+            Labelled source texts to choose the epoch by, instead of `validation_fraction`.
         X_target_labelled, y_target_labelled : optional
             A few labelled target texts. The task trains on them too: a quarter of `batch_size` of
             them stand in every batch. Each weighs 1, whatever `class_weight`.
@@ -303,23 +310,19 @@ class DomainAdapter(
             )
 
             def validate() -> float:
-                _, logits = engine.infer(
-                    model, tokens["validation"], 2 * self.batch_size, device, self.precision
-                )
+                logits = engine.infer(model, tokens["validation"], 64, device, self.precision)[1]
                 return float((logits.argmax(1).numpy() == codes["validation"]).mean())
 
+            arrays = [*codes.values(), given.weights, given.domains]
             record = engine.train(
                 model,
                 batches,
                 settings,
                 device,
                 validate if "validation" in tokens else None,
-                fingerprint(
-                    tokens,
-                    [*codes.values(), given.weights, given.domains],
-                    {**params, "seed": seed},
-                ),
+                fingerprint(tokens, arrays, {**params, "seed": seed}),
                 on_step=None if on_step is None else lambda trainer: on_step(trainer, model),
+                n_validation=len(codes["validation"]),
             )
         self._fitted(model, given.classes, seed, settings.max_strength)
         self.history_, self.validation_ = record.steps, record.epochs

@@ -61,7 +61,7 @@ class AnimationDisplay(Display):
         frames: int = 12,
         max_texts: int = 300,
         random_state: int = 0,
-        layout: str = "umap",
+        layout: str = "pca",
         **fit_params: Any,
     ) -> AnimationDisplay:
         """Fit `adapter` and watch the texts of two domains, best unseen in training.
@@ -82,6 +82,9 @@ class AnimationDisplay(Display):
             At most this many texts of each domain.
         random_state : int
         layout : {"umap", "aligned_umap", "tsne", "pca"}
+            The two directions of "pca" are the same at every step, so that what moves is the
+            features. Maps made of neighbours show little motion: in many steps that differ little
+            a text's neighbours are mostly itself.
 
         Raises
         ------

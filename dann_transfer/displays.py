@@ -303,6 +303,7 @@ class GainDisplay(Display):
     def plot(self, ax: Axes | None = None) -> GainDisplay:
         """Draw each gain with its interval, losses in another colour and with another mark.
 
+        A hollow mark: the interval includes zero, or there is one seed and no interval.
         Target-trained, which had the target's own labels, is grey.
         """
         pairs = list(dict.fromkeys(row["pair"] for row in self.rows))
@@ -327,14 +328,9 @@ class GainDisplay(Display):
                     # No method may reach for it: it is there to show how far one could go.
                     colour, marker = "grey", "D"
                 half = 0.0 if np.isnan(row["half_width"]) else row["half_width"]
-                axes.errorbar(
-                    row["gain"],
-                    place,
-                    xerr=half,
-                    color=colour,
-                    marker=marker,
-                    capsize=3,
-                )
+                face = colour if abs(row["gain"]) > row["half_width"] else "white"
+                bar = axes.errorbar(row["gain"], place, xerr=half, color=colour, capsize=3)
+                bar.lines[0].set(marker=marker, markerfacecolor=face)
                 ticks.append((place, method))
                 place -= 1
             place -= 0.3

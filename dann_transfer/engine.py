@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -88,6 +89,7 @@ def train(
     validate: Callable[[], float] | None = None,
     fingerprint: str = "",
     on_step: Callable[[Engine], None] | None = None,
+    n_validation: int = 0,
 ) -> Record:
     """Train `model` in place and return the history.
 
@@ -98,13 +100,16 @@ def train(
     settings : Settings
     device : torch.device
     validate : callable, optional
-        Gives the score of the model as it stands, higher is better, from labelled source texts.
-        With it the best epoch's weights are kept, among the epochs trained at nearly full
-        strength: an earlier epoch scores well on the source because it is not adapted yet.
+        Gives the accuracy of the model as it stands on labelled source texts. With it the weights
+        of the latest epoch are kept that is no further below the best than the settings'
+        `validation_tolerance` times the best's standard error, among the epochs trained at nearly
+        full strength: an earlier epoch scores well on the source because it is not adapted yet.
     fingerprint : str
         Identifies data and settings, so that a checkpoint is not continued by another run.
     on_step : callable, optional
         Called with the engine after each step.
+    n_validation : int
+        How many texts `validate` looks at, for the standard error; 0 keeps the best epoch.
 
     Raises
     ------
@@ -287,7 +292,7 @@ def train(
             score = validate()
             record.epochs.append({"epoch": engine.state.epoch, "validation_accuracy": score})
             if extra_steps:
-                # The second phase starts from the first one's best epoch and ends with its last:
+                # The second phase starts from the first one's chosen epoch and ends with its last:
                 # on the source its score falls for good reason.
                 eligible = engine.state.iteration <= task_steps
             else:
@@ -295,9 +300,11 @@ def train(
                 eligible = adapted or not (method.uses_target and settings.max_strength)
             if not eligible:
                 return
-            # Of two equal epochs the later one is adapted further.
-            if score >= record.best_score:
-                record.best_score, record.best = score, trainable(model)
+            # The later one is adapted further, and its learning rate has come to rest.
+            best = max(score, record.best_score)
+            error = math.sqrt(best * (1 - best) / n_validation) if n_validation else 0.0
+            if score >= best - settings.validation_tolerance * error:
+                record.best_score, record.best = best, trainable(model)
             if stopper is not None:
                 stopper(engine)
 

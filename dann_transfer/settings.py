@@ -31,6 +31,7 @@ class Settings:
     weight_decay: float
     max_grad_norm: float
     patience: int | None
+    validation_tolerance: float
     precision: str
     seed: int
     checkpoint_dir: str | None
@@ -63,6 +64,7 @@ _NUMBERS: dict[str, tuple[float, float, bool, bool]] = {
     "max_grad_norm": (0, math.inf, False, True),
     "validation_fraction": (0, 0.5, False, False),
     "patience": (1, math.inf, True, False),
+    "validation_tolerance": (0, math.inf, False, False),
 }
 _OPTIONAL = {"patience", "max_strength"}
 _CHOICES: dict[str, tuple[str | bool | None, ...]] = {

@@ -294,6 +294,11 @@ PARAMS: dict[str, tuple[dict, type[Exception], str]] = {
     "negative decay": ({"weight_decay": -1}, ValueError, "weight_decay=-1"),
     "all held out": ({"validation_fraction": 1.0}, ValueError, "validation_fraction=1.0"),
     "no patience": ({"patience": 0}, ValueError, "patience=0 must be a whole number of at least 1"),
+    "a tolerance below none": (
+        {"validation_tolerance": -1},
+        ValueError,
+        "validation_tolerance=-1 must be a number of at least 0",
+    ),
     "patience without validation": (
         {"patience": 2, "validation_fraction": 0},
         ValueError,

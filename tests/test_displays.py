@@ -116,6 +116,8 @@ def test_gains_are_paired_by_seed_and_losses_stand_out():
     assert [t.get_text() for t in ax.get_yticklabels()] == frame.method.tolist()
     colours = [to_hex(c.lines[0].get_color()).upper() for c in ax.containers]
     assert colours == [GAIN, LOSS, to_hex("grey").upper()]
+    faces = [to_hex(c.lines[0].get_markerfacecolor()).upper() for c in ax.containers]
+    assert faces == [GAIN, "#FFFFFF", "#FFFFFF"], "hollow where the interval includes zero"
     assert ax.texts[0].get_text() == "a → b"
     with pytest.raises(ValueError, match="no gain can be taken"):
         GainDisplay.from_rows(rows(dann=[0.5]))

@@ -169,6 +169,27 @@ def test_the_best_adapted_epoch_is_kept(tiny, source, target, monkeypatch):
     assert len(seen) == 5
 
 
+@pytest.mark.parametrize(("tolerance", "kept"), [(0.0, 1), (1.0, 3), (3.0, 4)])
+def test_the_latest_epoch_within_the_error_of_the_best_is_kept(
+    tolerance, kept, tiny, source, target, monkeypatch
+):
+    # Of 30 texts the standard error of 0.8 is 0.073.
+    scores, seen = iter([0.5, 0.8, 0.7, 0.74, 0.6]), []
+
+    def train(model, batches, settings, device, validate, fingerprint, **_):
+        def score():
+            seen.append({k: v.clone() for k, v in model.head.state_dict().items()})
+            return next(scores)
+
+        return original(model, batches, settings, device, score, fingerprint, n_validation=30)
+
+    original = engine.train
+    monkeypatch.setattr(engine, "train", train)
+    adapter = tiny(epochs=5, strength_schedule="constant", validation_tolerance=tolerance)
+    adapter.fit(*source, X_target=target)
+    assert torch.equal(adapter._model.head[1].weight, seen[kept]["1.weight"])
+
+
 def test_weights_that_diverge_in_the_last_step_are_noticed(tiny, source, target):
     with pytest.raises(FloatingPointError, match="the weights are not finite after the last step"):
         tiny(epochs=1, batch_size=128, learning_rate=1e39, warmup=0.0).fit(*source, X_target=target)

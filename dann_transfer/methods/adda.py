@@ -28,7 +28,8 @@ class ADDA(Method):
     labels instead of a reversed gradient). The strength is the share of the learning rate at which
     it does so, whatever the strength's schedule. The model that is kept is the target's: source
     texts go through the wrong encoder, so that scores and distances on them say little. The second
-    phase starts from the first one's best epoch and keeps its own last; `patience` does not apply.
+    phase starts from the epoch that the first one kept and ends with its own last; `patience`
+    does not apply.
     Reference: Tzeng et al., Adversarial Discriminative Domain Adaptation, CVPR 2017.
 
     When to use it: a good source model exists, and what matters is the target alone: nothing

@@ -62,7 +62,7 @@ class SHOT(Method):
     together (information maximization), and towards the classes whose centroids, in the target's
     own feature space, the texts are nearest to; these labels are made anew before each epoch. The
     strength is the share of the learning rate at which it does so, whatever the strength's
-    schedule. The second phase starts from the first one's best epoch and keeps its own last;
+    schedule. The second phase starts from the first one's chosen epoch and keeps its own last;
     `patience` does not apply. The paper's bottleneck, weight normalisation and label smoothing are
     left out.
     Reference: Liang et al., Do We Really Need to Access the Source Data? Source Hypothesis
