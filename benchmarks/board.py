@@ -165,10 +165,12 @@ def run(
     }
 
 
-def _key(row: dict[str, Any]) -> str:
+def key_of(row: dict[str, Any]) -> str:
+    """Return what a run is known by; a later one of the same replaces an earlier."""
     kept = {key: row[key] for key in ("board", "source", "target", "method", "seed")}
     # A keyword that is off is as good as absent: rows stay valid when one is added later.
-    kept["settings"] = {k: v for k, v in row["settings"].items() if v is not None}
+    settings = {"validation_tolerance": 1.0, **row["settings"]}
+    kept["settings"] = {k: v for k, v in settings.items() if v is not None}
     return json.dumps(kept, sort_keys=True)
 
 
@@ -192,7 +194,8 @@ def main() -> None:
     args.out.parent.mkdir(parents=True, exist_ok=True)
     pairs = args.pairs or [":".join(pair) for pair in boards.pairs(args.board)]
     lines = args.out.read_text().splitlines() if args.out.exists() else []
-    done = {_key(json.loads(line)) for line in lines}
+    rows = [json.loads(line) for line in lines]
+    done = {key_of(row) for row in rows if not boards.outdated(row)}
     deadline = time.monotonic() + 60 * args.minutes
     for seed in args.seeds:
         for pair in pairs:
@@ -201,7 +204,7 @@ def main() -> None:
                 settings = settings_of(method, args.train_texts, params)
                 row = {"board": args.board, "source": source, "target": target}
                 row |= {"method": method, "seed": seed, "settings": settings}
-                if _key(row) in done:
+                if key_of(row) in done:
                     continue
                 if time.monotonic() > deadline:
                     return

@@ -48,6 +48,7 @@ def base(row: dict[str, Any]) -> str:
         # A keyword that is off is as good as absent: rows stay valid when one is added later.
         if key not in ADAPTATION and value is not None
     }
+    kept.setdefault("validation_tolerance", 1.0)
     return json.dumps([row["board"], row["source"], row["target"], kept], sort_keys=True)
 
 

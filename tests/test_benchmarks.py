@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -46,6 +47,28 @@ def test_the_gap_is_pooled_and_not_averaged():
     # (0.2 - 0.01) of (0.4 + 0.01); a mean of ratios would say (0.5 - 1) / 2.
     assert cells[:5] == ["dann", "2", "2", "+9.5", "-1.0"]
     assert cells[5].startswith("46%")
+
+
+def test_a_run_that_kept_another_epoch_than_today_is_outdated_and_made_again(tmp_path, monkeypatch):
+    old = row("a", "dann", 0, 0.7)
+    del old["settings"]["validation_tolerance"]
+    # Ten texts are held out of a hundred: 0.8 has a standard error of 0.13.
+    scores = {"outdated": [0.6, 0.8, 0.7], "the same": [0.6, 0.7, 0.8], "clear": [0.6, 0.8, 0.4]}
+    told = {
+        name: boards.outdated(
+            {**old, "validation": [{"validation_accuracy": score} for score in values]}
+        )
+        for name, values in scores.items()
+    }
+    assert told == {"outdated": True, "the same": False, "clear": False}
+    new = row("a", "dann", 0, 0.8)
+    assert board.key_of(old) == board.key_of(new)
+    assert tables.base(old) == tables.base(new)
+    (tmp_path / "results").mkdir()
+    lines = "\n".join(json.dumps(each) for each in (old, new))
+    (tmp_path / "results" / "sentiment.jsonl").write_text(lines)
+    monkeypatch.setattr(report, "HERE", tmp_path)
+    assert [each["target_accuracy"] for each in report.read("sentiment.jsonl")] == [0.8]
 
 
 def test_runs_are_compared_with_baselines_of_their_own_settings():
