@@ -7,7 +7,8 @@ from statistics import mean, median, stdev
 from typing import Any
 
 import numpy as np
-from board import ADAPTATION
+from board import ADAPTATION, key_of
+from boards import outdated
 from scipy.stats import spearmanr
 
 from dann_transfer import DomainAdapter, methods
@@ -297,6 +298,25 @@ def speed(row: dict[str, Any]) -> str:
     for name, share in row.get("padding", {}).items():
         lines.append(row_of([f"share of padding in {name}'s batches", f"{share:.2f}"]))
     return "\n".join(["| ratio of speeds | |", "|---|---|", *lines])
+
+
+def epochs_kept(again: list[dict[str, Any]], before: list[dict[str, Any]]) -> str:
+    """What it changed that a later epoch is kept than the best one, run by run."""
+    earlier = {key_of(row): row["target_accuracy"] for row in before if outdated(row)}
+    changes: dict[str, dict[str, float]] = {}
+    for row in again:
+        key = key_of(row)
+        # A model that was trained on the target's labels is the same for every source.
+        model = f"{row['target']} {row['seed']}" if row["method"] == "target_trained" else key
+        change = 100 * (row["target_accuracy"] - earlier[key])
+        changes.setdefault(row["method"], {})[model] = change
+    lines = ["| method | runs | better | mean change | worst | best |", "|---|---|---|---|---|---|"]
+    for method, own in sorted(changes.items()):
+        values = list(own.values())
+        numbers = [f"{value:+.1f}" for value in (mean(values), min(values), max(values))]
+        better = str(sum(value > 0 for value in values))
+        lines.append(row_of([method, str(len(values)), better, *numbers]))
+    return "\n".join(lines)
 
 
 def trials(rows: list[dict[str, Any]]) -> str:
