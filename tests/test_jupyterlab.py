@@ -81,6 +81,8 @@ def test_the_quickstart_runs_in_jupyterlab(browser, lab):
                .some(e => e.textContent === `[${n}]:`)""",
         arg=len(code),
         timeout=600_000,
+        # At every frame, the default, the page would be drawn without pause beside the training.
+        polling=1000,
     )
     failed = page.locator("[data-mime-type='application/vnd.jupyter.error']")
     assert failed.count() == 0, failed.all_inner_texts()
