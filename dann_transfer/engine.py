@@ -221,7 +221,11 @@ def train(
     @trainer.on(Events.ITERATION_STARTED)
     def _begin(engine: Engine) -> None:
         # Dropout of step k depends on the seed and k alone, which makes a resumed run exact.
-        torch.manual_seed(settings.seed + engine.state.iteration)
+        # `torch.manual_seed` would write down a stack trace for every kind of accelerator that
+        # this process does not use: a millisecond a step.
+        torch.default_generator.manual_seed(settings.seed + engine.state.iteration)
+        if device.type != "cpu":
+            torch.get_device_module(device).manual_seed(settings.seed + engine.state.iteration)
         generator.manual_seed(settings.seed + engine.state.iteration)
         engine.state.strength = settings.max_strength * grown(engine.state.iteration)
 
