@@ -12,7 +12,7 @@ from boards import outdated
 from scipy.stats import spearmanr
 
 from dann_transfer import DomainAdapter, methods
-from dann_transfer.displays import interval
+from dann_transfer.scores import interval
 
 BASELINE = "source_only"
 ORDER = {"source_only": 0, "target_trained": 2}

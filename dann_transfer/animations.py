@@ -13,7 +13,7 @@ from dann_transfer.batches import tokenize
 from dann_transfer.data import Domain
 from dann_transfer.diagnostics import proxy_a_distance
 from dann_transfer.displays import Display, axes_for
-from dann_transfer.maps import draw, embed_all, feature_map, keys, share_limits
+from dann_transfer.maps import embed_all, feature_map, keys, share_limits
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -23,6 +23,23 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from dann_transfer.adapter import DomainAdapter
+
+
+def _draw(
+    source: Domain, target: Domain, names: tuple[str, str], max_texts: int, random_state: int
+) -> tuple[list[str], list[Any] | None, list[str], list[np.ndarray]]:
+    """Draw texts to show: they, their labels if all have one, their domains, the rows drawn."""
+    rng = np.random.default_rng(random_state)
+    texts, labels, domains, chosen = [], [], [], []
+    for name, domain in zip(names, (source, target), strict=True):
+        own = list(domain.texts)
+        rows = rng.permutation(len(own))[:max_texts]
+        chosen.append(rows)
+        texts += [own[i] for i in rows]
+        domains += [name] * len(rows)
+        if domain.labels is not None:
+            labels += np.asarray(domain.labels)[rows].tolist()
+    return texts, labels if len(labels) == len(texts) else None, domains, chosen
 
 
 @dataclass
@@ -96,7 +113,7 @@ class AnimationDisplay(Display):
             raise ValueError(f"frames={frames!r} must be at least 2.")
         from dann_transfer import engine
 
-        texts, labels, domains, _ = draw(source, target, names, max_texts, random_state)
+        texts, labels, domains, _ = _draw(source, target, names, max_texts, random_state)
         features: dict[int, np.ndarray] = {}
         tokens: Any = None
 

@@ -128,7 +128,6 @@ def _draw(
         typer.echo("No pictures: pip install 'dann_transfer[plots]'", err=True)
         return
     mpl.use("Agg")
-    import matplotlib.pyplot as plt
     from matplotlib.figure import Figure
 
     from dann_transfer import plots
@@ -142,12 +141,12 @@ def _draw(
     assert isinstance(figure, Figure)
     figure.suptitle(f"{source[0]} → {target[0]}: features of unseen texts, one UMAP")
     figure.savefig(out / "alignment.png", dpi=130)
-    history, panels = plt.subplots(2, 1, figsize=(7, 6), sharex=True)
-    plots.training(adapters[method], ("task_loss", "domain_loss"), panels[0])
-    plots.training(adapters[method], ("domain_accuracy", "strength"), panels[1])
-    panels[0].set(xlabel="", title=f"{source[0]} → {target[0]}, {method}: losses")
-    panels[1].set(title="what the discriminator gets right, and λ", ylim=(0, 1.05))
-    history.tight_layout()
+    panels = plots.training(adapters[method])
+    panels[0].set(title=f"{source[0]} → {target[0]}, {method}: losses")
+    for panel in panels[1:]:
+        panel.set(title="strength, and what the method tells of itself")
+    history = panels[0].figure
+    assert isinstance(history, Figure)
     history.savefig(out / "history.png", dpi=130)
 
 

@@ -1,4 +1,4 @@
-"""Pictures of predictions and scores as objects: computed once, drawn with `plot`, read as `frame`.
+"""Pictures of what an adapter says as objects: computed once, drawn with `plot`, read as `frame`.
 
 As in scikit-learn, `plot` sets ``ax_`` and ``figure_`` and returns the display.
 """
@@ -6,7 +6,8 @@ As in scikit-learn, `plot` sets ``ax_`` and ``figure_`` and returns the display.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,12 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-GAIN, LOSS = "#0072B2", "#D55E00"
+LINES = {
+    "task_loss": ("task loss", "#0072B2"),
+    "domain_loss": ("domain loss", "#CC79A7"),
+    "domain_accuracy": ("domain accuracy", "#009E73"),
+    "strength": ("strength λ", "#E69F00"),
+}
 
 
 def axes_for(ax: Axes | Sequence[Axes] | None, n: int, width: float, height: float) -> list[Axes]:
@@ -53,26 +59,6 @@ def named(adapters: DomainAdapter | Mapping[str, DomainAdapter]) -> dict[str, Do
     if isinstance(adapters, Mapping):
         return dict(adapters)
     return {adapters.method: adapters}
-
-
-def interval(gains: Sequence[float]) -> tuple[float, float]:
-    """Return the mean of gains and the half-width of its 95 % interval, by Student's t.
-
-    Of a single gain the half-width is NaN.
-
-    Examples
-    --------
-    >>> interval([3.0]), [round(x, 1) for x in interval([1.0, 2.0, 3.0])]
-    ((3.0, nan), [2.0, 2.5])
-
-    """
-    from scipy.stats import t as student_t
-
-    n = len(gains)
-    if n == 1:
-        return float(gains[0]), float("nan")
-    half = student_t.ppf(0.975, n - 1) * np.std(gains, ddof=1) / n**0.5
-    return float(np.mean(gains)), float(half)
 
 
 class Display:
@@ -238,165 +224,96 @@ class ReliabilityDisplay(Display):
 
 
 @dataclass
-class GainDisplay(Display):
-    """What each method gains over source-only of the same seeds, pair by pair.
+class TrainingDisplay(Display):
+    """What a training did, step by step.
 
     Attributes
     ----------
-    rows : list of dict
-        Pair, method, mean gain in points, half-width of its 95 % interval over seeds (NaN with
-        one seed), and number of seeds.
+    history : list of dict
+        ``adapter.history_``: a row for each step.
 
     """
 
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    history: list[dict[str, Any]]
 
     @classmethod
-    def from_rows(cls, rows: Sequence[Mapping[str, Any]] | pd.DataFrame) -> GainDisplay:
-        """Pair runs with source-only's: rows of `compare` or of the benchmark's JSON lines.
+    def from_estimator(cls, adapter: DomainAdapter) -> TrainingDisplay:
+        """Take the history of a fitted adapter.
 
         Raises
         ------
         ValueError
-            If no run has a source-only run of its pair and seed beside it.
+            If it is not fitted.
 
         """
-        given: list[Any] = rows.to_dict("records") if hasattr(rows, "to_dict") else list(rows)
-        before: dict[tuple[str, Any], float] = {}
-        after: dict[tuple[str, str], list[tuple[Any, float]]] = {}
-        for row in given:
-            pair = f"{row['source']} → {row['target']}" if "source" in row else ""
-            if row["target_accuracy"] is None:
-                continue
-            if row["method"] == "source_only":
-                before[pair, row["seed"]] = row["target_accuracy"]
-            else:
-                found = row["seed"], row["target_accuracy"]
-                after.setdefault((pair, row["method"]), []).append(found)
-        made = []
-        for (pair, method), runs in after.items():
-            gains = [100 * (x - before[pair, s]) for s, x in runs if (pair, s) in before]
-            if gains:
-                gain, half = interval(gains)
-                made.append(
-                    {
-                        "pair": pair,
-                        "method": method,
-                        "gain": gain,
-                        "half_width": half,
-                        "seeds": len(gains),
-                    }
-                )
-        if not made:
-            raise ValueError(
-                "no gain can be taken: no run has a target accuracy and a source_only run of the "
-                "same pair and seed beside it."
-            )
-        return cls(made)
+        if not getattr(adapter, "history_", None):
+            raise ValueError("the adapter has no history: fit it first.")
+        return cls(adapter.history_)
 
     def frame(self) -> pd.DataFrame:
-        """Return the rows as a pandas DataFrame."""
+        """Return a row for each step; NaN where a method in two phases has other terms."""
         import pandas as pd
 
-        return pd.DataFrame(self.rows)
+        return pd.DataFrame(self.history)
 
-    def plot(self, ax: Axes | None = None) -> GainDisplay:
-        """Draw each gain with its interval, losses in another colour and with another mark.
+    def panels(self) -> list[list[str]]:
+        """What `plot` draws by default: the losses, and below them everything else."""
+        names = list(dict.fromkeys(key for row in self.history for key in row))
+        losses = [name for name in names if name.endswith("_loss")]
+        others = [name for name in names if name not in {*losses, "step"}]
+        if losses == ["task_loss"]:
+            # Nothing that strength could act on.
+            others.remove("strength")
+        return [panel for panel in (losses, others) if panel]
 
-        A hollow mark: the interval includes zero, or there is one seed and no interval.
-        Target-trained, which had the target's own labels, is grey.
+    def plot(
+        self,
+        ax: Axes | Sequence[Axes] | None = None,
+        panels: Sequence[Sequence[str]] | None = None,
+    ) -> TrainingDisplay:
+        """Draw columns of the history over its steps: a thin raw line and a smooth one each.
+
+        Parameters
+        ----------
+        ax : Axes or sequence of Axes, optional
+            One for each panel.
+        panels : sequence of sequences of str, optional
+            The columns that each panel shows.
+
+        Raises
+        ------
+        ValueError
+            If a column is not in the history.
+
         """
-        pairs = list(dict.fromkeys(row["pair"] for row in self.rows))
-        methods = list(dict.fromkeys(row["method"] for row in self.rows))
-        self.axes_ = axes_for(ax, 1, 6.4, 0.9 + 0.28 * len(self.rows) + 0.25 * len(pairs))
-        axes = self.ax_
-        axes.axvline(0, color="grey", linewidth=1)
-        place, ticks = 0.0, []
-        for pair in pairs:
-            if pair:
-                axes.text(
-                    0, place, pair, transform=axes.get_yaxis_transform(), va="center", weight="bold"
-                )
-                place -= 1
-            own = {row["method"]: row for row in self.rows if row["pair"] == pair}
-            for method in methods:
-                if method not in own:
-                    continue
-                row = own[method]
-                colour, marker = (LOSS, "v") if row["gain"] < 0 else (GAIN, "o")
-                if method == "target_trained":
-                    # No method may reach for it: it is there to show how far one could go.
-                    colour, marker = "grey", "D"
-                half = 0.0 if np.isnan(row["half_width"]) else row["half_width"]
-                face = colour if abs(row["gain"]) > row["half_width"] else "white"
-                bar = axes.errorbar(row["gain"], place, xerr=half, color=colour, capsize=3)
-                bar.lines[0].set(marker=marker, markerfacecolor=face)
-                ticks.append((place, method))
-                place -= 1
-            place -= 0.3
-        axes.set_yticks([y for y, _ in ticks], [name for _, name in ticks])
-        axes.set(ylim=(place, 1), xlabel="gain over source-only, points of target accuracy")
-        axes.spines[["top", "right", "left"]].set_visible(False)
-        return self
+        import matplotlib.pyplot as plt
 
-
-@dataclass
-class TransferMatrixDisplay(Display):
-    """The accuracy on each target of a model from each source, as a heat map.
-
-    Attributes
-    ----------
-    domains : list of str
-    values : ndarray, shape (domains, domains)
-        Mean over seeds by source (rows) and target (columns); NaN where nothing was run. The
-        diagonal is what the target's own labels give.
-
-    """
-
-    domains: list[str]
-    values: np.ndarray
-
-    @classmethod
-    def from_rows(
-        cls, rows: Sequence[Mapping[str, Any]] | pd.DataFrame, method: str = "source_only"
-    ) -> TransferMatrixDisplay:
-        """Take the runs of one method, and those of "target_trained" for the diagonal."""
-        given: list[Any] = rows.to_dict("records") if hasattr(rows, "to_dict") else list(rows)
-        found: dict[tuple[str, str], list[float]] = {}
-        for row in given:
-            if row["method"] == method:
-                found.setdefault((row["source"], row["target"]), []).append(row["target_accuracy"])
-            elif row["method"] == "target_trained":
-                found.setdefault((row["target"],) * 2, []).append(row["target_accuracy"])
-        if not any(a != b for a, b in found):
-            known = sorted({row["method"] for row in given})
-            raise ValueError(f"no run of method {method!r}; the methods of the rows are {known}.")
-        domains = sorted({name for pair in found for name in pair})
-        values = np.full((len(domains), len(domains)), np.nan)
-        for (source, target), accuracies in found.items():
-            values[domains.index(source), domains.index(target)] = np.mean(accuracies)
-        return cls(domains, values)
-
-    def frame(self) -> pd.DataFrame:
-        """Return the matrix with sources as index and targets as columns."""
-        import pandas as pd
-
-        index = pd.Index(self.domains, name="source")
-        return pd.DataFrame(self.values, index, pd.Index(self.domains, name="target"))
-
-    def plot(self, ax: Axes | None = None) -> TransferMatrixDisplay:
-        """Draw the matrix with a number in each cell that was run."""
-        n = len(self.domains)
-        self.axes_ = axes_for(ax, 1, 1.1 * n + 1.6, 0.9 * n + 1.2)
-        axes = self.ax_
-        shown = axes.imshow(self.values, cmap="cividis")
-        middle = (np.nanmin(self.values) + np.nanmax(self.values)) / 2
-        for i, j in np.argwhere(~np.isnan(self.values)):
-            value = self.values[i, j]
-            dark = value < middle
-            axes.text(j, i, f"{value:.1%}", ha="center", va="center", color="w" if dark else "k")
-        axes.set_xticks(range(n), self.domains)
-        axes.set_yticks(range(n), self.domains)
-        axes.set(xlabel="target", ylabel="source")
-        axes.figure.colorbar(shown, ax=axes, label="target accuracy", shrink=0.85)
+        panels = self.panels() if panels is None else panels
+        known = {key for row in self.history for key in row} - {"step"}
+        if unknown := [name for panel in panels for name in panel if name not in known]:
+            raise ValueError(f"the history has no {unknown[0]!r}; it has {sorted(known)}.")
+        if ax is None:
+            size = 6.5, 0.4 + 2.6 * len(panels)
+            figure = plt.figure(figsize=size, layout="constrained")
+            ax = list(figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0])
+        self.axes_ = axes_for(ax, len(panels), 6.5, 3.5)
+        width = max(1, len(self.history) // 25)
+        for axes, panel in zip(self.axes_, panels, strict=True):
+            taken = [LINES[name][1] for name in panel if name in LINES]
+            spare = cycle([colour for colour in PALETTE if colour not in taken])
+            for name in panel:
+                rows = [row for row in self.history if name in row]
+                steps = np.array([row["step"] for row in rows])
+                raw = np.array([row[name] for row in rows], dtype=float)
+                window = np.ones(min(width, len(raw)))
+                # Dividing by how many steps the window covers keeps the ends from sagging.
+                covered = np.convolve(np.ones(len(raw)), window, "same")
+                label, colour = LINES.get(name) or (name.replace("_", " "), next(spare))
+                smooth = np.convolve(raw, window, "same") / covered
+                (line,) = axes.plot(steps, smooth, color=colour, label=label, linewidth=2)
+                axes.plot(steps, raw, color=line.get_color(), alpha=0.25, linewidth=0.7)
+            axes.set(xlim=(0, self.history[-1]["step"]))
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.legend(frameon=False)
+        self.axes_[-1].set(xlabel="step")
         return self

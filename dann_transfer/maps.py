@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dann_transfer.data import Domain
-from dann_transfer.diagnostics import proxy_a_distance
-from dann_transfer.displays import PALETTE, Display, axes_for, named
+from dann_transfer.displays import PALETTE, axes_for
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
-
-    from dann_transfer.adapter import DomainAdapter
 
 MARKERS = "o^sDvP*X<>"
 LAYOUTS = ("umap", "aligned_umap", "tsne", "pca")
@@ -229,23 +223,6 @@ def feature_map(
     return ax
 
 
-def draw(
-    source: Domain, target: Domain, names: tuple[str, str], max_texts: int, random_state: int
-) -> tuple[list[str], list[Any] | None, list[str], list[np.ndarray]]:
-    """Draw texts to show: they, their labels if all have one, their domains, the rows drawn."""
-    rng = np.random.default_rng(random_state)
-    texts, labels, domains, chosen = [], [], [], []
-    for name, domain in zip(names, (source, target), strict=True):
-        own = list(domain.texts)
-        rows = rng.permutation(len(own))[:max_texts]
-        chosen.append(rows)
-        texts += [own[i] for i in rows]
-        domains += [name] * len(rows)
-        if domain.labels is not None:
-            labels += np.asarray(domain.labels)[rows].tolist()
-    return texts, labels if len(labels) == len(texts) else None, domains, chosen
-
-
 def share_limits(axes: Sequence[Axes], points: Sequence[np.ndarray]) -> None:
     """Give all Axes the limits that hold every set of points."""
     every = np.concatenate(list(points))
@@ -255,99 +232,3 @@ def share_limits(axes: Sequence[Axes], points: Sequence[np.ndarray]) -> None:
         ax.set(xlim=(low[0] - margin[0], high[0] + margin[0]))
         ax.set(ylim=(low[1] - margin[1], high[1] + margin[1]))
         ax.set_aspect("auto")
-
-
-@dataclass
-class AlignmentDisplay(Display):
-    """The domains in the feature spaces of several models, side by side in one map.
-
-    Attributes
-    ----------
-    points : dict of str to ndarray, shape (n, 2)
-        For each model's title.
-    distances : dict of str to float
-        The proxy A-distance of each model's features, which the picture cannot show.
-    texts, domains : list of str, shape (n,)
-    labels : list or None
-        True classes, where both domains came with them.
-    predicted : dict of str to list
-        Predicted classes, for each model's title.
-
-    """
-
-    points: dict[str, np.ndarray]
-    distances: dict[str, float]
-    texts: list[str]
-    domains: list[str]
-    labels: list[Any] | None = None
-    predicted: dict[str, list[Any]] = field(default_factory=dict)
-
-    @classmethod
-    def from_estimator(
-        cls,
-        adapters: DomainAdapter | Mapping[str, DomainAdapter],
-        source: Domain,
-        target: Domain,
-        names: tuple[str, str] = ("source", "target"),
-        max_texts: int = 700,
-        random_state: int = 0,
-        layout: str = "umap",
-    ) -> AlignmentDisplay:
-        """Lay out the features of texts, best unseen in training, of one adapter or of several.
-
-        At most `max_texts` texts of each domain are laid out; the distance uses up to 2,000.
-        """
-        texts, labels, domains, chosen = draw(source, target, names, max_texts, random_state)
-        features, distances, predicted = {}, {}, {}
-        for title, adapter in named(adapters).items():
-            # One pass gives features and predictions both.
-            passes = [adapter._forward(domain.texts) for domain in (source, target)]
-            distances[title] = proxy_a_distance(passes[0][0], passes[1][0])
-            shown = list(zip(passes, chosen, strict=True))
-            features[title] = np.concatenate([x[rows] for (x, _), rows in shown])
-            best = np.concatenate([p[rows].argmax(1) for (_, p), rows in shown])
-            predicted[title] = adapter.classes_[best].tolist()
-        laid = embed_all(list(features.values()), random_state, layout)
-        points = dict(zip(features, laid, strict=True))
-        return cls(points, distances, texts, domains, labels, predicted)
-
-    def frame(self) -> pd.DataFrame:
-        """Return a row for each model and text."""
-        import pandas as pd
-
-        parts = [
-            pd.DataFrame(
-                {
-                    "model": title,
-                    "x": xy[:, 0],
-                    "y": xy[:, 1],
-                    "domain": self.domains,
-                    "label": self.labels,
-                    "predicted": self.predicted.get(title),
-                    "text": self.texts,
-                }
-            )
-            for title, xy in self.points.items()
-        ]
-        return pd.concat(parts, ignore_index=True)
-
-    def plot(
-        self,
-        ax: Axes | Sequence[Axes] | None = None,
-        colour: str = "domain",
-        density: bool | None = None,
-    ) -> AlignmentDisplay:
-        """Draw a panel for each model; see `feature_map` for `colour` and `density`."""
-        self.axes_ = axes_for(ax, len(self.points), 5.2, 5.4)
-        for axes, (title, xy) in zip(self.axes_, self.points.items(), strict=True):
-            heading = f"{title}\nA-distance {self.distances[title]:.2f} of 2"
-            feature_map(xy, self.domains, self.labels, heading, axes, False, colour, density)
-        classes = [] if self.labels is None else np.unique(self.labels).tolist()
-        names = list(dict.fromkeys(self.domains))
-        entries = keys(names, classes, colour)
-        # Below the panels, where it hides no point.
-        self.figure_.legend(
-            handles=entries, loc="outside lower center", ncols=min(len(entries), 6), frameon=False
-        )
-        share_limits(self.axes_, list(self.points.values()))
-        return self

@@ -1,8 +1,8 @@
 """Pictures. Every function takes ``ax=`` and returns Axes; none shows anything.
 `animation` trains, and writes a GIF.
 
-Each draws a display of `dann_transfer.displays` or `dann_transfer.maps`; use those to compute once
-and draw often, or to read what is drawn as a table.
+Each draws a display, which stands here too; use those to compute once and draw often, or to read
+what is drawn as a table.
 """
 
 from __future__ import annotations
@@ -10,18 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from dann_transfer.adapter import DomainAdapter
+from dann_transfer.alignment import AlignmentDisplay, features_frame
 from dann_transfer.animations import AnimationDisplay
 from dann_transfer.data import Domain
-from dann_transfer.displays import (
-    ConfusionDisplay,
-    GainDisplay,
-    ReliabilityDisplay,
-    TransferMatrixDisplay,
-    axes_for,
-)
-from dann_transfer.maps import AlignmentDisplay, embed, feature_map
+from dann_transfer.displays import ConfusionDisplay, ReliabilityDisplay, TrainingDisplay
+from dann_transfer.maps import embed, feature_map
+from dann_transfer.scores import GainDisplay, TransferMatrixDisplay
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -29,32 +24,31 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-    from dann_transfer.adapter import DomainAdapter
-
 __all__ = [
+    "AlignmentDisplay",
+    "AnimationDisplay",
+    "ConfusionDisplay",
+    "GainDisplay",
+    "ReliabilityDisplay",
+    "TrainingDisplay",
+    "TransferMatrixDisplay",
     "alignment",
     "animation",
     "confusion",
     "embed",
     "feature_map",
+    "features_frame",
     "gain",
     "reliability",
     "training",
     "transfer_matrix",
 ]
 
-_LINES = {
-    "task_loss": ("task loss", "#0072B2"),
-    "domain_loss": ("domain loss", "#CC79A7"),
-    "domain_accuracy": ("domain accuracy", "#009E73"),
-    "strength": ("strength λ", "#E69F00"),
-}
-
 
 def alignment(
-    adapters: DomainAdapter | Mapping[str, DomainAdapter],
-    source: Domain,
-    target: Domain,
+    adapters: DomainAdapter | Mapping[str, DomainAdapter] | pd.DataFrame,
+    source: Domain | None = None,
+    target: Domain | None = None,
     ax: Axes | Sequence[Axes] | None = None,
     names: tuple[str, str] = ("source", "target"),
     max_texts: int = 700,
@@ -71,9 +65,10 @@ def alignment(
 
     Parameters
     ----------
-    adapters : DomainAdapter, or mapping from title to DomainAdapter
-        Fitted, such as ``{"source only": before, "adapted": after}``.
-    source, target : Domain
+    adapters : DomainAdapter, mapping from title to DomainAdapter, or DataFrame
+        Fitted, such as ``{"source only": before, "adapted": after}``; or their features, as
+        `features_frame` returns them, which hold texts and names of the domains already.
+    source, target : Domain, optional
         Texts to show, best unseen in training. Labels, where given, choose the markers.
     ax : Axes or sequence of Axes, optional
         One for each model.
@@ -87,41 +82,38 @@ def alignment(
     density : bool, optional
         See `feature_map`.
 
+    Raises
+    ------
+    ValueError
+        If adapters come without texts, or features with other texts.
+
     """
-    display = AlignmentDisplay.from_estimator(
-        adapters, source, target, names, max_texts, random_state, layout
-    )
+    if isinstance(adapters, Mapping | DomainAdapter):
+        if source is None or target is None:
+            raise ValueError(
+                "adapters need texts to show: pass source=Domain(texts) and target=Domain(texts)."
+            )
+        display = AlignmentDisplay.from_estimator(
+            adapters, source, target, names, max_texts, random_state, layout
+        )
+    else:
+        if source is not None or target is not None:
+            raise ValueError("a features frame holds its texts; leave out source and target.")
+        display = AlignmentDisplay.from_frame(adapters, max_texts, random_state, layout)
     return display.plot(ax, colour, density).axes_
 
 
 def training(
     adapter: DomainAdapter,
-    values: Sequence[str] = ("task_loss", "domain_loss"),
-    ax: Axes | None = None,
-) -> Axes:
-    """Draw columns of the adapter's history over its steps: a thin raw line and a smooth one.
+    ax: Axes | Sequence[Axes] | None = None,
+    panels: Sequence[Sequence[str]] | None = None,
+) -> list[Axes]:
+    """Draw the losses over the steps, and below them strength, domain accuracy and the like.
 
-    `values` may name any key of ``adapter.history_``; those absent from a method are skipped.
+    `panels` names other columns of ``adapter.history_``, those of each panel:
+    ``training(adapter, panels=[("domain_accuracy",)])``.
     """
-    (ax,) = axes_for(ax, 1, 6.5, 3.5)
-    width = max(1, len(adapter.history_) // 25)
-    for value in values:
-        # A method in two phases has other terms in each.
-        history = [row for row in adapter.history_ if value in row]
-        if not history:
-            continue
-        steps = np.array([row["step"] for row in history])
-        label, colour = _LINES.get(value, (value.replace("_", " "), None))
-        raw = np.array([row[value] for row in history], dtype=float)
-        window = np.ones(width)
-        # Dividing by how many steps the window covers keeps the ends from sagging.
-        smooth = np.convolve(raw, window, "same") / np.convolve(np.ones(len(raw)), window, "same")
-        (line,) = ax.plot(steps, smooth, color=colour, label=label, linewidth=2)
-        ax.plot(steps, raw, color=line.get_color(), alpha=0.25, linewidth=0.7)
-    ax.set(xlabel="step", xlim=(0, adapter.history_[-1]["step"]))
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(frameon=False)
-    return ax
+    return TrainingDisplay.from_estimator(adapter).plot(ax, panels).axes_
 
 
 def animation(

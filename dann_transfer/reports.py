@@ -14,9 +14,9 @@ import numpy as np
 
 from dann_transfer import plots
 from dann_transfer._version import __version__
+from dann_transfer.alignment import AlignmentDisplay
 from dann_transfer.data import Domain, as_texts
 from dann_transfer.explore import write_page
-from dann_transfer.maps import AlignmentDisplay
 
 if TYPE_CHECKING:
     from dann_transfer.adapter import DomainAdapter
@@ -61,15 +61,7 @@ def _picture(figure: Any, what: str) -> str:
 
 
 def _history(adapter: DomainAdapter) -> str:
-    import matplotlib.pyplot as plt
-
-    names = {key for row in adapter.history_ for key in row} - {"step", "strength"}
-    losses = sorted(name for name in names if name.endswith("_loss"))
-    others = ["strength", *sorted(names.difference(losses))]
-    figure, panels = plt.subplots(2, 1, figsize=(8, 5.6), sharex=True, layout="constrained")
-    plots.training(adapter, losses, panels[0])
-    plots.training(adapter, others, panels[1])
-    panels[0].set(xlabel="")
+    figure = plots.training(adapter)[0].figure
     return _picture(figure, "Losses, strength and the method's own numbers over the steps")
 
 

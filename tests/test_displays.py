@@ -7,14 +7,8 @@ from conftest import toy_texts
 from matplotlib.colors import to_hex
 
 from dann_transfer import plots
-from dann_transfer.displays import (
-    GAIN,
-    LOSS,
-    ConfusionDisplay,
-    GainDisplay,
-    ReliabilityDisplay,
-    TransferMatrixDisplay,
-)
+from dann_transfer.displays import ConfusionDisplay, ReliabilityDisplay
+from dann_transfer.scores import GAIN, LOSS, GainDisplay, TransferMatrixDisplay
 
 
 @pytest.fixture(autouse=True)

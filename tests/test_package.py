@@ -94,8 +94,8 @@ def test_what_the_package_promises_is_there():
 # Top to bottom as in CONTRIBUTING.md: a file imports only what stands above it.
 LAYERS = """
 _version data sampling schedules batches encoder caching settings optimization heads methods inputs
-checkpoints engine diagnostics selection label_shift adapter saving comparison displays maps
-animations plots explore reports datasets cli
+checkpoints engine diagnostics selection label_shift adapter saving comparison displays scores maps
+alignment animations plots explore reports datasets cli
 """
 
 

@@ -11,8 +11,9 @@ from conftest import toy_texts
 from sklearn.neighbors import NearestNeighbors
 
 from dann_transfer import Domain, maps, plots
+from dann_transfer.alignment import AlignmentDisplay
 from dann_transfer.diagnostics import proxy_a_distance
-from dann_transfer.maps import AlignmentDisplay
+from dann_transfer.displays import TrainingDisplay
 
 
 @pytest.fixture(autouse=True)
@@ -87,21 +88,66 @@ def test_labels_of_a_series_are_taken_by_place(fitted, monkeypatch):
     assert display.labels == expected
 
 
+def test_features_are_computed_once_for_many_pictures(fitted, tiny, source, monkeypatch):
+    other = tiny(method="source_only", epochs=1).fit(*source)
+    shown = Domain(*toy_texts(60, "film plot actor scene the", 5))
+    unseen = Domain(*toy_texts(50, "tweet lol omg today friend", 6))
+    models = {"before": other, "after": fitted}
+    at_once = AlignmentDisplay.from_estimator(models, shown, unseen, max_texts=40, layout="pca")
+    frame = plots.features_frame(models, shown, unseen)
+    assert list(frame) == ["model", "domain", "text", "label", "predicted", "features"]
+    assert len(frame) == 2 * (60 + 50)
+    monkeypatch.setattr(type(fitted), "_forward", lambda *_: pytest.fail("encoded again"))
+    again = AlignmentDisplay.from_frame(frame, max_texts=40, layout="pca")
+    pd.testing.assert_frame_equal(again.frame(), at_once.frame())
+    assert again.distances == at_once.distances
+    axes = plots.alignment(frame[["domain", "features"]][:110], layout="pca")
+    assert [ax.get_title().split("\n")[0] for ax in axes] == ["features"]
+    assert sorted(drawn(axes[0]).values()) == [50, 60]
+
+
+def test_a_features_frame_that_cannot_be_drawn_is_refused(fitted):
+    frame = pd.DataFrame({"domain": ["a", "b", "a", "b"], "features": list(np.eye(4))})
+    with pytest.raises(ValueError, match="no column 'features'; it has"):
+        plots.alignment(frame[["domain"]])
+    with pytest.raises(ValueError, match="a source and a target are needed"):
+        plots.alignment(frame[frame.domain == "a"])
+    with pytest.raises(ValueError, match="leave out source and target"):
+        plots.alignment(frame, Domain(["x"]), Domain(["y"]))
+    with pytest.raises(ValueError, match="model 'n' has other texts than 'm'"):
+        plots.alignment(frame.assign(model=["m", "m", "m", "n"]))
+    with pytest.raises(ValueError, match="pass source=Domain"):
+        plots.alignment(fitted)
+
+
 def test_training_draws_history(fitted):
-    ax = plots.training(fitted)
-    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["task loss", "domain loss"]
-    raw = ax.lines[1].get_ydata()
+    losses, others = plots.training(fitted)
+    shown = [[t.get_text() for t in ax.get_legend().get_texts()] for ax in (losses, others)]
+    assert shown == [["task loss", "domain loss"], ["strength λ", "domain accuracy"]]
+    raw = losses.lines[1].get_ydata()
     assert raw.tolist() == [row["task_loss"] for row in fitted.history_]
-    smooth = plots.training(fitted, ("strength",)).lines[0].get_ydata()
+    smooth = others.lines[0].get_ydata()
     strengths = [row["strength"] for row in fitted.history_]
     assert min(strengths) <= smooth.min()
     assert smooth.max() <= max(strengths) + 1e-9
+    (ax,) = plots.training(fitted, panels=[("domain_accuracy",)])
+    assert ax.lines[1].get_ydata().tolist() == [row["domain_accuracy"] for row in fitted.history_]
 
 
-def test_what_a_method_does_not_record_is_skipped(tiny, source):
+def test_what_a_method_does_not_record_is_not_drawn(tiny, source):
     alone = tiny(method="source_only", epochs=1).fit(*source)
-    ax = plots.training(alone)
+    (ax,) = plots.training(alone)
     assert [t.get_text() for t in ax.get_legend().get_texts()] == ["task loss"]
+    with pytest.raises(ValueError, match="no 'domain_loss'; it has \\['strength', 'task_loss'\\]"):
+        plots.training(alone, panels=[("domain_loss",)])
+
+
+def test_a_history_is_read_as_a_table(fitted, tiny, tmp_path):
+    frame = TrainingDisplay.from_estimator(fitted).frame()
+    assert frame["step"].tolist() == list(range(1, len(fitted.history_) + 1))
+    assert frame["task_loss"].iloc[-1] == fitted.history_[-1]["task_loss"]
+    with pytest.raises(ValueError, match="fit it first"):
+        TrainingDisplay.from_estimator(tiny())
 
 
 def test_embedding_is_repeatable_and_leaves_torch_its_threads():

@@ -1,0 +1,232 @@
+"""Whether domains lie on each other in feature space: the features as a table, and their map."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dann_transfer.data import Domain
+from dann_transfer.diagnostics import proxy_a_distance
+from dann_transfer.displays import Display, axes_for, named
+from dann_transfer.maps import embed_all, feature_map, keys, share_limits
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from dann_transfer.adapter import DomainAdapter
+
+
+def features_frame(
+    adapters: DomainAdapter | Mapping[str, DomainAdapter],
+    source: Domain,
+    target: Domain,
+    names: tuple[str, str] = ("source", "target"),
+) -> pd.DataFrame:
+    """Return the features of texts as a table, computed once for any number of pictures.
+
+    Parameters
+    ----------
+    adapters : DomainAdapter, or mapping from title to DomainAdapter
+        Fitted.
+    source, target : Domain
+        Texts, best unseen in training.
+    names : pair of str
+        What to call the two domains.
+
+    Returns
+    -------
+    DataFrame
+        A row for each model and text, with the columns ``model``, ``domain``, ``text``,
+        ``label`` (None where the domain came without), ``predicted`` and ``features`` (an array
+        of the encoder's width).
+
+    Examples
+    --------
+    ::
+
+        frame = features_frame({"source only": before, "adapted": after}, source, target)
+        plots.alignment(frame)
+        plots.alignment(frame, layout="tsne")
+
+    """
+    import pandas as pd
+
+    parts = []
+    for title, adapter in named(adapters).items():
+        for name, domain in zip(names, (source, target), strict=True):
+            # One pass gives features and predictions both.
+            features, p = adapter._forward(domain.texts)
+            own = {
+                "model": title,
+                "domain": name,
+                "text": list(domain.texts),
+                "label": None if domain.labels is None else list(domain.labels),
+                "predicted": adapter.classes_[p.argmax(1)],
+                "features": list(features),
+            }
+            parts.append(pd.DataFrame(own).astype({"label": object}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _by_model(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Check a table of features, and return the rows of each model."""
+    missing = [name for name in ("domain", "features") if name not in frame]
+    if missing:
+        raise ValueError(
+            f"the frame has no column {missing[0]!r}; it has {list(frame.columns)}. "
+            "`features_frame` makes one."
+        )
+    domains = list(dict.fromkeys(frame["domain"]))
+    if len(domains) != 2:
+        raise ValueError(
+            f"column 'domain' names {domains}; a source and a target are needed, in that order."
+        )
+    if "model" not in frame:
+        return {"features": frame}
+    models = {str(title): rows for title, rows in frame.groupby("model", sort=False)}
+    first = next(iter(models.values()))
+    for title, rows in models.items():
+        same = [
+            rows[name].tolist() == first[name].tolist()
+            for name in ("domain", "text")
+            if name in frame
+        ]
+        if not all(same):
+            raise ValueError(
+                f"model {title!r} has other texts than {next(iter(models))!r}, or in another "
+                "order; one map shows the same texts in every model."
+            )
+    return models
+
+
+@dataclass
+class AlignmentDisplay(Display):
+    """The domains in the feature spaces of several models, side by side in one map.
+
+    Attributes
+    ----------
+    points : dict of str to ndarray, shape (n, 2)
+        For each model's title.
+    distances : dict of str to float
+        The proxy A-distance of each model's features, which the picture cannot show.
+    texts, domains : list of str, shape (n,)
+    labels : list or None
+        True classes, where both domains came with them.
+    predicted : dict of str to list
+        Predicted classes, for each model's title.
+
+    """
+
+    points: dict[str, np.ndarray]
+    distances: dict[str, float]
+    texts: list[str]
+    domains: list[str]
+    labels: list[Any] | None = None
+    predicted: dict[str, list[Any]] = field(default_factory=dict)
+
+    @classmethod
+    def from_estimator(
+        cls,
+        adapters: DomainAdapter | Mapping[str, DomainAdapter],
+        source: Domain,
+        target: Domain,
+        names: tuple[str, str] = ("source", "target"),
+        max_texts: int = 700,
+        random_state: int = 0,
+        layout: str = "umap",
+    ) -> AlignmentDisplay:
+        """Lay out the features of texts, best unseen in training, of one adapter or of several.
+
+        At most `max_texts` texts of each domain are laid out; the distance uses up to 2,000.
+        """
+        frame = features_frame(adapters, source, target, names)
+        return cls.from_frame(frame, max_texts, random_state, layout)
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: pd.DataFrame,
+        max_texts: int = 700,
+        random_state: int = 0,
+        layout: str = "umap",
+    ) -> AlignmentDisplay:
+        """Lay out features that were computed before, as `features_frame` returns them.
+
+        Of its columns only ``domain`` and ``features`` are needed.
+
+        Raises
+        ------
+        ValueError
+            If a column is missing, if there are not two domains, or if the models differ in texts.
+
+        """
+        models = _by_model(frame)
+        first = next(iter(models.values()))
+        rng = np.random.default_rng(random_state)
+        places = [
+            np.flatnonzero(first["domain"] == name) for name in dict.fromkeys(first["domain"])
+        ]
+        drawn = np.concatenate([own[rng.permutation(len(own))[:max_texts]] for own in places])
+        shown = first.iloc[drawn]
+        distances, features, predicted = {}, [], {}
+        for title, rows in models.items():
+            x = np.stack(rows["features"].tolist())
+            distances[title] = proxy_a_distance(x[places[0]], x[places[1]])
+            features.append(x[drawn])
+            if "predicted" in rows:
+                predicted[title] = rows["predicted"].iloc[drawn].tolist()
+        laid = embed_all(features, random_state, layout)
+        known = "label" in shown and shown["label"].notna().all()
+        return cls(
+            dict(zip(models, laid, strict=True)),
+            distances,
+            shown["text"].tolist() if "text" in shown else [""] * len(shown),
+            shown["domain"].tolist(),
+            shown["label"].tolist() if known else None,
+            predicted,
+        )
+
+    def frame(self) -> pd.DataFrame:
+        """Return a row for each model and text."""
+        import pandas as pd
+
+        parts = [
+            pd.DataFrame(
+                {
+                    "model": title,
+                    "x": xy[:, 0],
+                    "y": xy[:, 1],
+                    "domain": self.domains,
+                    "label": self.labels,
+                    "predicted": self.predicted.get(title),
+                    "text": self.texts,
+                }
+            )
+            for title, xy in self.points.items()
+        ]
+        return pd.concat(parts, ignore_index=True)
+
+    def plot(
+        self,
+        ax: Axes | Sequence[Axes] | None = None,
+        colour: str = "domain",
+        density: bool | None = None,
+    ) -> AlignmentDisplay:
+        """Draw a panel for each model; see `feature_map` for `colour` and `density`."""
+        self.axes_ = axes_for(ax, len(self.points), 5.2, 5.4)
+        for axes, (title, xy) in zip(self.axes_, self.points.items(), strict=True):
+            heading = f"{title}\nA-distance {self.distances[title]:.2f} of 2"
+            feature_map(xy, self.domains, self.labels, heading, axes, False, colour, density)
+        classes = [] if self.labels is None else np.unique(self.labels).tolist()
+        names = list(dict.fromkeys(self.domains))
+        entries = keys(names, classes, colour)
+        # Below the panels, where it hides no point.
+        self.figure_.legend(
+            handles=entries, loc="outside lower center", ncols=min(len(entries), 6), frameon=False
+        )
+        share_limits(self.axes_, list(self.points.values()))
+        return self

@@ -1,0 +1,202 @@
+"""Pictures of scores as objects: what methods gain, and how domains carry to one another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dann_transfer.displays import Display, axes_for
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+GAIN, LOSS = "#0072B2", "#D55E00"
+
+
+def interval(gains: Sequence[float]) -> tuple[float, float]:
+    """Return the mean of gains and the half-width of its 95 % interval, by Student's t.
+
+    Of a single gain the half-width is NaN.
+
+    Examples
+    --------
+    >>> interval([3.0]), [round(x, 1) for x in interval([1.0, 2.0, 3.0])]
+    ((3.0, nan), [2.0, 2.5])
+
+    """
+    from scipy.stats import t as student_t
+
+    n = len(gains)
+    if n == 1:
+        return float(gains[0]), float("nan")
+    half = student_t.ppf(0.975, n - 1) * np.std(gains, ddof=1) / n**0.5
+    return float(np.mean(gains)), float(half)
+
+
+@dataclass
+class GainDisplay(Display):
+    """What each method gains over source-only of the same seeds, pair by pair.
+
+    Attributes
+    ----------
+    rows : list of dict
+        Pair, method, mean gain in points, half-width of its 95 % interval over seeds (NaN with
+        one seed), and number of seeds.
+
+    """
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[Mapping[str, Any]] | pd.DataFrame) -> GainDisplay:
+        """Pair runs with source-only's: rows of `compare` or of the benchmark's JSON lines.
+
+        Raises
+        ------
+        ValueError
+            If no run has a source-only run of its pair and seed beside it.
+
+        """
+        given: list[Any] = rows.to_dict("records") if hasattr(rows, "to_dict") else list(rows)
+        before: dict[tuple[str, Any], float] = {}
+        after: dict[tuple[str, str], list[tuple[Any, float]]] = {}
+        for row in given:
+            pair = f"{row['source']} → {row['target']}" if "source" in row else ""
+            if row["target_accuracy"] is None:
+                continue
+            if row["method"] == "source_only":
+                before[pair, row["seed"]] = row["target_accuracy"]
+            else:
+                found = row["seed"], row["target_accuracy"]
+                after.setdefault((pair, row["method"]), []).append(found)
+        made = []
+        for (pair, method), runs in after.items():
+            gains = [100 * (x - before[pair, s]) for s, x in runs if (pair, s) in before]
+            if gains:
+                gain, half = interval(gains)
+                made.append(
+                    {
+                        "pair": pair,
+                        "method": method,
+                        "gain": gain,
+                        "half_width": half,
+                        "seeds": len(gains),
+                    }
+                )
+        if not made:
+            raise ValueError(
+                "no gain can be taken: no run has a target accuracy and a source_only run of the "
+                "same pair and seed beside it."
+            )
+        return cls(made)
+
+    def frame(self) -> pd.DataFrame:
+        """Return the rows as a pandas DataFrame."""
+        import pandas as pd
+
+        return pd.DataFrame(self.rows)
+
+    def plot(self, ax: Axes | None = None) -> GainDisplay:
+        """Draw each gain with its interval, losses in another colour and with another mark.
+
+        A hollow mark: the interval includes zero, or there is one seed and no interval.
+        Target-trained, which had the target's own labels, is grey.
+        """
+        pairs = list(dict.fromkeys(row["pair"] for row in self.rows))
+        methods = list(dict.fromkeys(row["method"] for row in self.rows))
+        self.axes_ = axes_for(ax, 1, 6.4, 0.9 + 0.28 * len(self.rows) + 0.25 * len(pairs))
+        axes = self.ax_
+        axes.axvline(0, color="grey", linewidth=1)
+        place, ticks = 0.0, []
+        for pair in pairs:
+            if pair:
+                axes.text(
+                    0, place, pair, transform=axes.get_yaxis_transform(), va="center", weight="bold"
+                )
+                place -= 1
+            own = {row["method"]: row for row in self.rows if row["pair"] == pair}
+            for method in methods:
+                if method not in own:
+                    continue
+                row = own[method]
+                colour, marker = (LOSS, "v") if row["gain"] < 0 else (GAIN, "o")
+                if method == "target_trained":
+                    # No method may reach for it: it is there to show how far one could go.
+                    colour, marker = "grey", "D"
+                half = 0.0 if np.isnan(row["half_width"]) else row["half_width"]
+                face = colour if abs(row["gain"]) > row["half_width"] else "white"
+                bar = axes.errorbar(row["gain"], place, xerr=half, color=colour, capsize=3)
+                bar.lines[0].set(marker=marker, markerfacecolor=face)
+                ticks.append((place, method))
+                place -= 1
+            place -= 0.3
+        axes.set_yticks([y for y, _ in ticks], [name for _, name in ticks])
+        axes.set(ylim=(place, 1), xlabel="gain over source-only, points of target accuracy")
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        return self
+
+
+@dataclass
+class TransferMatrixDisplay(Display):
+    """The accuracy on each target of a model from each source, as a heat map.
+
+    Attributes
+    ----------
+    domains : list of str
+    values : ndarray, shape (domains, domains)
+        Mean over seeds by source (rows) and target (columns); NaN where nothing was run. The
+        diagonal is what the target's own labels give.
+
+    """
+
+    domains: list[str]
+    values: np.ndarray
+
+    @classmethod
+    def from_rows(
+        cls, rows: Sequence[Mapping[str, Any]] | pd.DataFrame, method: str = "source_only"
+    ) -> TransferMatrixDisplay:
+        """Take the runs of one method, and those of "target_trained" for the diagonal."""
+        given: list[Any] = rows.to_dict("records") if hasattr(rows, "to_dict") else list(rows)
+        found: dict[tuple[str, str], list[float]] = {}
+        for row in given:
+            if row["method"] == method:
+                found.setdefault((row["source"], row["target"]), []).append(row["target_accuracy"])
+            elif row["method"] == "target_trained":
+                found.setdefault((row["target"],) * 2, []).append(row["target_accuracy"])
+        if not any(a != b for a, b in found):
+            known = sorted({row["method"] for row in given})
+            raise ValueError(f"no run of method {method!r}; the methods of the rows are {known}.")
+        domains = sorted({name for pair in found for name in pair})
+        values = np.full((len(domains), len(domains)), np.nan)
+        for (source, target), accuracies in found.items():
+            values[domains.index(source), domains.index(target)] = np.mean(accuracies)
+        return cls(domains, values)
+
+    def frame(self) -> pd.DataFrame:
+        """Return the matrix with sources as index and targets as columns."""
+        import pandas as pd
+
+        index = pd.Index(self.domains, name="source")
+        return pd.DataFrame(self.values, index, pd.Index(self.domains, name="target"))
+
+    def plot(self, ax: Axes | None = None) -> TransferMatrixDisplay:
+        """Draw the matrix with a number in each cell that was run."""
+        n = len(self.domains)
+        self.axes_ = axes_for(ax, 1, 1.1 * n + 1.6, 0.9 * n + 1.2)
+        axes = self.ax_
+        shown = axes.imshow(self.values, cmap="cividis")
+        middle = (np.nanmin(self.values) + np.nanmax(self.values)) / 2
+        for i, j in np.argwhere(~np.isnan(self.values)):
+            value = self.values[i, j]
+            dark = value < middle
+            axes.text(j, i, f"{value:.1%}", ha="center", va="center", color="w" if dark else "k")
+        axes.set_xticks(range(n), self.domains)
+        axes.set_yticks(range(n), self.domains)
+        axes.set(xlabel="target", ylabel="source")
+        axes.figure.colorbar(shown, ax=axes, label="target accuracy", shrink=0.85)
+        return self
