@@ -27,16 +27,18 @@ CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of a file in one worker, which then makes what they share once.
 
-    Each tutorial is a group of its own; they are the longest tests, and so begin.
+    Tutorials and shifts, the longest tests, share little: each is a group of its own, and they
+    begin.
     """
+    long = ("test_the_quickstart_runs", "test_a_tutorial_runs", "test_a_method_beats")
 
-    def runs_a_tutorial(item: pytest.Item) -> bool:
-        return item.name.startswith("test_a_tutorial_runs")
+    def is_long(item: pytest.Item) -> bool:
+        return item.name.startswith(long)
 
     for item in items:
-        group = item.name if runs_a_tutorial(item) else item.path.name
+        group = item.name if is_long(item) else item.path.name
         item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=runs_a_tutorial, reverse=True)
+    items.sort(key=is_long, reverse=True)
 
 
 GOOD = ("good", "great", "fine", "lovely", "happy")

@@ -39,7 +39,7 @@ def runs(parts, minilm) -> dict[str, DomainAdapter]:
 def test_both_learn_the_task(parts, runs):
     for adapter in runs.values():
         scores = [
-            f1_score(labels, adapter.predict(texts), average="macro")
+            f1_score(labels[:600], adapter.predict(texts[:600]), average="macro")
             for _, texts, _, labels in parts
         ]
         print(f"{adapter.method}: macro-F1 source {scores[0]:.3f}, target {scores[1]:.3f}")
