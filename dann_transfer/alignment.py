@@ -44,6 +44,13 @@ def features_frame(
         ``label`` (None where the domain came without), ``predicted`` and ``features`` (an array
         of the encoder's width).
 
+    Raises
+    ------
+    ValueError
+        If both domains have one name.
+    ImportError
+        If pandas is not installed.
+
     Examples
     --------
     ::
@@ -53,8 +60,12 @@ def features_frame(
         plots.alignment(frame, layout="tsne")
 
     """
-    import pandas as pd
-
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise ImportError("tables need pandas: pip install 'dann_transfer[plots]'") from error
+    if names[0] == names[1]:
+        raise ValueError(f"names={names!r} calls both domains alike.")
     parts = []
     for title, adapter in named(adapters).items():
         for name, domain in zip(names, (source, target), strict=True):
@@ -87,7 +98,7 @@ def _by_model(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
         )
     if "model" not in frame:
         return {"features": frame}
-    models = {str(title): rows for title, rows in frame.groupby("model", sort=False)}
+    models = {str(title): rows for title, rows in frame.groupby("model", sort=False, dropna=False)}
     first = next(iter(models.values()))
     for title, rows in models.items():
         same = [
@@ -185,7 +196,7 @@ class AlignmentDisplay(Display):
             dict(zip(models, laid, strict=True)),
             distances,
             shown["text"].tolist() if "text" in shown else [""] * len(shown),
-            shown["domain"].tolist(),
+            shown["domain"].astype(str).tolist(),
             shown["label"].tolist() if known else None,
             predicted,
         )

@@ -27,19 +27,18 @@ if TYPE_CHECKING:
 
 def _draw(
     source: Domain, target: Domain, names: tuple[str, str], max_texts: int, random_state: int
-) -> tuple[list[str], list[Any] | None, list[str], list[np.ndarray]]:
-    """Draw texts to show: they, their labels if all have one, their domains, the rows drawn."""
+) -> tuple[list[str], list[Any] | None, list[str]]:
+    """Draw texts to show: they, their labels if all have one, their domains."""
     rng = np.random.default_rng(random_state)
-    texts, labels, domains, chosen = [], [], [], []
+    texts, labels, domains = [], [], []
     for name, domain in zip(names, (source, target), strict=True):
         own = list(domain.texts)
         rows = rng.permutation(len(own))[:max_texts]
-        chosen.append(rows)
         texts += [own[i] for i in rows]
         domains += [name] * len(rows)
         if domain.labels is not None:
             labels += np.asarray(domain.labels)[rows].tolist()
-    return texts, labels if len(labels) == len(texts) else None, domains, chosen
+    return texts, labels if len(labels) == len(texts) else None, domains
 
 
 @dataclass
@@ -113,7 +112,7 @@ class AnimationDisplay(Display):
             raise ValueError(f"frames={frames!r} must be at least 2.")
         from dann_transfer import engine
 
-        texts, labels, domains, _ = _draw(source, target, names, max_texts, random_state)
+        texts, labels, domains = _draw(source, target, names, max_texts, random_state)
         features: dict[int, np.ndarray] = {}
         tokens: Any = None
 

@@ -124,6 +124,7 @@ def _draw(
 ) -> None:
     try:
         import matplotlib as mpl
+        import pandas  # noqa: F401
     except ImportError:
         typer.echo("No pictures: pip install 'dann_transfer[plots]'", err=True)
         return

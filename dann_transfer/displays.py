@@ -30,8 +30,10 @@ LINES = {
 }
 
 
-def axes_for(ax: Axes | Sequence[Axes] | None, n: int, width: float, height: float) -> list[Axes]:
-    """Return the Axes that were passed, or n new ones side by side.
+def axes_for(
+    ax: Axes | Sequence[Axes] | None, n: int, width: float, height: float, stacked: bool = False
+) -> list[Axes]:
+    """Return the Axes that were passed, or n new ones side by side or stacked over one x axis.
 
     Raises
     ------
@@ -50,8 +52,12 @@ def axes_for(ax: Axes | Sequence[Axes] | None, n: int, width: float, height: flo
         import matplotlib.pyplot as plt
     except ImportError as error:
         raise ImportError("pictures need matplotlib: pip install 'dann_transfer[plots]'") from error
-    size = (width * n, height)
-    return list(plt.subplots(1, n, figsize=size, squeeze=False, layout="constrained")[1][0])
+    rows, columns = (n, 1) if stacked else (1, n)
+    size = (width * columns, height * rows)
+    _, made = plt.subplots(
+        rows, columns, figsize=size, sharex=stacked, squeeze=False, layout="constrained"
+    )
+    return list(made.flat)
 
 
 def named(adapters: DomainAdapter | Mapping[str, DomainAdapter]) -> dict[str, DomainAdapter]:
@@ -263,7 +269,7 @@ class TrainingDisplay(Display):
         others = [name for name in names if name not in {*losses, "step"}]
         if losses == ["task_loss"]:
             # Nothing that strength could act on.
-            others.remove("strength")
+            others = [name for name in others if name != "strength"]
         return [panel for panel in (losses, others) if panel]
 
     def plot(
@@ -283,20 +289,16 @@ class TrainingDisplay(Display):
         Raises
         ------
         ValueError
-            If a column is not in the history.
+            If a column is not in the history, or a panel is no sequence of names.
 
         """
-        import matplotlib.pyplot as plt
-
         panels = self.panels() if panels is None else panels
+        if flat := [panel for panel in panels if isinstance(panel, str)]:
+            raise ValueError(f"panels={flat!r}: each panel is a sequence of names, as in [{flat}].")
         known = {key for row in self.history for key in row} - {"step"}
         if unknown := [name for panel in panels for name in panel if name not in known]:
             raise ValueError(f"the history has no {unknown[0]!r}; it has {sorted(known)}.")
-        if ax is None:
-            size = 6.5, 0.4 + 2.6 * len(panels)
-            figure = plt.figure(figsize=size, layout="constrained")
-            ax = list(figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0])
-        self.axes_ = axes_for(ax, len(panels), 6.5, 3.5)
+        self.axes_ = axes_for(ax, len(panels), 6.5, 2.8, stacked=True)
         width = max(1, len(self.history) // 25)
         for axes, panel in zip(self.axes_, panels, strict=True):
             taken = [LINES[name][1] for name in panel if name in LINES]
@@ -315,5 +317,7 @@ class TrainingDisplay(Display):
             axes.set(xlim=(0, self.history[-1]["step"]))
             axes.spines[["top", "right"]].set_visible(False)
             axes.legend(frameon=False)
-        self.axes_[-1].set(xlabel="step")
+        # Stacked panels share the axis of the last.
+        for axes in self.axes_[-1:] if ax is None else self.axes_:
+            axes.set(xlabel="step")
         return self

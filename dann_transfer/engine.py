@@ -223,10 +223,13 @@ def train(
         # Dropout of step k depends on the seed and k alone, which makes a resumed run exact.
         # `torch.manual_seed` would write down a stack trace for every kind of accelerator that
         # this process does not use: a millisecond a step.
-        torch.default_generator.manual_seed(settings.seed + engine.state.iteration)
+        now = settings.seed + engine.state.iteration
+        torch.default_generator.manual_seed(now)
         if device.type != "cpu":
-            torch.get_device_module(device).manual_seed(settings.seed + engine.state.iteration)
-        generator.manual_seed(settings.seed + engine.state.iteration)
+            module = torch.get_device_module(device)
+            # Where there are several of a kind, `manual_seed` is that of the current one alone.
+            getattr(module, "manual_seed_all", module.manual_seed)(now)
+        generator.manual_seed(now)
         engine.state.strength = settings.max_strength * grown(engine.state.iteration)
 
     @trainer.on(Events.ITERATION_COMPLETED)

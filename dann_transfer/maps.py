@@ -1,4 +1,4 @@
-"""Maps of features in two dimensions: computed once, drawn or explored as often as one likes."""
+"""Maps of features: their layout in two dimensions, and how points of two domains are drawn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures. Every function takes ``ax=`` and returns Axes; none shows anything.
+"""Pictures. Every function that draws takes ``ax=`` and returns Axes; none shows anything.
 `animation` trains, and writes a GIF.
 
 Each draws a display, which stands here too; use those to compute once and draw often, or to read
@@ -97,6 +97,10 @@ def alignment(
             adapters, source, target, names, max_texts, random_state, layout
         )
     else:
+        if not hasattr(adapters, "columns"):
+            raise TypeError(
+                f"a {type(adapters).__name__} is no adapter, mapping of adapters or features frame."
+            )
         if source is not None or target is not None:
             raise ValueError("a features frame holds its texts; leave out source and target.")
         display = AlignmentDisplay.from_frame(adapters, max_texts, random_state, layout)

@@ -62,7 +62,7 @@ def _picture(figure: Any, what: str) -> str:
 
 def _history(adapter: DomainAdapter) -> str:
     figure = plots.training(adapter)[0].figure
-    return _picture(figure, "Losses, strength and the method's own numbers over the steps")
+    return _picture(figure, "The losses and the method's own numbers over the steps")
 
 
 def _classes(adapter: DomainAdapter) -> str:

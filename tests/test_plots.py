@@ -118,6 +118,10 @@ def test_a_features_frame_that_cannot_be_drawn_is_refused(fitted):
         plots.alignment(frame.assign(model=["m", "m", "m", "n"]))
     with pytest.raises(ValueError, match="pass source=Domain"):
         plots.alignment(fitted)
+    with pytest.raises(TypeError, match="a list is no adapter"):
+        plots.alignment([fitted], Domain(["x"]), Domain(["y"]))
+    with pytest.raises(ValueError, match="calls both domains alike"):
+        plots.features_frame(fitted, Domain(["x"]), Domain(["y"]), names=("a", "a"))
 
 
 def test_training_draws_history(fitted):
@@ -140,9 +144,11 @@ def test_what_a_method_does_not_record_is_not_drawn(tiny, source):
     assert [t.get_text() for t in ax.get_legend().get_texts()] == ["task loss"]
     with pytest.raises(ValueError, match="no 'domain_loss'; it has \\['strength', 'task_loss'\\]"):
         plots.training(alone, panels=[("domain_loss",)])
+    with pytest.raises(ValueError, match=r"as in \[\['task_loss'\]\]"):
+        plots.training(alone, panels=["task_loss"])
 
 
-def test_a_history_is_read_as_a_table(fitted, tiny, tmp_path):
+def test_a_history_is_read_as_a_table(fitted, tiny):
     frame = TrainingDisplay.from_estimator(fitted).frame()
     assert frame["step"].tolist() == list(range(1, len(fitted.history_) + 1))
     assert frame["task_loss"].iloc[-1] == fitted.history_[-1]["task_loss"]
