@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
 from typing import Any
 
-from dann_transfer import datasets, schedules
+from dann_transfer import datasets
 
 DOMAINS = {
     "sentiment": ("tweets", "amazon", "movies", "nyt"),
@@ -105,29 +104,3 @@ def load(board: str, train_texts: int) -> dict[str, Split]:
         else:
             splits[name] = Split(train, X[:train_texts], part("test", own=own))
     return splits
-
-
-def kept_epoch(row: dict[str, Any], tolerance: float) -> int | None:
-    """Return which epoch of a run is kept at that `validation_tolerance`, counted from 0."""
-    settings = row["settings"]
-    scores = [epoch["validation_accuracy"] for epoch in row["validation"]][: settings["epochs"]]
-    # Amazon's own validation texts are some 295 a domain; elsewhere a share of the source is.
-    own = row["board"] == "amazon"
-    n = 295 if own else settings["validation_fraction"] * settings["train_texts"]
-    growth = schedules.STRENGTH[settings.get("strength_schedule", "dann")]
-    # Baselines have no strength, and the first of two phases has none either.
-    always = row["method"] in ("source_only", "target_trained", "adda", "shot")
-    best, kept = 0.0, None
-    for epoch, score in enumerate(scores):
-        if always or growth((epoch + 1) / settings["epochs"]) >= 0.9 * growth(1.0):
-            best = max(best, score)
-            if score >= best - tolerance * math.sqrt(best * (1 - best) / n):
-                kept = epoch
-    return kept
-
-
-def outdated(row: dict[str, Any]) -> bool:
-    """Tell whether a run was made before `validation_tolerance` and kept another epoch for it."""
-    if "validation_tolerance" in row["settings"] or not row.get("validation"):
-        return False
-    return kept_epoch(row, 0.0) != kept_epoch(row, 1.0)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from board import ADAPTATION, key_of
-from boards import outdated
 from scipy.stats import spearmanr
 
 from dann_transfer import DomainAdapter, methods
@@ -49,7 +48,6 @@ def base(row: dict[str, Any]) -> str:
         # A keyword that is off is as good as absent: rows stay valid when one is added later.
         if key not in ADAPTATION and value is not None
     }
-    kept.setdefault("validation_tolerance", 1.0)
     return json.dumps([row["board"], row["source"], row["target"], kept], sort_keys=True)
 
 
@@ -162,21 +160,29 @@ def board_table(rows: list[dict[str, Any]], tuned: set[tuple[str, str]]) -> str:
     pairs = sorted({(r["source"], r["target"]) for r in rows if "+" not in r["source"]})
     before = baselines(rows, BASELINE)
 
-    def seeds(pair: tuple[str, str], name: str) -> set[int]:
-        return {r["seed"] for r in of_pair(rows, pair) if label(r) == name}
+    def complete(pair: tuple[str, str], name: str) -> bool:
+        own = [r for r in of_pair(rows, pair) if label(r) == name]
+        bases = {base(r) for r in own}
+        beside = {seed for of, seed in before if of in bases}
+        return bool(beside) and {r["seed"] for r in own} >= beside
 
     shown = [
         name
         for name in sorted(own_names)
-        if own_names[name] not in ORDER
-        and all(seeds(pair, name) >= seeds(pair, BASELINE) for pair in pairs)
+        if own_names[name] not in ORDER and all(complete(pair, name) for pair in pairs)
     ]
     lines = [row_of(["domains", *ORDER, *shown]), "|---" * (len(shown) + 3) + "|"]
     for pair in pairs:
         own = of_pair(rows, pair)
+        bases = {base(r) for r in own if label(r) in shown}
         cells = [f"{pair[0]} → {pair[1]}{' *' if pair in tuned else ''}"]
         for name in ORDER:
-            accuracies = [r["target_accuracy"] for r in own if r["method"] == name]
+            # Baselines of other settings than those of the methods shown would blur these.
+            accuracies = [
+                r["target_accuracy"]
+                for r in own
+                if r["method"] == name and (not shown or base(r) in bases)
+            ]
             cells.append(spread(accuracies) if accuracies else "")
         cells += [gain([r for r in own if label(r) == name], before) for name in shown]
         lines.append(row_of(cells))
@@ -300,18 +306,20 @@ def speed(row: dict[str, Any]) -> str:
     return "\n".join(["| ratio of speeds | |", "|---|---|", *lines])
 
 
-def epochs_kept(again: list[dict[str, Any]], before: list[dict[str, Any]]) -> str:
-    """What it changed that a later epoch is kept than the best one, run by run."""
-    earlier = {key_of(row): row["target_accuracy"] for row in before if outdated(row)}
+def epochs_kept(best: list[dict[str, Any]], rows: list[dict[str, Any]]) -> str:
+    """What it changes that a later epoch is kept than the best one, run by run."""
+    usual = {"validation_tolerance": DomainAdapter().validation_tolerance}
+    now = {key_of(row): row["target_accuracy"] for row in rows}
     changes: dict[str, dict[str, float]] = {}
-    for row in again:
-        key = key_of(row)
+    for row in best:
+        key = key_of({**row, "settings": row["settings"] | usual})
         # A model that was trained on the target's labels is the same for every source.
-        model = f"{row['target']} {row['seed']}" if row["method"] == "target_trained" else key
-        change = 100 * (row["target_accuracy"] - earlier[key])
+        model = key_of({**row, "source": ""}) if row["method"] == "target_trained" else key
+        change = 100 * (now[key] - row["target_accuracy"])
         changes.setdefault(row["method"], {})[model] = change
+    every = {key: change for own in changes.values() for key, change in own.items()}
     lines = ["| method | runs | better | mean change | worst | best |", "|---|---|---|---|---|---|"]
-    for method, own in sorted(changes.items()):
+    for method, own in [*sorted(changes.items()), ("all", every)]:
         values = list(own.values())
         numbers = [f"{value:+.1f}" for value in (mean(values), min(values), max(values))]
         better = str(sum(value > 0 for value in values))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from pathlib import Path
@@ -49,46 +48,56 @@ def test_the_gap_is_pooled_and_not_averaged():
     assert cells[5].startswith("46%")
 
 
-def test_a_run_that_kept_another_epoch_than_today_is_outdated_and_made_again(tmp_path, monkeypatch):
-    old = row("a", "dann", 0, 0.7)
-    del old["settings"]["validation_tolerance"]
-    # Ten texts are held out of a hundred: 0.8 has a standard error of 0.13.
-    scores = {"outdated": [0.6, 0.8, 0.7], "the same": [0.6, 0.7, 0.8], "clear": [0.6, 0.8, 0.4]}
-    told = {
-        name: boards.outdated(
-            {**old, "validation": [{"validation_accuracy": score} for score in values]}
-        )
-        for name, values in scores.items()
-    }
-    assert told == {"outdated": True, "the same": False, "clear": False}
-    new = row("a", "dann", 0, 0.8)
-    assert board.key_of(old) == board.key_of(new)
-    assert tables.base(old) == tables.base(new)
-    (tmp_path / "results").mkdir()
-    lines = "\n".join(json.dumps(each) for each in (old, new))
-    (tmp_path / "results" / "sentiment.jsonl").write_text(lines)
-    monkeypatch.setattr(report, "HERE", tmp_path)
-    assert [each["target_accuracy"] for each in report.read("sentiment.jsonl")] == [0.8]
-
-
 def test_what_a_later_epoch_changes_is_taken_run_by_run():
-    scores = [{"validation_accuracy": score} for score in (0.6, 0.8, 0.7)]
-    before, again = [], []
+    best, rows = [], []
     for source, method, old, new in (
         ("a", "mcc", 0.7, 0.75),
         ("b", "mcc", 0.7, 0.69),
         ("a", "target_trained", 0.8, 0.9),
         ("b", "target_trained", 0.8, 0.9),
     ):
-        before.append({**row(source, method, 0, old), "validation": scores})
-        del before[-1]["settings"]["validation_tolerance"]
-        again.append(row(source, method, 0, new))
-    lines = tables.epochs_kept(again, before).splitlines()[2:]
+        best.append(row(source, method, 0, old, validation_tolerance=0.0))
+        rows.append(row(source, method, 0, new))
+    lines = tables.epochs_kept(best, rows).splitlines()[2:]
     # Both rows of target_trained are one model.
     assert lines == [
         "| mcc | 2 | 1 | +2.0 | -1.0 | +5.0 |",
         "| target_trained | 1 | 1 | +10.0 | +10.0 | +10.0 |",
+        "| all | 3 | 2 | +4.7 | -1.0 | +10.0 |",
     ]
+
+
+@pytest.mark.parametrize("tolerance", [1.0, 0.0])
+def test_a_board_shows_methods_that_ran_on_every_seed_of_their_baseline(tolerance):
+    rows = [
+        row(
+            source,
+            method,
+            seed,
+            0.5 + 0.1 * (method != "source_only"),
+            validation_tolerance=tolerance,
+        )
+        for source in "ab"
+        for method in ("source_only", "dann", "mcc")
+        for seed in (0, 1)
+        if (source, method, seed) != ("b", "mcc", 1)
+    ]
+    head, _, *lines = tables.board_table(rows, {("a", "t")}).splitlines()
+    suffix = "" if tolerance else " (validation_tolerance=0.0)"
+    assert head == f"| domains | source_only | target_trained | dann{suffix} |"
+    assert lines[0] == "| a → t * | 50.0 ± 0.0 |  | +10.0 ± 0.0 |"
+
+
+def test_rows_say_which_epoch_they_kept():
+    names = [p.name for p in (report.HERE / "results").glob("*.jsonl")]
+    rows = [r for name in names if name not in report.OTHERS for r in report.read(name)]
+    assert {r["settings"]["validation_tolerance"] for r in rows} <= {0.0, 1.0}
+    keys = [board.key_of(r) for r in rows]
+    assert len(set(keys)) == len(keys), "no run is counted twice"
+    best = report.read("best_epoch.jsonl")
+    assert {r["settings"]["validation_tolerance"] for r in best} == {0.0}
+    # Each of them was made again.
+    assert tables.epochs_kept(best, rows)
 
 
 def test_runs_are_compared_with_baselines_of_their_own_settings():
@@ -143,7 +152,7 @@ def gains_of(rows: list[dict], method: str) -> list[float]:
 def test_the_readme_says_what_the_board_measured():
     rows = [
         r
-        for name in ("sentiment.jsonl", "methods.jsonl")
+        for name in ("sentiment.jsonl", "methods.jsonl", "combinations.jsonl")
         for r in report.read(name)
         if r["settings"]["train_texts"] == report.TEXTS
     ]
@@ -161,11 +170,12 @@ def test_the_readme_says_what_the_board_measured():
     text = " ".join((Path(report.HERE).parent / "README.md").read_text().split())
     every, starred, others = (row[-1].split(" ")[0] for row in cells)
     assert f"over the twelve pairs it closes {every} of the gap" in text
-    assert f"costs no pair more than {-float(cells[0][4]):.1f} points" in text
-    assert f"the pairs with a star, {starred} of their gap" in text
-    assert f"it closes {others}, with an interval that includes none" in text
-    assert "(-" in cells[2][-1]
-    _, starred, others = (row[-1].split(" ")[0] for row in cells_of("mcc+afn"))
+    assert f"gains {float(cells[0][4]):.1f} points where it gains least" in text
+    assert f"the pairs with a star, where choices were made, it closes {starred}" in text
+    low, high = re.findall(r"-?\d+%", cells[2][-1])[1:]
+    assert f"which nobody looked at while choosing, {others} ({low} to {high})" in text
+    combination = "mcc+afn (validation_tolerance=0.0)"
+    _, starred, others = (row[-1].split(" ")[0] for row in cells_of(combination))
     assert f"does close {starred} of their gap (one or two seeds)" in text
     assert f"loses as much on the others ({others})" in text
     for board_name, method, said in (
@@ -179,9 +189,6 @@ def test_the_readme_says_what_the_board_measured():
         cells = next(line for line in lines if line.startswith(f"| {method} ")).split("|")
         figures = {"mean": abs(float(cells[4])), "worst": abs(float(cells[5]))}
         assert said.format(**figures, share=cells[6].split()[0]) in text
-    kept = tables.epochs_kept(report.read("tolerance.jsonl"), parts[0]).splitlines()
-    changes = {cells[1].strip(): cells[4].strip() for cells in (line.split("|") for line in kept)}
-    assert f"gave `mcc` {changes['mcc']} points and source-only {changes['source_only']}" in text
     for board_name, method, said in (
         ("banking", "shot", "{banking77:.1f} from bank to assistant, and {clinc150:.1f} back"),
         ("amazon", "mcc", "it is ahead on {ahead} and"),

@@ -36,8 +36,8 @@ class ADDA(Method):
     holds the encoder to the source's task, so the class shares must be alike. Cost: source-only,
     then `extra_epochs` of the target's pass, and memory for a second encoder.
 
-    Measured here, at the default strength: -0.4 points of target accuracy from movies to tweets
-    and +0.9 from tweets to nyt (3 seeds of 1,000 texts; benchmarks/RESULTS.md).
+    Measured here, at the default strength: -0.5 points of target accuracy from movies to tweets
+    and +2.2 from tweets to nyt (3 seeds of 1,000 texts; benchmarks/RESULTS.md).
 
     Parameters
     ----------

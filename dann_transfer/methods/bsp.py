@@ -23,7 +23,7 @@ class BSP(Method):
     When to use it: with an adversarial method, as ``"dann+bsp"`` or ``"cdan+bsp"``, where that one
     costs accuracy on the source. Cost: two singular value decompositions of the batch's features.
 
-    Measured here with DANN, at the default strength: -4.0 points of target accuracy from movies
+    Measured here with DANN, at the default strength: -5.2 points of target accuracy from movies
     to tweets and +2.6 from tweets to nyt (3 seeds of 1,000 texts; benchmarks/RESULTS.md).
 
     Parameters

@@ -22,7 +22,7 @@ class CDAN(Method):
     When to use it: classes must keep apart while the domains come together. Cost: as DANN, with a
     discriminator input as many times wider as there are classes.
 
-    Measured here, at the default strength: -3.3 points of target accuracy from movies to tweets
+    Measured here, at the default strength: -2.9 points of target accuracy from movies to tweets
     and +2.6 from tweets to nyt (3 seeds of 1,000 texts; benchmarks/RESULTS.md).
 
     Parameters
@@ -88,7 +88,7 @@ class CDANE(CDAN):
 
     When to use it: where CDAN helps and the predictions are partly poor. Cost: as CDAN.
 
-    Measured here, at the default strength: -3.3 points of target accuracy from movies to tweets
+    Measured here, at the default strength: -2.9 points of target accuracy from movies to tweets
     and +2.6 from tweets to nyt (3 seeds of 1,000 texts; benchmarks/RESULTS.md).
     """
 

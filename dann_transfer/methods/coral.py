@@ -32,8 +32,8 @@ class CORAL(Method):
     When to use it: the domains differ in scale and correlation of features. Cost: two covariances
     a batch, small beside the encoder.
 
-    Measured here, at the default strength: -1.5 points of target accuracy from movies to tweets
-    and +3.1 from tweets to nyt (3 seeds of 1,000 texts; benchmarks/RESULTS.md).
+    Measured here, at the default strength: -2.8 points of target accuracy from movies to tweets
+    and +3.3 from tweets to nyt (3 seeds of 1,000 texts; benchmarks/RESULTS.md).
     """
 
     default_strength = 1e4

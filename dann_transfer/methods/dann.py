@@ -51,7 +51,7 @@ class DANN(Method):
     class shares differ, making the domains alike makes predictions worse. Cost: the target
     texts' pass through the encoder, which doubles a step, and a small discriminator.
 
-    Measured here, at the default strength: -3.8 points of target accuracy from movies to tweets
+    Measured here, at the default strength: -3.1 points of target accuracy from movies to tweets
     and +2.8 from tweets to nyt (3 seeds of 1,000 texts; benchmarks/RESULTS.md).
 
     Parameters

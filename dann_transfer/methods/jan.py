@@ -18,8 +18,8 @@ class JAN(Method):
     When to use it: like MMD, where classes must keep apart while the domains come together. Cost:
     two kernels over the batch, small beside the encoder.
 
-    Measured here, at the default strength: +0.2 points of target accuracy from movies to tweets
-    and -6.5 from tweets to nyt (3 seeds of 1,000 texts; benchmarks/RESULTS.md).
+    Measured here, at the default strength: -1.1 points of target accuracy from movies to tweets
+    and -7.4 from tweets to nyt (3 seeds of 1,000 texts; benchmarks/RESULTS.md).
     """
 
     default_strength = 1.0

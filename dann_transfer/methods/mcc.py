@@ -38,8 +38,8 @@ class MCC(Method):
     When to use it: the domains' class shares differ, because it does not force the domains
     together as alignment does. Cost: the target texts' pass through the encoder alone.
 
-    Measured here, at the default strength: +5.3 points of target accuracy from movies to tweets
-    and +3.0 from tweets to nyt (3 seeds of 1,000 texts; benchmarks/RESULTS.md).
+    Measured here, at the default strength: +4.7 points of target accuracy from movies to tweets
+    and +5.0 from tweets to nyt (3 seeds of 1,000 texts; benchmarks/RESULTS.md).
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ class MCD(Method):
     When to use it: target texts lie near the decision boundary. Cost: the target texts' pass and
     two small classifiers.
 
-    Measured here, at the default strength: -3.6 points of target accuracy from movies to tweets
+    Measured here, at the default strength: -2.6 points of target accuracy from movies to tweets
     and +2.5 from tweets to nyt (3 seeds of 1,000 texts; benchmarks/RESULTS.md).
 
     Parameters

@@ -20,8 +20,8 @@ class MDD(Method):
     When to use it: many classes, where a domain discriminator is too coarse. Cost: the target
     texts' pass and a small second classifier.
 
-    Measured here, at the default strength: -4.6 points of target accuracy from movies to tweets
-    and -15.2 from tweets to nyt (3 seeds of 1,000 texts; benchmarks/RESULTS.md).
+    Measured here, at the default strength: -5.9 points of target accuracy from movies to tweets
+    and -15.8 from tweets to nyt (3 seeds of 1,000 texts; benchmarks/RESULTS.md).
 
     Parameters
     ----------

@@ -30,8 +30,8 @@ class MLM(Method):
     When to use it: the encoder has seen little text like the target's and there is much of it.
     Cost: the target texts' pass through the encoder, and the vocabulary's logits at masked words.
 
-    Measured here, at the default strength: -3.4 points of target accuracy from movies to tweets
-    and -1.7 from tweets to nyt (3 seeds of 1,000 texts; benchmarks/RESULTS.md).
+    Measured here, at the default strength: -2.8 points of target accuracy from movies to tweets
+    and -0.2 from tweets to nyt (3 seeds of 1,000 texts; benchmarks/RESULTS.md).
 
     Parameters
     ----------

@@ -44,8 +44,8 @@ class MMD(Method):
     up and nothing to tune but the strength. Cost: a kernel over the batch, small beside the
     encoder.
 
-    Measured here, at the default strength: -0.7 points of target accuracy from movies to tweets
-    and -4.9 from tweets to nyt (3 seeds of 1,000 texts; benchmarks/RESULTS.md).
+    Measured here, at the default strength: -0.6 points of target accuracy from movies to tweets
+    and -5.6 from tweets to nyt (3 seeds of 1,000 texts; benchmarks/RESULTS.md).
     """
 
     default_strength = 1.0

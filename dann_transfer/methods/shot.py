@@ -73,8 +73,8 @@ class SHOT(Method):
     out. Cost: source-only, then `extra_epochs` of both domains' passes, the target's once more
     without gradient, and memory for a second encoder.
 
-    Measured here, at the default strength: +4.4 points of target accuracy from movies to tweets
-    and +2.2 from tweets to nyt (3 seeds of 1,000 texts; benchmarks/RESULTS.md).
+    Measured here, at the default strength: +2.9 points of target accuracy from movies to tweets
+    and +3.7 from tweets to nyt (3 seeds of 1,000 texts; benchmarks/RESULTS.md).
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ class WDGRL(Method):
     When to use it: DANN's discriminator wins outright, so that its gradient vanishes. Cost: the
     target texts' pass and several steps of a small critic.
 
-    Measured here, at the default strength: +5.1 points of target accuracy from movies to tweets
+    Measured here, at the default strength: +2.6 points of target accuracy from movies to tweets
     and -7.5 from tweets to nyt (3 seeds of 1,000 texts; benchmarks/RESULTS.md).
 
     Parameters
