@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dann_transfer import datasets, diagnostics, methods, plots, selection
     from dann_transfer.adapter import DomainAdapter
     from dann_transfer.comparison import compare
-    from dann_transfer.data import Domain
+    from dann_transfer.texts.reading import Domain
 
 __all__ = [
     "Domain",
@@ -35,7 +35,7 @@ __all__ = [
     "selection",
 ]
 
-_WHERE = {"DomainAdapter": "adapter", "compare": "comparison", "Domain": "data"}
+_WHERE = {"DomainAdapter": "adapter", "compare": "comparison", "Domain": "texts.reading"}
 
 
 def __getattr__(name: str) -> Any:

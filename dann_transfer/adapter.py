@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,23 +17,32 @@ from sklearn.base import (
 )
 from sklearn.utils.validation import check_is_fitted
 
-from dann_transfer import methods
-from dann_transfer.batches import PairedBatches, Tokens, tokenize, warn_truncated
-from dann_transfer.caching import known_states
-from dann_transfer.data import Domain, as_texts
+from dann_transfer import decision, methods, saving
 from dann_transfer.diagnostics import class_shares, warn_of_collapse
-from dann_transfer.encoder import Encoder, resolve_device
-from dann_transfer.heads import TaskHead
-from dann_transfer.label_shift import bbse, correct, em
+from dann_transfer.fitted import Fitted
+from dann_transfer.label_shift import bbse, em
+from dann_transfer.model.caching import all_frozen_states
+from dann_transfer.model.encoder import Encoder
+from dann_transfer.model.heads import TaskHead
+from dann_transfer.model.model import Classifier, infer
+from dann_transfer.model.runtime import Runtime
 from dann_transfer.settings import Settings, as_seed, check_params
+from dann_transfer.texts.batches import PairedBatches
+from dann_transfer.texts.corpus import Tokens, tokenize, warn_truncated
+from dann_transfer.texts.reading import Domain, as_texts
+from dann_transfer.texts.roles import Roles, read
 
 if TYPE_CHECKING:
     from ignite.engine import Engine
 
-    from dann_transfer.engine import AdaptationModel
 
+class Outputs(NamedTuple):
+    """What one pass makes of texts."""
 
-CORRECTION = "em"  # what correct_prior=True means
+    features: np.ndarray
+    """Pooled features, shape (n, width), float32."""
+    probabilities: np.ndarray
+    """Class probabilities, shape (n, n_classes), in the order of ``classes_``."""
 
 
 class DomainAdapter(
@@ -50,8 +59,7 @@ class DomainAdapter(
     encoder : str or path
         A Hugging Face encoder: the name of a hub model, or a folder.
     method : str
-        How to adapt; ``methods.names()`` lists them. On our benchmarks "mcc" gained most and
-        cost least; "dann", the method of this package's name, gained nothing on average.
+        How to adapt; ``methods.names()`` lists them, and README.md says which gained how much.
     epochs : int
         Passes over the source texts.
     batch_size : int
@@ -111,22 +119,16 @@ class DomainAdapter(
 
     Attributes
     ----------
-    classes_ : ndarray of shape (n_classes,)
+    model_ : Classifier
+        Encoder and task head, in evaluation mode.
     encoder_ : Encoder
-    history_ : list of dict
-        Step, strength, losses and the method's own numbers, one entry a step.
-    validation_ : list of dict
-        Epoch and validation accuracy.
-    truncated_ : dict
-        How many texts were cut to `max_length`, by role.
-    source_prior_ : ndarray of shape (n_classes,)
-        Class shares of the texts the task trained on, weighted as they were.
-    source_domains_ : list of str
-        Names of the source domains, where X was a mapping.
-    target_prior_ : dict of str to ndarray
-        The target's class shares as "em" and "bbse" estimate them, in the order of ``classes_``.
-    target_shares_ : dict or None
-        Share of the target texts predicted to be of each class.
+    method_weights_ : dict of str to Tensor
+        The method's own parameters, such as a discriminator's, which prediction does not need.
+    fitted_ : Fitted
+        All else. Each of its fields stands on the adapter under its name with an underscore
+        behind it: classes_, seed_, max_strength_, n_source_, n_target_, source_prior_, history_,
+        validation_, truncated_, source_domains_, target_prior_, target_shares_. `Fitted` says
+        what each is.
 
     References
     ----------
@@ -219,7 +221,7 @@ class DomainAdapter(
         y_val: Any = None,
         X_target_labelled: Any = None,
         y_target_labelled: Any = None,
-        on_step: Callable[[Engine, AdaptationModel], None] | None = None,
+        on_step: Callable[[Engine, Classifier], None] | None = None,
     ) -> DomainAdapter:
         """Train on labelled source texts and adapt to unlabelled target texts.
 
@@ -252,9 +254,9 @@ class DomainAdapter(
             If a loss, or in the end a weight, is not finite.
 
         """
-        from dann_transfer import engine
-        from dann_transfer.checkpoints import fingerprint
-        from dann_transfer.inputs import read
+        # Training needs Ignite, and prediction does not.
+        from dann_transfer.training.checkpoint import fingerprint
+        from dann_transfer.training.loop import Trainer
 
         params = self.get_params(deep=False)
         check_params(params)
@@ -265,10 +267,11 @@ class DomainAdapter(
                 "of another seed cannot continue it."
             )
         seed = as_seed(self.random_state)
-        given = read(
+        roles = read(
             params,
-            method,
             seed,
+            method.uses_target,
+            method.min_epochs,
             X=X,
             y=y,
             X_target=X_target,
@@ -278,97 +281,43 @@ class DomainAdapter(
             X_target_labelled=X_target_labelled,
             y_target_labelled=y_target_labelled,
         )
-        device = resolve_device(self.device)
-        if self.precision == "fp16" and device.type == "cpu":
-            raise ValueError("precision='fp16' needs a GPU; use 'fp32' on the CPU.")
-        settings = self._settings(seed, method)
-
+        runtime = Runtime.of(self.device, self.precision)
+        settings = Settings.of(params, seed, method.default_strength)
         with torch.random.fork_rng(list(range(torch.cuda.device_count()))):
-            torch.manual_seed(seed)
-            encoder = self._load_encoder()
-            method.attach(encoder, max(1, len(given.names)))
-            # Heads and method draw from the same state whichever method is trained, so that
-            # two methods of one seed start from one task head.
-            torch.manual_seed(seed)
-            head = TaskHead(encoder.features, len(given.classes))
-            method.build(encoder.features, len(given.classes))
-            model = engine.AdaptationModel(encoder, head, method).to(device)
-            tokens, self.truncated_ = self._tokenize(encoder, given.texts)
-            few, codes = tokens.get("labelled target"), given.codes
-            roles = ("source", "labelled target", "target" if method.uses_target else "")
-            states = known_states(encoder, [tokens[r] for r in roles if r in tokens], device)
-            batches = PairedBatches(
-                tokens["source"],
-                codes["source"],
-                tokens.get("target") if method.uses_target else None,
-                self.batch_size,
-                seed,
-                given.weights,
-                given.domains,
-                None if few is None else (few, codes["labelled target"]),
-                states,
-            )
-
-            def validate() -> float:
-                logits = engine.infer(model, tokens["validation"], 64, device, self.precision)[1]
-                return float((logits.argmax(1).numpy() == codes["validation"]).mean())
-
-            arrays = [*codes.values(), given.weights, given.domains]
-            record = engine.train(
-                model,
-                batches,
-                settings,
-                device,
-                validate if "validation" in tokens else None,
+            model = self._build(method, roles, seed).to(runtime.device)
+            method.to(runtime.device)
+            tokens, truncated = self._tokenize(model.encoder, roles.texts)
+            batches = self._batches(model.encoder, method, roles, tokens, seed, runtime)
+            codes = roles.codes
+            validation = None
+            if "validation" in tokens:
+                validation = tokens["validation"], codes["validation"]
+            phases = method.phases(self.epochs)
+            trainer = Trainer(model, method, phases, batches, settings, runtime, validation)
+            arrays = [*codes.values(), roles.weights, roles.domains]
+            history = trainer.run(
                 fingerprint(tokens, arrays, {**params, "seed": seed}),
-                on_step=None if on_step is None else lambda trainer: on_step(trainer, model),
-                n_validation=len(codes["validation"]),
+                None if on_step is None else lambda engine: on_step(engine, model),
             )
-        self._fitted(model, given.classes, seed, settings.max_strength)
-        self.history_, self.validation_ = record.steps, record.epochs
-        self.n_source_, self.n_target_ = given.n_source, len(given.texts["target"])
-        self.source_domains_ = given.names
-        weighed = np.bincount(codes["source"], given.weights, len(given.classes)).astype(float)
-        if few is not None:
-            taught = np.bincount(codes["labelled target"], minlength=len(given.classes))
-            weighed = weighed + taught / len(few) * batches.few_rows * len(batches)
-        self.source_prior_ = weighed / weighed.sum()
+        fitted = Fitted(
+            classes=roles.classes,
+            seed=seed,
+            max_strength=settings.max_strength,
+            n_source=roles.n_source,
+            n_target=len(roles.texts["target"]),
+            source_prior=trained_prior(roles, batches),
+            history=history.steps,
+            validation=history.epochs,
+            truncated=truncated,
+            source_domains=roles.names,
+        )
+        self._take(model, method.state_dict(), fitted)
         self._look_at_target(tokens, codes["source"], codes["validation"])
         return self
 
-    def _look_at_target(
-        self, tokens: dict[str, Tokens], codes: np.ndarray, val_codes: np.ndarray
-    ) -> None:
-        """Set what the fitted model makes of the target texts, from its predictions alone."""
-        self.target_shares_: dict[Any, float] | None = None
-        self.target_prior_: dict[str, np.ndarray] = {}
-        if "target" not in tokens:
-            return
-        target = self._infer(tokens["target"])[1].softmax(1).numpy()
-        self.target_shares_ = class_shares(target.argmax(1), self.classes_)
-        warn_of_collapse(self.target_shares_, class_shares(codes, self.classes_), len(target))
-        self.target_prior_["em"] = em(self.source_prior_, target)
-        # A class without a validation text leaves unknown how it is confused.
-        if len(np.unique(val_codes)) == len(self.classes_):
-            source = self._infer(tokens["validation"])[1].softmax(1).numpy()
-            self.target_prior_["bbse"] = bbse(source, val_codes, target)
-
-    def _fitted(
-        self, model: AdaptationModel, classes: np.ndarray, seed: int, max_strength: float
-    ) -> None:
-        self._model, self.encoder_, self.classes_ = model, model.encoder, classes
-        self._n_features_out = model.encoder.features
-        self.seed_, self.max_strength_ = seed, max_strength
-
-    def _settings(self, seed: int, method: methods.Method) -> Settings:
-        strength = method.default_strength if self.max_strength is None else self.max_strength
-        names = set(Settings.__dataclass_fields__) & set(self.get_params(deep=False))
-        chosen = {name: getattr(self, name) for name in names}
-        folder = None if self.checkpoint_dir is None else str(self.checkpoint_dir)
-        chosen |= {"seed": seed, "max_strength": strength, "checkpoint_dir": folder}
-        return Settings(**chosen)
-
-    def _load_encoder(self) -> Encoder:
+    def _build(self, method: methods.Method, roles: Roles, seed: int) -> Classifier:
+        """Load the encoder, and make the task head and the method's own parameters."""
+        torch.manual_seed(seed)
         encoder = Encoder.from_pretrained(
             self.encoder, self.pooling, self.freeze_layers, self.trust_remote_code
         )
@@ -377,7 +326,13 @@ class DomainAdapter(
             raise ValueError(
                 f"max_length={self.max_length}, but the encoder takes at most {longest} tokens."
             )
-        return encoder
+        method.attach(encoder, max(1, len(roles.names)))
+        # Heads and method draw from the same state whichever method is trained, so that
+        # two methods of one seed start from one task head.
+        torch.manual_seed(seed)
+        head = TaskHead(encoder.features, len(roles.classes))
+        method.build(encoder.features, len(roles.classes))
+        return Classifier(encoder, head)
 
     def _tokenize(
         self, encoder: Encoder, roles: dict[str, list[str]]
@@ -389,46 +344,98 @@ class DomainAdapter(
         warn_truncated({role: (cut[role], len(tokens[role])) for role in cut}, self.max_length)
         return tokens, cut
 
+    def _batches(
+        self,
+        encoder: Encoder,
+        method: methods.Method,
+        roles: Roles,
+        tokens: dict[str, Tokens],
+        seed: int,
+        runtime: Runtime,
+    ) -> PairedBatches:
+        """Pair source and target, with what frozen layers make of them where that is worth it."""
+        target = tokens.get("target") if method.uses_target else None
+        labelled = tokens.get("labelled target")
+        parts = [part for part in (tokens["source"], labelled, target) if part is not None]
+        return PairedBatches(
+            tokens["source"],
+            roles.codes["source"],
+            target,
+            self.batch_size,
+            seed,
+            roles.weights,
+            roles.domains,
+            None if labelled is None else (labelled, roles.codes["labelled target"]),
+            all_frozen_states(encoder, parts, runtime),
+        )
+
+    def _look_at_target(
+        self, tokens: dict[str, Tokens], codes: np.ndarray, val_codes: np.ndarray
+    ) -> None:
+        """Note what the fitted model makes of the target texts, from its predictions alone."""
+        if "target" not in tokens:
+            return
+        fitted = self.fitted_
+        target = self._infer(tokens["target"])[1].softmax(1).numpy()
+        fitted.target_shares = class_shares(target.argmax(1), fitted.classes)
+        warn_of_collapse(fitted.target_shares, class_shares(codes, fitted.classes), len(target))
+        fitted.target_prior["em"] = em(fitted.source_prior, target)
+        # A class without a validation text leaves unknown how it is confused.
+        if len(np.unique(val_codes)) == len(fitted.classes):
+            source = self._infer(tokens["validation"])[1].softmax(1).numpy()
+            fitted.target_prior["bbse"] = bbse(source, val_codes, target)
+
+    def _take(
+        self, model: Classifier, method_weights: dict[str, torch.Tensor], fitted: Fitted
+    ) -> None:
+        self.model_, self.encoder_, self.method_weights_ = model, model.encoder, method_weights
+        self.fitted_ = fitted
+        self._n_features_out = model.encoder.features
+
+    def __getattr__(self, name: str) -> Any:
+        # Asked only where there is no such attribute; a copy in the making has none at all.
+        fitted = vars(self).get("fitted_")
+        if fitted is None or not name.endswith("_") or not hasattr(fitted, name[:-1]):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(fitted, name[:-1])
+
     def _infer(self, tokens: Tokens) -> tuple[torch.Tensor, torch.Tensor]:
-        from dann_transfer import engine
+        device = next(self.model_.parameters()).device
+        return infer(self.model_, tokens, Runtime(device, self.precision))
 
-        device = next(self._model.parameters()).device
-        return engine.infer(self._model, tokens, 2 * self.batch_size, device, self.precision)
+    def outputs(self, X: Any) -> Outputs:
+        """Return features and class probabilities of texts, in one pass.
 
-    def _forward(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Return features (n, width) and class probabilities (n, n_classes)."""
+        Examples
+        --------
+        ::
+
+            features, probabilities = adapter.outputs(texts)
+
+        """
         check_is_fitted(self)
         texts = as_texts(X, "X", self.text_column)
         tokens, cut = tokenize(self.encoder_.tokenizer, texts, self.max_length)
         warn_truncated({"given": (cut, len(texts))}, self.max_length)
+        prior = decision.prior_for(self.correct_prior, self.fitted_)
         features, logits = self._infer(tokens)
-        probabilities = logits.softmax(1).numpy()
-        if self.correct_prior:
-            kind = CORRECTION if self.correct_prior is True else self.correct_prior
-            if kind not in self.target_prior_:
-                raise ValueError(
-                    f"correct_prior={self.correct_prior!r} was not estimated when the model was "
-                    "fitted; fit it with X_target and this setting."
-                )
-            found = self.target_prior_[kind]
-            probabilities = correct(probabilities, self.source_prior_, found)
-        return features.numpy(), probabilities
+        p = decision.probabilities(logits, self.source_prior_, prior)
+        return Outputs(features.numpy(), p)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return class probabilities, shape (n, n_classes), in the order of ``classes_``."""
-        return self._forward(X)[1]
+        return self.outputs(X).probabilities
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the labels of texts, shape (n,), of the type that `fit` was given."""
-        best = self.predict_proba(X).argmax(1)
-        return self.classes_[best]
+        return decision.labels(self.predict_proba(X), self.classes_)
 
     def transform(self, X: Any) -> np.ndarray:
         """Return the encoder's pooled features, shape (n, width), float32."""
-        return self._forward(X)[0]
+        return self.outputs(X).features
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "classes_")
+        return "fitted_" in vars(self)
 
     def save_pretrained(self, folder: str | PathLike[str]) -> None:
         """Save to a folder that `from_pretrained` reads; ``AutoModel`` opens its encoder too.
@@ -443,10 +450,10 @@ class DomainAdapter(
             If it cannot be written.
 
         """
-        from dann_transfer import saving
-
         check_is_fitted(self)
-        saving.save(self, folder)
+        params = self.get_params(deep=False)
+        saved = saving.Saved(params, self.fitted_, self.model_, self.method_weights_)
+        saving.save(saved, folder)
 
     def report(
         self,
@@ -455,20 +462,10 @@ class DomainAdapter(
         target: Domain | Sequence[str] | None = None,
         examples: int = 8,
     ) -> Path:
-        """Write settings, history and pictures of the run on one offline HTML page.
+        """Write settings, history and pictures of the run on one offline page: `plots.report`."""
+        from dann_transfer import plots
 
-        See `dann_transfer.reports.report`.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib or, for a map, umap-learn is not installed.
-
-        """
-        from dann_transfer import reports
-
-        check_is_fitted(self)
-        return reports.report(self, path, source, target, examples)
+        return plots.report(self, path, source, target, examples)
 
     @classmethod
     def from_pretrained(
@@ -485,6 +482,18 @@ class DomainAdapter(
             If a file is missing, damaged or changed since it was saved.
 
         """
-        from dann_transfer import saving
+        saved = saving.load(folder, cls._get_param_names(), device, trust_remote_code)
+        adapter = cls(**saved.params)
+        adapter._take(saved.model, saved.method_weights, saved.fitted)
+        return adapter
 
-        return saving.load(cls, folder, device, trust_remote_code)
+
+def trained_prior(roles: Roles, batches: PairedBatches) -> np.ndarray:
+    """Return the class shares of the texts that the task trains on, weighted as they are."""
+    classes = len(roles.classes)
+    weighed = np.bincount(roles.codes["source"], roles.weights, classes).astype(float)
+    if batches.target_labelled is not None:
+        labelled = np.bincount(roles.codes["labelled target"], minlength=classes)
+        share = labelled / len(roles.codes["labelled target"])
+        weighed = weighed + share * batches.labelled_rows * len(batches)
+    return np.asarray(weighed / weighed.sum())

@@ -132,7 +132,7 @@ def _draw(
     from matplotlib.figure import Figure
 
     from dann_transfer import plots
-    from dann_transfer.data import Domain
+    from dann_transfer.texts.reading import Domain
 
     shown = {"source only": adapters["source_only"], f"adapted with {method}": adapters[method]}
     axes = plots.alignment(

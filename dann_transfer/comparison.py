@@ -16,13 +16,31 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from dann_transfer import methods as registry
 from dann_transfer.adapter import DomainAdapter
-from dann_transfer.data import as_labelled, as_sources, as_texts, encode_labels
 from dann_transfer.diagnostics import proxy_a_distance
+from dann_transfer.texts.reading import as_labelled, as_sources, as_texts, encode_labels
 
 if TYPE_CHECKING:
     import pandas as pd
 
 BASELINE = "source_only"
+
+
+def interval(gains: Sequence[float]) -> tuple[float, float]:
+    """Return the mean of gains and the half-width of its 95 % interval, by Student's t.
+
+    Of a single gain the half-width is NaN.
+
+    Examples
+    --------
+    >>> interval([3.0]), [round(x, 1) for x in interval([1.0, 2.0, 3.0])]
+    ((3.0, nan), [2.0, 2.5])
+
+    """
+    n = len(gains)
+    if n == 1:
+        return float(gains[0]), float("nan")
+    half = student_t.ppf(0.975, n - 1) * np.std(gains, ddof=1) / n**0.5
+    return float(np.mean(gains)), float(half)
 
 
 @dataclass(frozen=True)
@@ -74,10 +92,8 @@ class Comparison:
         error = mean(self._of(method, "gain_error"))
         seeds = f"{len(gains)} seed{'s' if len(gains) > 1 else ''}"
         if len(gains) > 1:
-            spread = stdev(gains)
-            few = float(student_t.ppf(0.975, len(gains) - 1)) / 2
-            error = math.hypot(error, few * spread / len(gains) ** 0.5)
-            seeds += f", standard deviation {100 * spread:.1f}"
+            error = math.hypot(error, interval(gains)[1] / 2)
+            seeds += f", standard deviation {100 * stdev(gains):.1f}"
         gain = mean(gains)
         moved = (
             f"target accuracy went from {mean(before):.1%} to {mean(after):.1%} "
@@ -190,7 +206,7 @@ def compare(
             features: dict[str, np.ndarray] = {}
             for name, shown in (("source", seen), ("target", unseen)):
                 # One pass gives features and predictions both.
-                features[name], probabilities = adapter._forward(shown)
+                features[name], probabilities = adapter.outputs(shown)
                 row[f"{name}_accuracy"] = row[f"{name}_macro_f1"] = None
                 if (test := tests[name]) is not None:
                     predicted = adapter.classes_[probabilities.argmax(1)]

@@ -24,7 +24,7 @@ import numpy as np
 import platformdirs
 from sklearn.model_selection import train_test_split
 
-from dann_transfer.data import Domain
+from dann_transfer.texts.reading import Domain
 
 
 class DownloadError(RuntimeError):

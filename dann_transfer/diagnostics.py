@@ -7,7 +7,25 @@ from typing import Any
 
 import numpy as np
 
-from dann_transfer.data import CollapseWarning
+
+class CollapseWarning(UserWarning):
+    """Nearly all target texts are predicted to be of one class."""
+
+
+def domain_classifier(random_state: int = 0) -> tuple[Any, Any]:
+    """Return the linear classifier of two domains, and the five folds that it is judged in.
+
+    A logistic regression on features scaled to unit variance. For features of many more
+    dimensions than texts it is held tight.
+    """
+    # Here and not above, so that `import dann_transfer` stays light.
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
+    return model, StratifiedKFold(5, shuffle=True, random_state=random_state)
 
 
 def proxy_a_distance(
@@ -45,11 +63,7 @@ def proxy_a_distance(
     (True, True)
 
     """
-    # Here and not above, so that `import dann_transfer` stays light.
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold, cross_val_score
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
+    from sklearn.model_selection import cross_val_score
 
     source, target = np.asarray(source, dtype=float), np.asarray(target, dtype=float)
     if source.ndim != 2 or target.ndim != 2 or source.shape[1] != target.shape[1]:
@@ -67,8 +81,7 @@ def proxy_a_distance(
     rng = np.random.default_rng(random_state)
     both = [domain[rng.choice(len(domain), n, replace=False)] for domain in (source, target)]
     X, domains = np.concatenate(both), np.repeat([0, 1], n)
-    folds = StratifiedKFold(5, shuffle=True, random_state=random_state)
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
+    model, folds = domain_classifier(random_state)
     accuracy = cross_val_score(model, X, domains, cv=folds).mean()
     return float(max(0.0, 2 * (2 * accuracy - 1)))
 

@@ -11,24 +11,38 @@ import hashlib
 import json
 import shutil
 import tempfile
+from collections.abc import Collection
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
-from dann_transfer import methods
 from dann_transfer._version import __version__
-from dann_transfer.encoder import Encoder, quiet_loading, resolve_device
-from dann_transfer.heads import TaskHead
+from dann_transfer.fitted import Fitted
+from dann_transfer.model.encoder import Encoder, quiet_loading
+from dann_transfer.model.heads import TaskHead
+from dann_transfer.model.model import Classifier
+from dann_transfer.model.runtime import resolve_device
 from dann_transfer.settings import check_params
-
-if TYPE_CHECKING:
-    from dann_transfer.adapter import DomainAdapter
 
 CONFIG, HEADS, CARD = "adapter.json", "heads.safetensors", "README.md"
 FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a saved folder holds."""
+
+    params: dict[str, Any]
+    """The adapter's hyperparameters."""
+    fitted: Fitted
+    model: Classifier
+    method_weights: dict[str, Tensor]
+    """The method's own parameters; the method itself is needed neither to save nor to load."""
 
 
 def _sha256(path: Path) -> str:
@@ -84,13 +98,13 @@ def _files_of(folder: Path) -> list[str]:
         return []
 
 
-def save(adapter: DomainAdapter, folder: str | PathLike[str]) -> None:
+def save(saved: Saved, folder: str | PathLike[str]) -> None:
     """Write a fitted adapter to a folder, whole or not at all."""
     path = check_destination(folder)
     work = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
         work.chmod(0o755)
-        _write(adapter, work)
+        _write(saved, work)
         old = None
         if path.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{path.name}-old-", dir=path.parent)) / path.name
@@ -107,54 +121,26 @@ def save(adapter: DomainAdapter, folder: str | PathLike[str]) -> None:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _write(adapter: DomainAdapter, folder: Path) -> None:
-    model = adapter._model
-    encoder = adapter.encoder_
+def _write(saved: Saved, folder: Path) -> None:
+    encoder = saved.model.encoder
     with quiet_loading():
         encoder.model.save_pretrained(folder)
     encoder.tokenizer.save_pretrained(folder)
-    heads = {f"head.{k}": v for k, v in model.head.state_dict().items()}
-    heads |= {f"method.{k}": v for k, v in model.method.state_dict().items()}
-    heads |= model.unread
+    heads = {f"head.{k}": v for k, v in saved.model.head.state_dict().items()}
+    heads |= {f"method.{k}": v for k, v in saved.method_weights.items()}
     save_file({k: v.detach().cpu().contiguous() for k, v in heads.items()}, folder / HEADS)
-    # A grid over a numpy range sets numpy numbers, which JSON does not know.
-    params = {
-        key: value.item() if isinstance(value, np.generic) else value
-        for key, value in adapter.get_params(deep=False).items()
-    }
-    params |= {
-        "encoder": str(adapter.encoder),
-        "random_state": adapter.seed_,
-        "checkpoint_dir": None,
-        "trust_remote_code": False,
-        "device": None,
-    }
-    if isinstance(adapter.class_weight, dict):
-        # As pairs, because the keys of a JSON object are strings.
-        params["class_weight"] = list(adapter.class_weight.items())
-    shares = adapter.target_shares_
     config: dict[str, Any] = {
         "format": FORMAT,
         "dann_transfer": __version__,
-        "params": params,
-        "classes": adapter.classes_.tolist(),
-        "seed": adapter.seed_,
-        "max_strength": adapter.max_strength_,
-        "n_source": adapter.n_source_,
-        "n_target": adapter.n_target_,
-        "source_domains": adapter.source_domains_,
-        "truncated": adapter.truncated_,
-        "source_prior": adapter.source_prior_.tolist(),
-        "target_prior": {name: prior.tolist() for name, prior in adapter.target_prior_.items()},
-        "target_shares": None if shares is None else list(shares.values()),
-        "validation": adapter.validation_,
-        "history": adapter.history_,
+        "params": _json_params(saved),
+        **saved.fitted.to_json(),
     }
     try:
         json.dumps(config)
     except TypeError as error:
+        params = config["params"]
         raise TypeError(f"the parameters cannot be saved: {error}: {params!r}.") from error
-    (folder / CARD).write_text(_card(adapter), encoding="utf-8")
+    (folder / CARD).write_text(_card(saved), encoding="utf-8")
     config["files"] = {
         str(p.relative_to(folder)): _sha256(p)
         for p in sorted(folder.rglob("*"))
@@ -164,23 +150,40 @@ def _write(adapter: DomainAdapter, folder: Path) -> None:
     (folder / CONFIG).write_text(json.dumps(config), encoding="utf-8")
 
 
-def _card(adapter: DomainAdapter) -> str:
-    classes = ", ".join(f"`{c!r}`" for c in adapter.classes_.tolist())
-    score = (
-        f"{adapter.validation_[-1]['validation_accuracy']:.3f}"
-        if adapter.validation_
-        else "not taken"
-    )
+def _json_params(saved: Saved) -> dict[str, Any]:
+    # A grid over a numpy range sets numpy numbers, which JSON does not know.
+    params = {
+        key: value.item() if isinstance(value, np.generic) else value
+        for key, value in saved.params.items()
+    }
+    if isinstance(params["class_weight"], dict):
+        # As pairs, because the keys of a JSON object are strings.
+        params["class_weight"] = list(params["class_weight"].items())
+    return params | {
+        "encoder": str(params["encoder"]),
+        "random_state": saved.fitted.seed,
+        "checkpoint_dir": None,
+        "trust_remote_code": False,
+        "device": None,
+    }
+
+
+def _card(saved: Saved) -> str:
+    fitted, method = saved.fitted, saved.params["method"]
+    classes = ", ".join(f"`{c!r}`" for c in fitted.classes.tolist())
+    score = "not taken"
+    if fitted.validation:
+        score = f"{fitted.validation[-1]['validation_accuracy']:.3f}"
     return f"""---
 library_name: dann_transfer
 pipeline_tag: text-classification
-tags: [domain-adaptation, {adapter.method}]
+tags: [domain-adaptation, {method}]
 ---
 # A text classifier adapted to another domain
 
-Trained by dann_transfer {__version__} with method `{adapter.method}` on {adapter.n_source_:,}
-labelled source texts and {adapter.n_target_:,} unlabelled target texts, from the encoder
-`{adapter.encoder}`.
+Trained by dann_transfer {__version__} with method `{method}` on {fitted.n_source:,}
+labelled source texts and {fitted.n_target:,} unlabelled target texts, from the encoder
+`{saved.params["encoder"]}`.
 Classes: {classes}. Last validation accuracy, on source texts: {score}. How it does on the
 target was not measured in training: measure it, beside a model trained
 with `method="source_only"`.
@@ -240,19 +243,24 @@ def _check_files(path: Path, files: dict[str, str]) -> None:
 
 
 def load(
-    cls: type[DomainAdapter],
     folder: str | PathLike[str],
+    param_names: Collection[str],
     device: str | None = None,
     trust_remote_code: bool = False,
-) -> DomainAdapter:
-    """Read a folder that `save` wrote."""
-    from dann_transfer import engine
+) -> Saved:
+    """Read a folder that `save` wrote.
 
+    Raises
+    ------
+    ValueError
+        If a file is missing, damaged or changed, or the parameters are not among `param_names`.
+
+    """
     path = Path(folder).expanduser()
     config = _read_config(path)
     _check_files(path, config["files"])
     params = config["params"]
-    unknown = sorted(set(params) - set(cls._get_param_names()))
+    unknown = sorted(set(params) - set(param_names))
     if unknown:
         raise ValueError(
             f"{str(path / CONFIG)!r} has unknown parameters {unknown}; update dann_transfer."
@@ -260,40 +268,20 @@ def load(
     if isinstance(params["class_weight"], list):
         params["class_weight"] = dict(params["class_weight"])
     # What a stranger's folder says of code and paths is not taken over.
-    asked = {"device": device, "trust_remote_code": trust_remote_code, "checkpoint_dir": None}
-    adapter = cls(**{**params, **asked})
-    check_params(adapter.get_params(deep=False))
+    params |= {"device": device, "trust_remote_code": trust_remote_code, "checkpoint_dir": None}
+    check_params(params)
     encoder = Encoder.from_pretrained(
-        path, adapter.pooling, adapter.freeze_layers, trust_remote_code, local_files_only=True
+        path, params["pooling"], params["freeze_layers"], trust_remote_code, local_files_only=True
     )
-    # Of Python's types JSON keeps str, int, float and bool apart, so the labels keep theirs.
-    classes = np.asarray(config["classes"])
-    # A model predicts without its method, so one trained by a method unknown here still loads.
+    fitted = Fitted.from_json(config)
+    head = TaskHead(encoder.features, len(fitted.classes))
+    parts: dict[str, dict[str, Tensor]] = {"head": {}, "method": {}}
+    for name, tensor in load_file(path / HEADS).items():
+        part, _, key = name.partition(".")
+        parts[part][key] = tensor
     try:
-        method, known = methods.create(adapter.method, adapter.method_options), True
-    except ValueError:
-        method, known = methods.create("source_only"), False
-    method.attach(encoder, max(1, len(config.get("source_domains", []))))
-    method.build(encoder.features, len(classes))
-    head = TaskHead(encoder.features, len(classes))
-    tensors = load_file(path / HEADS)
-    parts = {"head.": head, **({"method.": method} if known else {})}
-    for prefix, module in parts.items():
-        state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-        try:
-            module.load_state_dict(state)
-        except RuntimeError as error:
-            raise ValueError(f"{str(path / HEADS)!r} does not fit {CONFIG}: {error}") from error
-    model = engine.AdaptationModel(encoder, head, method).to(resolve_device(device)).eval()
-    # Kept, so that saving again loses nothing.
-    model.unread = {k: v for k, v in tensors.items() if not k.startswith(tuple(parts))}
-    adapter._fitted(model, classes, config["seed"], config["max_strength"])
-    adapter.n_source_, adapter.n_target_ = config["n_source"], config["n_target"]
-    adapter.source_domains_ = config.get("source_domains", [])
-    shares = config["target_shares"]
-    adapter.target_shares_ = shares and dict(zip(classes.tolist(), shares, strict=True))
-    adapter.truncated_ = config["truncated"]
-    adapter.source_prior_ = np.asarray(config["source_prior"])
-    adapter.target_prior_ = {name: np.asarray(p) for name, p in config["target_prior"].items()}
-    adapter.history_, adapter.validation_ = config["history"], config["validation"]
-    return adapter
+        head.load_state_dict(parts["head"])
+    except RuntimeError as error:
+        raise ValueError(f"{str(path / HEADS)!r} does not fit {CONFIG}: {error}") from error
+    model = Classifier(encoder, head).to(resolve_device(device)).eval()
+    return Saved(params, fitted, model, parts["method"])

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from dann_transfer.diagnostics import domain_classifier
+
 
 def _probabilities(p: np.ndarray) -> np.ndarray:
     p = np.asarray(p, dtype=float)
@@ -116,11 +118,7 @@ def deep_embedded_validation(
     (0.5, 0.8)
 
     """
-    # Here and not above, so that `import dann_transfer` stays light.
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
+    from sklearn.model_selection import cross_val_predict
 
     source, target = np.asarray(source, dtype=float), np.asarray(target, dtype=float)
     correct = np.asarray(correct, dtype=float)
@@ -130,8 +128,7 @@ def deep_embedded_validation(
             f"{len(source)} source texts."
         )
     X, domains = np.concatenate([source, target]), np.repeat([0, 1], [len(source), len(target)])
-    folds = StratifiedKFold(5, shuffle=True, random_state=random_state)
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
+    model, folds = domain_classifier(random_state)
     p = cross_val_predict(model, X, domains, cv=folds, method="predict_proba")[: len(source)]
     weights = p[:, 1] / np.clip(p[:, 0], 1e-6, None) * len(source) / len(target)
     weighted = weights * correct

@@ -1,8 +1,9 @@
-"""The hyperparameters of a run, checked before anything is loaded or trained."""
+"""The hyperparameters: name, default, bounds and meaning of each, in one place."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
@@ -10,15 +11,189 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
-from dann_transfer.encoder import POOLINGS
-from dann_transfer.schedules import STRENGTH
+INFERENCE_BATCH = 64
+"""Texts that go through the model at once where nothing is trained."""
 
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+
+@dataclass(frozen=True)
+class Hyperparameter:
+    """One keyword of `DomainAdapter`.
+
+    Attributes
+    ----------
+    default : object
+    meaning : str
+        What it does, in the words of README.md.
+    low, high : float or None
+        The bounds of a number; None where it is not one.
+    whole : bool
+        Whether the number is a whole one.
+    above : bool
+        Whether `low` itself is excluded.
+    choices : tuple
+        The values that it may have, where these are few.
+    optional : bool
+        Whether a number may be None.
+
+    """
+
+    default: Any
+    meaning: str
+    low: float | None = None
+    high: float = math.inf
+    whole: bool = False
+    above: bool = False
+    choices: tuple[Any, ...] = ()
+    optional: bool = False
+
+    def check(self, name: str, value: Any) -> None:
+        """Raise a ValueError that quotes the value and says what it may be."""
+        if self.choices:
+            # A bool equals a number, and an array equals nothing.
+            good = isinstance(value, str | bool | None) and value in self.choices
+            if not good:
+                raise ValueError(f"{name}={value!r} must be one of {list(self.choices)}.")
+        elif self.low is not None and not (value is None and self.optional):
+            self._check_number(name, value, self.low)
+
+    def _check_number(self, name: str, value: Any, low: float) -> None:
+        kind = "a whole number" if self.whole else "a number"
+        span = f"{'above' if self.above else 'of at least'} {low:g}"
+        if math.isfinite(self.high):
+            span += f" and at most {self.high:g}"
+        wanted = Integral if self.whole else Real
+        good = isinstance(value, wanted) and not isinstance(value, bool) and math.isfinite(value)
+        if not good or not low <= value <= self.high or (self.above and value == low):
+            raise ValueError(f"{name}={value!r} must be {kind} {span}.")
+
+
+H = Hyperparameter
+HYPERPARAMETERS: dict[str, Hyperparameter] = {
+    "encoder": H(
+        "bert-base-uncased", "a Hugging Face encoder: the name of a hub model, or a folder"
+    ),
+    "method": H(
+        "dann",
+        "how to adapt: one of the methods below, or several joined with a plus, such as "
+        "`mlm+dann`, whose losses add up, each at its own strength (all but `adda` and `shot`)",
+    ),
+    "epochs": H(3, "passes over the source texts", low=1, whole=True),
+    "batch_size": H(
+        32, "source texts a batch; as many target texts come on top", low=1, whole=True
+    ),
+    "learning_rate": H(
+        5e-5, "AdamW's step size for the encoder; warms up, then decays", low=0, above=True
+    ),
+    "head_learning_rate": H(1e-3, "the same for the task head", low=0, above=True),
+    "discriminator_learning_rate": H(
+        1e-3, "the same for the method's own parameters; does not decay", low=0, above=True
+    ),
+    "max_strength": H(
+        None,
+        "λ of the reversed gradient, or the weight of the method's loss, at the end of its "
+        "schedule; None takes the method's own; for a combination a factor on each part's own",
+        low=0,
+        optional=True,
+    ),
+    "strength_schedule": H(
+        "dann", "how strength grows over the run's steps", choices=("dann", "linear", "constant")
+    ),
+    "max_length": H(
+        256, "tokens a text; what is longer is cut, and counted in a warning", low=3, whole=True
+    ),
+    "pooling": H(
+        "mean", "how token states become one feature vector", choices=("mean", "cls", "pooler")
+    ),
+    "freeze_layers": H(
+        0,
+        "keep the embeddings and this many of the lowest layers as they are: faster, less memory, "
+        "here less accurate",
+        low=0,
+        whole=True,
+    ),
+    "device": H(None, '"cpu", "cuda", "cuda:1" ...; None takes CUDA where there is one'),
+    "precision": H(
+        "auto",
+        '"auto" is bf16 on a GPU that has it and fp32 elsewhere',
+        choices=("auto", "fp32", "bf16", "fp16"),
+    ),
+    "warmup": H(0.1, "the share of the steps over which learning rates rise", low=0, high=0.9),
+    "weight_decay": H(0.01, "AdamW's weight decay, on matrices only", low=0),
+    "max_grad_norm": H(1.0, "gradients are clipped to this norm", low=0, above=True),
+    "class_weight": H(
+        None, 'a weight for the texts of each class; "balanced" makes up for rare classes'
+    ),
+    "correct_prior": H(
+        None,
+        "correct predictions for the target's class shares, estimated without its labels; "
+        'True is "em"',
+        choices=(None, False, True, "bbse", "em"),
+    ),
+    "validation_fraction": H(
+        0.1,
+        "the share of the source that is held out to choose the epoch by; 0 keeps the last epoch",
+        low=0,
+        high=0.5,
+    ),
+    "validation_tolerance": H(
+        1.0,
+        "how many standard errors below the best validation accuracy a later epoch may lie and "
+        "still be kept",
+        low=0,
+    ),
+    "patience": H(
+        None,
+        "stop after this many epochs without a better validation accuracy; None never stops",
+        low=1,
+        whole=True,
+        optional=True,
+    ),
+    "method_options": H(None, 'keywords of the method, such as `{"width": 256}` for `dann`'),
+    "text_column": H("text", "the column of texts in a table"),
+    "label_column": H("label", "the column of labels in a table"),
+    "checkpoint_dir": H(
+        None, "save every epoch there, and continue exactly where a run was stopped"
+    ),
+    "progress": H(True, "show a progress bar"),
+    "random_state": H(
+        None, "the same integer gives the same weights, bit for bit, on the same CPU"
+    ),
+    "trust_remote_code": H(False, "let the encoder run code from its repository"),
+}
+"""Every keyword of `DomainAdapter`, in the order of its signature."""
+
+ADAPTATION = (
+    "max_strength",
+    "strength_schedule",
+    "method_options",
+    "discriminator_learning_rate",
+)
+"""What acts only through a method, and not on source-only."""
+
+
+def check_params(params: Mapping[str, Any]) -> None:
+    """Check every hyperparameter of a `DomainAdapter`.
+
+    Raises
+    ------
+    ValueError
+        Naming the first keyword that is off, what it is and what it may be.
+
+    Examples
+    --------
+    >>> check_params({"epochs": 0})
+    Traceback (most recent call last):
+    ValueError: epochs=0 must be a whole number of at least 1.
+
+    """
+    for name, value in params.items():
+        if name in HYPERPARAMETERS:
+            HYPERPARAMETERS[name].check(name, value)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What `engine.train` needs to know; `DomainAdapter` documents each."""
+    """What a training needs to know; `HYPERPARAMETERS` says what each means."""
 
     epochs: int
     batch_size: int
@@ -37,66 +212,31 @@ class Settings:
     checkpoint_dir: str | None
     progress: bool
 
+    @classmethod
+    def of(cls, params: Mapping[str, Any], seed: int, default_strength: float) -> Settings:
+        """Take a run's settings from an adapter's parameters.
 
-def _number(name: str, value: Any, low: float, high: float, whole: bool, open_low: bool) -> None:
-    kind = "a whole number" if whole else "a number"
-    span = f"{'above' if open_low else 'of at least'} {low:g}"
-    if math.isfinite(high):
-        span += f" and at most {high:g}"
-    wanted = Integral if whole else Real
-    good = isinstance(value, wanted) and not isinstance(value, bool) and math.isfinite(value)
-    if not good or value < low or value > high or (open_low and value <= low):
-        raise ValueError(f"{name}={value!r} must be {kind} {span}.")
+        Parameters
+        ----------
+        params : mapping
+            Hyperparameters by name; those left out have their default.
+        seed : int
+        default_strength : float
+            The method's own `max_strength`, for where none is set.
 
+        Examples
+        --------
+        >>> Settings.of({"epochs": 5}, seed=0, default_strength=0.2).max_strength
+        0.2
 
-# name: (lowest, highest, whole, whether the lowest itself is excluded)
-_NUMBERS: dict[str, tuple[float, float, bool, bool]] = {
-    "epochs": (1, math.inf, True, False),
-    "batch_size": (1, math.inf, True, False),
-    "learning_rate": (0, math.inf, False, True),
-    "head_learning_rate": (0, math.inf, False, True),
-    "discriminator_learning_rate": (0, math.inf, False, True),
-    "max_strength": (0, math.inf, False, False),
-    "max_length": (3, math.inf, True, False),
-    "freeze_layers": (0, math.inf, True, False),
-    "warmup": (0, 0.9, False, False),
-    "weight_decay": (0, math.inf, False, False),
-    "max_grad_norm": (0, math.inf, False, True),
-    "validation_fraction": (0, 0.5, False, False),
-    "patience": (1, math.inf, True, False),
-    "validation_tolerance": (0, math.inf, False, False),
-}
-_OPTIONAL = {"patience", "max_strength"}
-_CHOICES: dict[str, tuple[str | bool | None, ...]] = {
-    "pooling": POOLINGS,
-    "precision": PRECISIONS,
-    "strength_schedule": tuple(STRENGTH),
-    "correct_prior": (None, False, True, "bbse", "em"),
-}
-
-
-def check_params(params: dict[str, Any]) -> None:
-    """Check every hyperparameter of a `DomainAdapter`.
-
-    Raises
-    ------
-    ValueError
-        Naming the first keyword that is off, what it is and what it may be.
-
-    Examples
-    --------
-    >>> check_params({"epochs": 0})
-    Traceback (most recent call last):
-    ValueError: epochs=0 must be a whole number of at least 1.
-
-    """
-    for name, value in params.items():
-        if name == "correct_prior" and not isinstance(value, bool | str | None):
-            raise ValueError(f"correct_prior={value!r} must be True, False, None, 'bbse' or 'em'.")
-        if name in _NUMBERS and not (value is None and name in _OPTIONAL):
-            _number(name, value, *_NUMBERS[name])
-        elif name in _CHOICES and value not in _CHOICES[name]:
-            raise ValueError(f"{name}={value!r} must be one of {list(_CHOICES[name])}.")
+        """
+        full = {name: h.default for name, h in HYPERPARAMETERS.items()} | dict(params)
+        chosen = {name: full[name] for name in cls.__dataclass_fields__ if name != "seed"}
+        if full["max_strength"] is None:
+            chosen["max_strength"] = default_strength
+        folder = full["checkpoint_dir"]
+        chosen["checkpoint_dir"] = None if folder is None else str(folder)
+        return cls(seed=seed, **chosen)
 
 
 def as_seed(random_state: int | np.random.RandomState | None) -> int:

@@ -19,7 +19,16 @@ from dann_transfer.methods import (
     source_only,
     wdgrl,
 )
-from dann_transfer.methods.base import Forward, Method, create, names, register
+from dann_transfer.methods.base import Method
+from dann_transfer.methods.registry import (
+    create,
+    default_strength,
+    names,
+    parts_of,
+    register,
+    registered,
+)
+from dann_transfer.training.forward import Forward
 
 __all__ = [
     "Forward",
@@ -31,6 +40,7 @@ __all__ = [
     "coral",
     "create",
     "dann",
+    "default_strength",
     "jan",
     "mcc",
     "mcd",
@@ -39,7 +49,9 @@ __all__ = [
     "mlm",
     "mmd",
     "names",
+    "parts_of",
     "register",
+    "registered",
     "self_training",
     "shot",
     "source_only",

@@ -7,16 +7,13 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from dann_transfer.encoder import Encoder
-from dann_transfer.heads import DomainDiscriminator
-from dann_transfer.methods.base import (
-    Forward,
-    Method,
-    check_encoder_moves,
-    check_extra_epochs,
-    register,
-)
+from dann_transfer.methods.base import Method, check_encoder_moves, check_extra_epochs
 from dann_transfer.methods.dann import domain_accuracy, domain_loss
+from dann_transfer.methods.registry import register
+from dann_transfer.model.encoder import Encoder
+from dann_transfer.model.heads import DomainDiscriminator
+from dann_transfer.training.forward import Forward
+from dann_transfer.training.phases import Phase, SourceAlone, TargetAlone
 
 
 @register("adda")
@@ -36,9 +33,6 @@ class ADDA(Method):
     holds the encoder to the source's task, so the class shares must be alike. Cost: source-only,
     then `extra_epochs` of the target's pass, and memory for a second encoder.
 
-    Measured here, at the default strength: -0.5 points of target accuracy from movies to tweets
-    and +2.2 from tweets to nyt (3 seeds of 1,000 texts; benchmarks/RESULTS.md).
-
     Parameters
     ----------
     width : int
@@ -51,7 +45,6 @@ class ADDA(Method):
     """
 
     default_strength = 0.05
-    target_pass = False
 
     def __init__(
         self, width: int = 512, discriminator_steps: int = 3, extra_epochs: int = 1
@@ -60,8 +53,12 @@ class ADDA(Method):
         self.width, self.discriminator_steps = width, discriminator_steps
         self.extra_epochs = check_extra_epochs("adda", extra_epochs)
 
+    def phases(self, epochs: int) -> list[Phase]:
+        """Return the source's phase, then the target's."""
+        return [SourceAlone(self, epochs), TargetAlone(self, self.extra_epochs)]
+
     def attach(self, encoder: Encoder, n_domains: int) -> None:
-        """See to it that there is something to move."""
+        """Raise if there is nothing to move."""
         check_encoder_moves("adda", encoder)
 
     def build(self, features: int, classes: int) -> None:
@@ -70,13 +67,12 @@ class ADDA(Method):
 
     def loss(self, forward: Forward, strength: float) -> dict[str, Tensor]:
         """Return the discriminator's loss, and the target encoder's with the labels inverted."""
-        apart = forward.features.detach()
-        logits = self.discriminator(apart)
+        logits = self.discriminator(forward.features.detach())
         forward.metrics.setdefault("domain_accuracy", domain_accuracy(logits, forward))
         terms = {"domain": domain_loss(logits, forward.n_source)}
         if forward.encode is not None:
             # The discriminator judges and does not learn from the inverted labels.
-            still = {k: v.detach() for k, v in self.discriminator.named_parameters()}
-            judged = functional_call(self.discriminator, still, (forward.target,))
-            terms["mapping"] = F.binary_cross_entropy_with_logits(judged, torch.ones_like(judged))
+            resting = {k: v.detach() for k, v in self.discriminator.named_parameters()}
+            target = functional_call(self.discriminator, resting, (forward.target,))
+            terms["mapping"] = F.binary_cross_entropy_with_logits(target, torch.ones_like(target))
         return terms

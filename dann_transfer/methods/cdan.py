@@ -6,9 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dann_transfer.heads import DomainDiscriminator, reverse_gradient
-from dann_transfer.methods.base import Forward, Method, register
+from dann_transfer.methods.base import Method
 from dann_transfer.methods.dann import domain_accuracy
+from dann_transfer.methods.registry import register
+from dann_transfer.model.heads import DomainDiscriminator, reverse_gradient
+from dann_transfer.training.forward import Forward
 
 
 @register("cdan")
@@ -21,9 +23,6 @@ class CDAN(Method):
 
     When to use it: classes must keep apart while the domains come together. Cost: as DANN, with a
     discriminator input as many times wider as there are classes.
-
-    Measured here, at the default strength: -2.9 points of target accuracy from movies to tweets
-    and +2.6 from tweets to nyt (3 seeds of 1,000 texts; benchmarks/RESULTS.md).
 
     Parameters
     ----------
@@ -88,8 +87,6 @@ class CDANE(CDAN):
 
     When to use it: where CDAN helps and the predictions are partly poor. Cost: as CDAN.
 
-    Measured here, at the default strength: -2.9 points of target accuracy from movies to tweets
-    and +2.6 from tweets to nyt (3 seeds of 1,000 texts; benchmarks/RESULTS.md).
     """
 
     entropy_weighted = True

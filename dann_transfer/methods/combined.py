@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from dann_transfer.batches import Batch
-from dann_transfer.methods.base import Forward, Method
-
-if TYPE_CHECKING:
-    from dann_transfer.encoder import Encoder
+from dann_transfer.methods.base import Method
+from dann_transfer.model.encoder import Encoder
+from dann_transfer.texts.batches import Batch
+from dann_transfer.training.forward import Forward
+from dann_transfer.training.phases import Joint, Phase
 
 
 class Combined(Method):
@@ -37,12 +36,9 @@ class Combined(Method):
         self.strengths = strengths
         each = parts.values()
         self.discriminator_steps = max(part.discriminator_steps for part in each)
-        momenta = [m for part in each if (m := part.teacher_momentum) is not None]
-        self.teacher_momentum = min(momenta, default=None)
         # Set on the object, because here they depend on the parts.
         for name, value in (
             ("uses_target", any(part.uses_target for part in each)),
-            ("target_pass", any(part.uses_target and part.target_pass for part in each)),
             ("min_epochs", max(part.min_epochs for part in each)),
         ):
             setattr(self, name, value)
@@ -66,12 +62,28 @@ class Combined(Method):
             batch = part.prepare(batch, generator)
         return batch
 
-    def on_epoch_start(
+    def phases(self, epochs: int) -> list[Phase]:
+        """Return one phase, in which all parts act."""
+        phases = [phase for _, part in self._each() for phase in part.phases(epochs)]
+        joint = [phase for phase in phases if isinstance(phase, Joint)]
+        momenta = [m for phase in joint if (m := phase.teacher_momentum) is not None]
+        return [
+            Joint(
+                self,
+                epochs,
+                target_pass=any(phase.target_pass for phase in joint),
+                teacher_momentum=min(momenta, default=None),
+            )
+        ]
+
+    def remember(
         self, predict_target: Callable[[], tuple[Tensor, Tensor]], progress: float
-    ) -> None:
-        """Let each part look at the target's predictions."""
+    ) -> dict[str, Tensor]:
+        """Return what the parts remember."""
+        memory: dict[str, Tensor] = {}
         for _, part in self._each():
-            part.on_epoch_start(predict_target, progress)
+            memory |= part.remember(predict_target, progress)
+        return memory
 
     def loss(self, forward: Forward, strength: float) -> dict[str, Tensor]:
         """Return the terms of all parts; a name that two parts use gets the part's in front."""

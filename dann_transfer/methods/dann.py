@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dann_transfer.heads import DomainDiscriminator, reverse_gradient
-from dann_transfer.methods.base import Forward, Method, register
+from dann_transfer.methods.base import Method
+from dann_transfer.methods.registry import register
+from dann_transfer.model.heads import DomainDiscriminator, reverse_gradient
+from dann_transfer.training.forward import Forward
 
 
 def domain_loss(logits: Tensor, n_source: int, smoothing: float = 0.0) -> Tensor:
@@ -50,9 +52,6 @@ class DANN(Method):
     When to use it: the domains differ in style while their class shares are alike. Where the
     class shares differ, making the domains alike makes predictions worse. Cost: the target
     texts' pass through the encoder, which doubles a step, and a small discriminator.
-
-    Measured here, at the default strength: -3.1 points of target accuracy from movies to tweets
-    and +2.8 from tweets to nyt (3 seeds of 1,000 texts; benchmarks/RESULTS.md).
 
     Parameters
     ----------

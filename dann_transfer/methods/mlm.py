@@ -3,17 +3,54 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dann_transfer.batches import Batch
-from dann_transfer.methods.base import Forward, Method, register
+from dann_transfer.methods.base import Method
+from dann_transfer.methods.registry import register
+from dann_transfer.model.encoder import Encoder, quiet_loading
+from dann_transfer.texts.batches import Batch
+from dann_transfer.training.forward import Forward
+from dann_transfer.training.phases import Joint, Phase
 
-if TYPE_CHECKING:
-    from dann_transfer.encoder import Encoder
+# What BERT, RoBERTa and DistilBERT call the dense layer, the norm and the bias of their heads.
+_HEADS = (
+    (
+        "cls.predictions.transform.dense",
+        "cls.predictions.transform.LayerNorm",
+        "cls.predictions.bias",
+    ),
+    ("lm_head.dense", "lm_head.layer_norm", "lm_head.bias"),
+    ("vocab_transform", "vocab_layer_norm", "vocab_projector.bias"),
+)
+
+
+def pretrained_head(encoder: Encoder) -> dict[str, Tensor] | None:
+    """Return the checkpoint's own head for masked words, or None where it has none.
+
+    Keys are ``dense.weight``, ``dense.bias``, ``norm.weight``, ``norm.bias`` and ``bias``.
+    """
+    from transformers import AutoModelForMaskedLM
+
+    if encoder.origin is None:
+        return None
+    name, options = encoder.origin
+    try:
+        with quiet_loading():
+            model, info = AutoModelForMaskedLM.from_pretrained(
+                name, use_safetensors=True, output_loading_info=True, **options
+            )
+    except ValueError:  # an architecture that was never trained on masked words
+        return None
+    state = {k: v for k, v in model.state_dict().items() if k not in info["missing_keys"]}
+    for dense, norm, bias in _HEADS:
+        names = {f"dense.{x}": f"{dense}.{x}" for x in ("weight", "bias")}
+        names |= {f"norm.{x}": f"{norm}.{x}" for x in ("weight", "bias")} | {"bias": bias}
+        if all(key in state for key in names.values()):
+            return {own: state[key].float() for own, key in names.items()}
+    return None
 
 
 @register("mlm")
@@ -30,9 +67,6 @@ class MLM(Method):
     When to use it: the encoder has seen little text like the target's and there is much of it.
     Cost: the target texts' pass through the encoder, and the vocabulary's logits at masked words.
 
-    Measured here, at the default strength: -2.8 points of target accuracy from movies to tweets
-    and -0.2 from tweets to nyt (3 seeds of 1,000 texts; benchmarks/RESULTS.md).
-
     Parameters
     ----------
     probability : float
@@ -42,13 +76,16 @@ class MLM(Method):
     """
 
     default_strength = 1.0
-    target_pass = False
 
     def __init__(self, probability: float = 0.15) -> None:
         super().__init__()
         if not 0 < probability < 1:
             raise ValueError(f"probability={probability!r} of mlm must be between 0 and 1.")
         self.probability = probability
+
+    def phases(self, epochs: int) -> list[Phase]:
+        """Return one phase, without a pass of the target's texts beside the masked one."""
+        return [Joint(self, epochs, target_pass=False)]
 
     def attach(self, encoder: Encoder, n_domains: int) -> None:
         """Take the tokenizer for its masks and the word embeddings for the decoder."""
@@ -65,7 +102,7 @@ class MLM(Method):
         # A bound method and not the module, or the embeddings would count as the method's own.
         self.embeddings = encoder.model.get_input_embeddings
         self.eps = float(getattr(encoder.model.config, "layer_norm_eps", 1e-12))
-        self.pretrained = encoder.mlm_head()
+        self.pretrained = pretrained_head(encoder)
 
     def build(self, features: int, classes: int) -> None:
         """Make the head, from the checkpoint's own where there is one."""

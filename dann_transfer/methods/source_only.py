@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from dann_transfer.methods.base import Forward, Method, register
+from dann_transfer.methods.base import Method
+from dann_transfer.methods.registry import register
+from dann_transfer.training.forward import Forward
+from dann_transfer.training.phases import Phase, SourceAlone
 
 
 @register("source_only")
@@ -17,6 +20,10 @@ class SourceOnly(Method):
 
     uses_target = False
     default_strength = 0.0
+
+    def phases(self, epochs: int) -> list[Phase]:
+        """Return one phase, of the task alone."""
+        return [SourceAlone(self, epochs)]
 
     def loss(self, forward: Forward, strength: float) -> dict[str, Tensor]:
         """Add nothing to the task loss."""

@@ -10,8 +10,8 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dann_transfer.alignment import AlignmentDisplay
-from dann_transfer.displays import PALETTE
+from dann_transfer.plots.alignment import AlignmentDisplay
+from dann_transfer.plots.display import PALETTE
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

@@ -1,4 +1,4 @@
-"""All that `fit` was given, checked before anything is loaded: texts by role, and class positions.
+"""All that a user passed to `fit`, checked before anything is loaded: texts by role.
 
 Roles are "source" (to train on), "validation", "target" and "labelled target".
 """
@@ -10,13 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from dann_transfer.data import as_labelled, as_sources, as_target, as_texts, encode_labels
-from dann_transfer.methods import Method
-from dann_transfer.sampling import hold_out, scaled, text_weights
+from dann_transfer.texts.reading import (
+    as_labelled,
+    as_sources,
+    as_target,
+    as_texts,
+    encode_labels,
+)
+from dann_transfer.texts.weights import hold_out, scaled, text_weights
 
 
 @dataclass(frozen=True)
-class Inputs:
+class Roles:
     """Texts and class positions by role; what is absent is an empty list."""
 
     classes: np.ndarray
@@ -34,8 +39,9 @@ class Inputs:
 
 def read(
     params: dict[str, Any],
-    method: Method,
     seed: int,
+    uses_target: bool,
+    min_epochs: int,
     *,
     X: Any,
     y: Any,
@@ -45,8 +51,20 @@ def read(
     y_val: Any,
     X_target_labelled: Any,
     y_target_labelled: Any,
-) -> Inputs:
+) -> Roles:
     """Check the arguments of ``DomainAdapter.fit`` against its parameters and each other.
+
+    Parameters
+    ----------
+    params : dict
+        Of the adapter.
+    seed : int
+    uses_target : bool
+        Whether the method trains on target texts.
+    min_epochs : int
+        The fewest epochs in which the method can do something.
+    X, y, X_target, sample_weight, X_val, y_val, X_target_labelled, y_target_labelled
+        As for ``DomainAdapter.fit``.
 
     Raises
     ------
@@ -57,7 +75,7 @@ def read(
     columns = params["text_column"], params["label_column"]
     texts, labels, sizes = as_sources(X, y, *columns)
     target: list[str] = []
-    if method.uses_target:
+    if uses_target:
         if X_target is None:
             raise ValueError(
                 f"method={params['method']!r} adapts to a target domain: pass its unlabelled texts "
@@ -65,15 +83,15 @@ def read(
             )
         target = as_target(X_target, texts, params["text_column"])
     elif X_target is not None:
-        # Not for training, but to say what the model makes of the target.
+        # Not to train on, but to say what the model makes of the target.
         target = as_texts(X_target, "X_target", params["text_column"])
-    if params["epochs"] < method.min_epochs:
+    if params["epochs"] < min_epochs:
         raise ValueError(
             f"epochs={params['epochs']!r}, but method={params['method']!r} acts only from epoch "
-            f"{method.min_epochs} on; use more epochs."
+            f"{min_epochs} on; use more epochs."
         )
     classes, codes = np.unique(labels, return_inverse=True)
-    few = _labelled(X_target_labelled, y_target_labelled, "target_labelled", classes, columns)
+    labelled = _labelled(X_target_labelled, y_target_labelled, "target_labelled", classes, columns)
     val = _labelled(X_val, y_val, "val", classes, columns)
     weights = text_weights(labels, params["class_weight"], sample_weight)
     rows = np.arange(len(texts))
@@ -94,18 +112,18 @@ def read(
             "correct_prior='bbse' needs a validation text of every class; pass X_val and "
             "y_val, or use 'em'."
         )
-    return Inputs(
+    return Roles(
         classes=classes,
         texts={
             "source": [texts[i] for i in rows],
             "validation": val[0],
             "target": target,
-            "labelled target": few[0] if few else [],
+            "labelled target": labelled[0] if labelled else [],
         },
         codes={
             "source": codes[rows],
             "validation": val[1],
-            "labelled target": few[1] if few else np.empty(0, dtype=int),
+            "labelled target": labelled[1] if labelled else np.empty(0, dtype=int),
         },
         weights=None if weights is None else scaled(weights[rows]),
         domains=np.repeat(np.arange(len(sizes)), list(sizes.values()))[rows] if sizes else None,

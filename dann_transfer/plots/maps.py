@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dann_transfer.displays import PALETTE, axes_for
+from dann_transfer.plots.display import PALETTE, axes_for
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dann_transfer.data import Domain
+from dann_transfer.adapter import DomainAdapter
 from dann_transfer.diagnostics import proxy_a_distance
-from dann_transfer.displays import Display, axes_for, named
-from dann_transfer.maps import embed_all, feature_map, keys, share_limits
+from dann_transfer.plots.display import Display, axes_for, named
+from dann_transfer.plots.maps import embed_all, feature_map, keys, share_limits
+from dann_transfer.texts.reading import Domain
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-
-    from dann_transfer.adapter import DomainAdapter
 
 
 def features_frame(
@@ -70,7 +69,7 @@ def features_frame(
     for title, adapter in named(adapters).items():
         for name, domain in zip(names, (source, target), strict=True):
             # One pass gives features and predictions both.
-            features, p = adapter._forward(domain.texts)
+            features, p = adapter.outputs(domain.texts)
             own = {
                 "model": title,
                 "domain": name,

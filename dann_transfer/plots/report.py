@@ -8,18 +8,17 @@ import io
 from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
-from dann_transfer import plots
 from dann_transfer._version import __version__
-from dann_transfer.alignment import AlignmentDisplay
-from dann_transfer.data import Domain, as_texts
-from dann_transfer.explore import write_page
-
-if TYPE_CHECKING:
-    from dann_transfer.adapter import DomainAdapter
+from dann_transfer.adapter import DomainAdapter
+from dann_transfer.plots.alignment import AlignmentDisplay
+from dann_transfer.plots.explore import write_page
+from dann_transfer.plots.training import TrainingDisplay
+from dann_transfer.texts.reading import Domain, as_texts
 
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -61,8 +60,10 @@ def _picture(figure: Any, what: str) -> str:
 
 
 def _history(adapter: DomainAdapter) -> str:
-    figure = plots.training(adapter)[0].figure
-    return _picture(figure, "The losses and the method's own numbers over the steps")
+    return _picture(
+        TrainingDisplay.from_estimator(adapter).plot().figure_,
+        "The losses and the method's own numbers over the steps",
+    )
 
 
 def _classes(adapter: DomainAdapter) -> str:
@@ -93,7 +94,7 @@ def report(
     target: Domain | Sequence[str] | None = None,
     examples: int = 8,
 ) -> Path:
-    """Write settings, history, class shares and, of texts that are given, a map and examples.
+    """Write settings, history, class shares and, of texts that are passed, a map and examples.
 
     Parameters
     ----------
@@ -111,6 +112,7 @@ def report(
     Path
 
     """
+    check_is_fitted(adapter)
     params = adapter.get_params(deep=False)
     params |= {"max_strength": adapter.max_strength_, "random_state": adapter.seed_}
     title = f"{adapter.method}: {adapter.n_source_:,} source and {adapter.n_target_:,} target texts"

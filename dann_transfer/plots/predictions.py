@@ -1,86 +1,20 @@
-"""Pictures of what an adapter says as objects: computed once, drawn with `plot`, read as `frame`.
-
-As in scikit-learn, `plot` sets ``ax_`` and ``figure_`` and returns the display.
-"""
+"""Pictures of predictions: which class is taken for which, and whether confidence is earned."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dann_transfer.data import as_labelled, encode_labels
+from dann_transfer.adapter import DomainAdapter
+from dann_transfer.plots.display import PALETTE, Display, axes_for, named
+from dann_transfer.texts.reading import as_labelled, encode_labels
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-
-    from dann_transfer.adapter import DomainAdapter
-
-# Okabe and Ito's palette, which colour-blind readers can tell apart.
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-LINES = {
-    "task_loss": ("task loss", "#0072B2"),
-    "domain_loss": ("domain loss", "#CC79A7"),
-    "domain_accuracy": ("domain accuracy", "#009E73"),
-    "strength": ("strength λ", "#E69F00"),
-}
-
-
-def axes_for(
-    ax: Axes | Sequence[Axes] | None, n: int, width: float, height: float, stacked: bool = False
-) -> list[Axes]:
-    """Return the Axes that were passed, or n new ones side by side or stacked over one x axis.
-
-    Raises
-    ------
-    ValueError
-        If another number of Axes was passed.
-    ImportError
-        If matplotlib is not installed.
-
-    """
-    if ax is not None:
-        given = list(ax) if isinstance(ax, Sequence | np.ndarray) else [ax]
-        if len(given) != n:
-            raise ValueError(f"ax holds {len(given)} Axes; this picture needs {n}.")
-        return given
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError("pictures need matplotlib: pip install 'dann_transfer[plots]'") from error
-    rows, columns = (n, 1) if stacked else (1, n)
-    size = (width * columns, height * rows)
-    _, made = plt.subplots(
-        rows, columns, figsize=size, sharex=stacked, squeeze=False, layout="constrained"
-    )
-    return list(made.flat)
-
-
-def named(adapters: DomainAdapter | Mapping[str, DomainAdapter]) -> dict[str, DomainAdapter]:
-    """Return adapters by title; a single one is called by its method."""
-    if isinstance(adapters, Mapping):
-        return dict(adapters)
-    return {adapters.method: adapters}
-
-
-class Display:
-    """What the displays have in common: the Axes of the last `plot`."""
-
-    axes_: list[Axes]
-
-    @property
-    def ax_(self) -> Axes:
-        """The first Axes drawn on."""
-        return self.axes_[0]
-
-    @property
-    def figure_(self) -> Any:
-        """The figure drawn on."""
-        return self.ax_.figure
 
 
 @dataclass
@@ -226,98 +160,4 @@ class ReliabilityDisplay(Display):
         axes.set(xlim=(max(0.0, low - 0.05), 1.02), ylim=(0, 1.02))
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, loc="lower right", fontsize="small")
-        return self
-
-
-@dataclass
-class TrainingDisplay(Display):
-    """What a training did, step by step.
-
-    Attributes
-    ----------
-    history : list of dict
-        ``adapter.history_``: a row for each step.
-
-    """
-
-    history: list[dict[str, Any]]
-
-    @classmethod
-    def from_estimator(cls, adapter: DomainAdapter) -> TrainingDisplay:
-        """Take the history of a fitted adapter.
-
-        Raises
-        ------
-        ValueError
-            If it is not fitted.
-
-        """
-        if not getattr(adapter, "history_", None):
-            raise ValueError("the adapter has no history: fit it first.")
-        return cls(adapter.history_)
-
-    def frame(self) -> pd.DataFrame:
-        """Return a row for each step; NaN where a method in two phases has other terms."""
-        import pandas as pd
-
-        return pd.DataFrame(self.history)
-
-    def panels(self) -> list[list[str]]:
-        """What `plot` draws by default: the losses, and below them everything else."""
-        names = list(dict.fromkeys(key for row in self.history for key in row))
-        losses = [name for name in names if name.endswith("_loss")]
-        others = [name for name in names if name not in {*losses, "step"}]
-        if losses == ["task_loss"]:
-            # Nothing that strength could act on.
-            others = [name for name in others if name != "strength"]
-        return [panel for panel in (losses, others) if panel]
-
-    def plot(
-        self,
-        ax: Axes | Sequence[Axes] | None = None,
-        panels: Sequence[Sequence[str]] | None = None,
-    ) -> TrainingDisplay:
-        """Draw columns of the history over its steps: a thin raw line and a smooth one each.
-
-        Parameters
-        ----------
-        ax : Axes or sequence of Axes, optional
-            One for each panel.
-        panels : sequence of sequences of str, optional
-            The columns that each panel shows.
-
-        Raises
-        ------
-        ValueError
-            If a column is not in the history, or a panel is no sequence of names.
-
-        """
-        panels = self.panels() if panels is None else panels
-        if flat := [panel for panel in panels if isinstance(panel, str)]:
-            raise ValueError(f"panels={flat!r}: each panel is a sequence of names, as in [{flat}].")
-        known = {key for row in self.history for key in row} - {"step"}
-        if unknown := [name for panel in panels for name in panel if name not in known]:
-            raise ValueError(f"the history has no {unknown[0]!r}; it has {sorted(known)}.")
-        self.axes_ = axes_for(ax, len(panels), 6.5, 2.8, stacked=True)
-        width = max(1, len(self.history) // 25)
-        for axes, panel in zip(self.axes_, panels, strict=True):
-            taken = [LINES[name][1] for name in panel if name in LINES]
-            spare = cycle([colour for colour in PALETTE if colour not in taken])
-            for name in panel:
-                rows = [row for row in self.history if name in row]
-                steps = np.array([row["step"] for row in rows])
-                raw = np.array([row[name] for row in rows], dtype=float)
-                window = np.ones(min(width, len(raw)))
-                # Dividing by how many steps the window covers keeps the ends from sagging.
-                covered = np.convolve(np.ones(len(raw)), window, "same")
-                label, colour = LINES.get(name) or (name.replace("_", " "), next(spare))
-                smooth = np.convolve(raw, window, "same") / covered
-                (line,) = axes.plot(steps, smooth, color=colour, label=label, linewidth=2)
-                axes.plot(steps, raw, color=line.get_color(), alpha=0.25, linewidth=0.7)
-            axes.set(xlim=(0, self.history[-1]["step"]))
-            axes.spines[["top", "right"]].set_visible(False)
-            axes.legend(frameon=False)
-        # Stacked panels share the axis of the last.
-        for axes in self.axes_[-1:] if ax is None else self.axes_:
-            axes.set(xlabel="step")
         return self

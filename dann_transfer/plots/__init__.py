@@ -1,8 +1,7 @@
-"""Pictures. Every function that draws takes ``ax=`` and returns Axes; none shows anything.
-`animation` trains, and writes a GIF.
+"""Pictures. Every function that draws takes ``ax=`` and returns Axes; none shows or trains.
 
 Each draws a display, which stands here too; use those to compute once and draw often, or to read
-what is drawn as a table.
+what is drawn as a table. `animation`, `explore` and `report` write a file.
 """
 
 from __future__ import annotations
@@ -11,12 +10,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dann_transfer.adapter import DomainAdapter
-from dann_transfer.alignment import AlignmentDisplay, features_frame
-from dann_transfer.animations import AnimationDisplay
-from dann_transfer.data import Domain
-from dann_transfer.displays import ConfusionDisplay, ReliabilityDisplay, TrainingDisplay
-from dann_transfer.maps import embed, feature_map
-from dann_transfer.scores import GainDisplay, TransferMatrixDisplay
+from dann_transfer.plots.alignment import AlignmentDisplay, features_frame
+from dann_transfer.plots.animation import AnimationDisplay, FeatureWatcher
+from dann_transfer.plots.explore import explore
+from dann_transfer.plots.gains import GainDisplay, TransferMatrixDisplay
+from dann_transfer.plots.maps import embed, feature_map
+from dann_transfer.plots.predictions import ConfusionDisplay, ReliabilityDisplay
+from dann_transfer.plots.report import report
+from dann_transfer.plots.training import TrainingDisplay
+from dann_transfer.texts.reading import Domain
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -28,6 +30,7 @@ __all__ = [
     "AlignmentDisplay",
     "AnimationDisplay",
     "ConfusionDisplay",
+    "FeatureWatcher",
     "GainDisplay",
     "ReliabilityDisplay",
     "TrainingDisplay",
@@ -36,10 +39,12 @@ __all__ = [
     "animation",
     "confusion",
     "embed",
+    "explore",
     "feature_map",
     "features_frame",
     "gain",
     "reliability",
+    "report",
     "training",
     "transfer_matrix",
 ]
@@ -121,22 +126,14 @@ def training(
 
 
 def animation(
-    adapter: DomainAdapter,
-    X: Any,
-    y: Any = None,
-    *,
-    source: Domain,
-    target: Domain,
-    path: str | PathLike[str],
-    **params: Any,
+    watcher: FeatureWatcher, path: str | PathLike[str], layout: str = "pca", colour: str = "domain"
 ) -> AnimationDisplay:
-    """Fit `adapter`, and write a GIF of the domains in its feature space while it trains.
+    """Write a GIF of the domains in feature space while a model trained.
 
-    `params` go to ``AnimationDisplay.from_training`` and from there to ``fit``, as in
-    ``animation(adapter, X, y, X_target=T, source=..., target=..., path="training.gif")``.
+    `watcher` was passed to ``fit(on_step=watcher)``; see `FeatureWatcher`.
     """
-    display = AnimationDisplay.from_training(adapter, X, y, source=source, target=target, **params)
-    display.save(path)
+    display = AnimationDisplay.from_watcher(watcher, layout)
+    display.save(path, colour=colour)
     return display
 
 

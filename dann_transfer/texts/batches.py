@@ -1,97 +1,26 @@
-"""Tokens, and paired source and target batches, bucketed by length.
+"""Paired batches of source and target texts, bucketed by length and padded together.
 
-Batch k depends on nothing but the data, the seed and k, so a resumed run continues exactly where
-it stopped and every worker of a distributed run can draw its own share.
+Batch k is a function of the data, the seed and k alone, so a resumed run continues exactly where
+it stopped.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
-from itertools import count
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dann_transfer.data import TruncationWarning
+from dann_transfer.texts.corpus import Tokens
 
 # Lengths are sorted within a pool of this many batches. A wider pool pads less and mixes less; at
 # 100 batches of 32 + 32 the twelve pairs of the four sentiment domains pad under 10 % on average,
 # and of the texts that share a batch 40 % share one again in the next epoch (2,400 texts; 9 % of
 # 10,000 texts). Half the pool halves that, and pads 12 %.
 POOL = 100
-
-
-@dataclass(frozen=True)
-class Tokens:
-    """Tokenised texts, stored flat: text i is ``ids[offsets[i]:offsets[i + 1]]``."""
-
-    ids: np.ndarray
-    offsets: np.ndarray
-    pad_id: int = 0
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """Number of tokens of each text, shape (n,)."""
-        return np.diff(self.offsets)
-
-    def text(self, i: int) -> np.ndarray:
-        """Return the token ids of text i."""
-        return self.ids[self.offsets[i] : self.offsets[i + 1]]
-
-    def take(self, rows: Sequence[int] | np.ndarray) -> Tokens:
-        """Return the texts at `rows`, in that order."""
-        return _flat([self.text(i) for i in rows], self.pad_id)
-
-
-def _flat(rows: Sequence[Any], pad_id: int) -> Tokens:
-    lengths = [len(row) for row in rows]
-    ids = np.concatenate([np.asarray(row, dtype=np.int64) for row in rows])
-    return Tokens(ids, np.concatenate([[0], np.cumsum(lengths)]), pad_id)
-
-
-def tokenize(tokenizer: Any, texts: Sequence[str], max_length: int) -> tuple[Tokens, int]:
-    """Tokenise texts without padding, cutting each to max_length tokens.
-
-    Returns
-    -------
-    tokens : Tokens
-    truncated : int
-        How many texts were longer than max_length tokens.
-
-    """
-    rows = tokenizer(list(texts), verbose=False, return_attention_mask=False)["input_ids"]
-    # The tokenizer cuts the long ones itself, because it alone knows where special tokens go.
-    too_long = [i for i, row in enumerate(rows) if len(row) > max_length]
-    if too_long:
-        cut = tokenizer(
-            [texts[i] for i in too_long],
-            truncation=True,
-            max_length=max_length,
-            return_attention_mask=False,
-        )["input_ids"]
-        for i, row in zip(too_long, cut, strict=True):
-            rows[i] = row
-    pad_id = tokenizer.pad_token_id
-    return _flat(rows, 0 if pad_id is None else pad_id), len(too_long)
-
-
-def warn_truncated(truncated: dict[str, tuple[int, int]], max_length: int) -> None:
-    """Say once how many texts of each kind were cut; `truncated` maps a name to (cut, all)."""
-    cut = [f"{n} of {total} {name} texts" for name, (n, total) in truncated.items() if n]
-    if cut:
-        warnings.warn(
-            f"{' and '.join(cut)} are longer than max_length={max_length} tokens and lost their "
-            "end; a larger max_length keeps more and costs more time.",
-            TruncationWarning,
-            stacklevel=3,
-        )
 
 
 @dataclass(frozen=True)
@@ -117,9 +46,9 @@ class Batch:
     target_rows: Tensor | None = None
     """Places of the unlabelled target rows among all target texts, shape (n_unlabelled,)."""
     states: Tensor | None = None
-    """What frozen layers make of the ids, shape (rows, longest, width); None where not known."""
+    """What frozen layers make of the ids, shape (rows, longest, width); None where not computed."""
     extras: dict[str, Tensor] = field(default_factory=dict)
-    """What a method's `prepare` adds for its `loss`."""
+    """What a method's `prepare` adds for its `loss`, and its memory of the unlabelled rows."""
 
     @property
     def n_source(self) -> int:
@@ -134,8 +63,9 @@ class Batch:
     @property
     def task_labels(self) -> Tensor:
         """Class positions of the labelled rows, shape (n_task,)."""
-        few = self.target_labels
-        return self.labels if few is None else torch.cat([self.labels, few])
+        if self.target_labels is None:
+            return self.labels
+        return torch.cat([self.labels, self.target_labels])
 
     @property
     def task_weights(self) -> Tensor | None:
@@ -183,6 +113,33 @@ def pad_states(texts: Sequence[Tensor], length: int) -> Tensor:
     return out
 
 
+def cut(mask: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Part rows into short ones and long ones where that spares most padding.
+
+    Parameters
+    ----------
+    mask : Tensor, shape (rows, length)
+        1 for a token and 0 for padding, which stands at the end.
+
+    Returns
+    -------
+    tuple of two Tensors of row positions, or None where it would spare less than 5 %.
+
+    Examples
+    --------
+    >>> cut(torch.tensor([[1, 1, 1, 1], [1, 0, 0, 0], [1, 1, 0, 0]]))
+    (tensor([1, 2]), tensor([0]))
+
+    """
+    lengths, order = mask.sum(1).sort(stable=True)
+    n = torch.arange(1, len(order))
+    cost = n * lengths[:-1] + (len(order) - n) * lengths[-1]
+    if not len(cost) or cost.min() > 0.95 * mask.numel():
+        return None
+    at = int(cost.argmin()) + 1
+    return order[:at], order[at:]
+
+
 class PairedBatches:
     """Paired batches of labelled source and unlabelled target texts.
 
@@ -203,12 +160,12 @@ class PairedBatches:
         What each source text weighs in the task loss.
     domains : array of int, shape (n,), optional
         Which source domain each source text is of.
-    few : (Tokens, array of int), optional
+    target_labelled : (Tokens, array of int), optional
         Labelled target texts and their class positions. Every batch carries a quarter of
         `batch_size` of them, or all if they are fewer.
     states : sequence of Tensor, optional
-        The token states of source, few and target, in that order and as far as there are such
-        texts, each (tokens, width), as `dann_transfer.caching` gives them.
+        The token states of source, labelled target and target, in that order and as far as there
+        are such texts, each (tokens, width), as `dann_transfer.model.caching` gives them.
 
     """
 
@@ -221,14 +178,14 @@ class PairedBatches:
         seed: int,
         weights: np.ndarray | None = None,
         domains: np.ndarray | None = None,
-        few: tuple[Tokens, np.ndarray] | None = None,
+        target_labelled: tuple[Tokens, np.ndarray] | None = None,
         states: Sequence[Tensor] | None = None,
     ) -> None:
         self.source, self.target = source, target
         self.labels = torch.as_tensor(labels, dtype=torch.long)
         self.weights = None if weights is None else torch.as_tensor(weights, dtype=torch.float32)
         self.domains = None if domains is None else torch.as_tensor(domains, dtype=torch.long)
-        self.few, self.states = few, states
+        self.target_labelled, self.states = target_labelled, states
         self.batch_size, self.seed = batch_size, seed
         self._plan: tuple[int, list[np.ndarray], list[np.ndarray]] | None = None
 
@@ -237,9 +194,11 @@ class PairedBatches:
         return max(1, round(len(self.source) / self.batch_size))
 
     @property
-    def few_rows(self) -> int:
+    def labelled_rows(self) -> int:
         """Number of labelled target rows in every batch."""
-        return 0 if self.few is None else min(len(self.few[0]), max(1, self.batch_size // 4))
+        if self.target_labelled is None:
+            return 0
+        return min(len(self.target_labelled[0]), max(1, self.batch_size // 4))
 
     def _permutation(self, stream: int, k: int, n: int) -> np.ndarray:
         return np.random.default_rng([self.seed, stream, k]).permutation(n)
@@ -294,28 +253,28 @@ class PairedBatches:
     def __getitem__(self, step: int) -> Batch:
         """Return batch `step`, counted from the run's start."""
         source, target = self.rows(step)
-        chosen = [(self.source, source)]
-        more: dict[str, Any] = {}
-        if self.few is not None:
-            few, labels = self.few
-            drawn = self._passes(3, len(few), step, self.few_rows)
-            chosen.append((few, drawn))
-            more["target_labels"] = torch.as_tensor(labels[drawn], dtype=torch.long)
+        parts = [(self.source, source)]
+        columns: dict[str, Any] = {}
+        if self.target_labelled is not None:
+            tokens, labels = self.target_labelled
+            places = self._passes(3, len(tokens), step, self.labelled_rows)
+            parts.append((tokens, places))
+            columns["target_labels"] = torch.as_tensor(labels[places], dtype=torch.long)
         if self.target is not None:
-            chosen.append((self.target, target))
-            more["target_rows"] = torch.from_numpy(target)
-        rows = [tokens.text(i) for tokens, places in chosen for i in places]
-        ids, mask = pad(rows, self.source.pad_id)
+            parts.append((self.target, target))
+            columns["target_rows"] = torch.from_numpy(target)
+        texts = [tokens.text(i) for tokens, places in parts for i in places]
+        ids, mask = pad(texts, self.source.pad_id)
         if self.states is not None:
-            known = [
-                states[tokens.offsets[i] : tokens.offsets[i + 1]]
-                for (tokens, places), states in zip(chosen, self.states, strict=True)
+            states = [
+                own[tokens.offsets[i] : tokens.offsets[i + 1]]
+                for (tokens, places), own in zip(parts, self.states, strict=True)
                 for i in places
             ]
-            more["states"] = pad_states(known, mask.shape[1])
+            columns["states"] = pad_states(states, mask.shape[1])
         for name, values in (("weights", self.weights), ("source_domains", self.domains)):
-            more[name] = None if values is None else values[source]
-        return Batch(ids, mask, self.labels[source], **more)
+            columns[name] = None if values is None else values[source]
+        return Batch(ids, mask, self.labels[source], **columns)
 
     def padding_share(self, steps: int) -> float:
         """Return the share of padding among the tokens of the first `steps` batches."""
@@ -324,20 +283,6 @@ class PairedBatches:
             mask = self[step].attention_mask
             real, padded = real + int(mask.sum()), padded + mask.numel()
         return 1.0 - real / padded
-
-
-class FromStep:
-    """An endless iterable over batches that starts at the step a callable tells when asked.
-
-    Ignite restarts its iterator after a resume without winding it forward, so the iterable must
-    ask the engine where it stands.
-    """
-
-    def __init__(self, batches: PairedBatches, step: Callable[[], int]) -> None:
-        self.batches, self.step = batches, step
-
-    def __iter__(self) -> Iterator[Batch]:
-        return (self.batches[k] for k in count(self.step()))
 
 
 def by_length(tokens: Tokens, batch_size: int) -> Iterator[tuple[np.ndarray, Tensor, Tensor]]:

@@ -8,33 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dann_transfer.displays import Display, axes_for
+from dann_transfer.comparison import interval
+from dann_transfer.plots.display import Display, axes_for
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
 GAIN, LOSS = "#0072B2", "#D55E00"
-
-
-def interval(gains: Sequence[float]) -> tuple[float, float]:
-    """Return the mean of gains and the half-width of its 95 % interval, by Student's t.
-
-    Of a single gain the half-width is NaN.
-
-    Examples
-    --------
-    >>> interval([3.0]), [round(x, 1) for x in interval([1.0, 2.0, 3.0])]
-    ((3.0, nan), [2.0, 2.5])
-
-    """
-    from scipy.stats import t as student_t
-
-    n = len(gains)
-    if n == 1:
-        return float(gains[0]), float("nan")
-    half = student_t.ppf(0.975, n - 1) * np.std(gains, ddof=1) / n**0.5
-    return float(np.mean(gains)), float(half)
 
 
 @dataclass

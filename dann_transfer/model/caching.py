@@ -2,24 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dann_transfer.batches import Tokens, by_length, pad_states
-from dann_transfer.encoder import Encoder
+from dann_transfer.model.encoder import Encoder
+from dann_transfer.model.runtime import Runtime
+from dann_transfer.settings import INFERENCE_BATCH
+from dann_transfer.texts.batches import by_length, pad_states
+from dann_transfer.texts.corpus import Tokens
 
 # Above this the memory is worth more than the time.
 MAX_BYTES = 2**30
 
 
 class _Reached(Exception):
-    def __init__(self, output: object) -> None:
+    """The last frozen layer has given its output, so the layers above it need not run."""
+
+    def __init__(self, output: Any) -> None:
         self.output = output
 
 
+@contextmanager
+def handed_on(encoder: Encoder, states: Tensor | None) -> Iterator[None]:
+    """Let the frozen modules of an encoder hand on `states` instead of computing them.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    states : Tensor, shape (rows, length, width), or None
+        None changes nothing.
+
+    """
+    if states is None:
+        yield
+        return
+    frozen = encoder.frozen
+
+    def begin(*args: Any, **kwargs: Any) -> Tensor:
+        return states
+
+    def go_on(*args: Any, **kwargs: Any) -> Any:
+        hidden = args[0] if args else kwargs["hidden_states"]
+        return (hidden, *[None] * (encoder.outputs - 1)) if encoder.outputs else hidden
+
+    try:
+        for module in frozen:
+            # Python finds it before the method of the class, and it is gone after the pass.
+            vars(module)["forward"] = begin if module is frozen[0] else go_on
+        yield
+    finally:
+        for module in frozen:
+            vars(module).pop("forward", None)
+
+
 def frozen_states(encoder: Encoder, tokens: Tokens, max_bytes: int = MAX_BYTES) -> Tensor | None:
-    """Return the token states after the last frozen layer, to pass on as ``encoder(states=...)``.
+    """Return the token states after the last frozen layer, as `handed_on` takes them.
 
     Returns
     -------
@@ -33,21 +75,21 @@ def frozen_states(encoder: Encoder, tokens: Tokens, max_bytes: int = MAX_BYTES) 
     training = encoder.training
     encoder.eval()
     try:
-        states = _run(encoder, tokens)
+        states = _computed(encoder, tokens)
         return states if states is not None and _same(encoder, tokens, states) else None
     finally:
         encoder.train(training)
 
 
 @torch.no_grad()
-def _run(encoder: Encoder, tokens: Tokens) -> Tensor | None:
+def _computed(encoder: Encoder, tokens: Tokens) -> Tensor | None:
     def stop(module: nn.Module, args: object, output: object) -> None:
         raise _Reached(output)
 
     flat = torch.empty(len(tokens.ids), encoder.features)
     hook = encoder.frozen[-1].register_forward_hook(stop)
     try:
-        for rows, ids, mask in by_length(tokens, 64):
+        for rows, ids, mask in by_length(tokens, INFERENCE_BATCH):
             try:
                 encoder.token_states(ids, mask)
             except _Reached as reached:
@@ -71,27 +113,27 @@ def _same(encoder: Encoder, tokens: Tokens, states: Tensor) -> bool:
     _, ids, mask = next(by_length(tokens.take(rows), len(rows)))
     order = np.argsort(-tokens.lengths[rows], kind="stable")
     parts = [states[tokens.offsets[row] : tokens.offsets[row + 1]] for row in order]
-    given = pad_states(parts, mask.shape[1])
     try:
-        found = encoder(ids, mask, given)
+        with handed_on(encoder, pad_states(parts, mask.shape[1])):
+            features = encoder(ids, mask)
     except (RuntimeError, TypeError, ValueError, AttributeError):
         return False
-    return torch.allclose(found, encoder(ids, mask), atol=1e-4)
+    return torch.allclose(features, encoder(ids, mask), atol=1e-4)
 
 
-def known_states(
-    encoder: Encoder, parts: list[Tokens], device: torch.device
+def all_frozen_states(
+    encoder: Encoder, parts: list[Tokens], runtime: Runtime
 ) -> list[Tensor] | None:
-    """Return the `frozen_states` of several domains, or None where that does not pay for each.
+    """Return the `frozen_states` of several domains, or None where one of them has none.
 
     On a GPU moving the states takes longer than the layers do.
     """
-    if device.type != "cpu":
+    if runtime.device.type != "cpu":
         return None
-    found = []
+    states = []
     for tokens in parts:
-        states = frozen_states(encoder, tokens)
-        if states is None:
+        own = frozen_states(encoder, tokens)
+        if own is None:
             return None
-        found.append(states)
-    return found
+        states.append(own)
+    return states

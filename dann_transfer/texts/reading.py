@@ -10,14 +10,6 @@ from typing import Any, cast
 import numpy as np
 
 
-class TruncationWarning(UserWarning):
-    """Some texts were longer than ``max_length`` tokens and lost their end."""
-
-
-class CollapseWarning(UserWarning):
-    """Nearly all target texts are predicted to be of one class."""
-
-
 @dataclass(frozen=True)
 class Domain:
     """The texts of one domain, with their labels where these are known.

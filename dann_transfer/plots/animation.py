@@ -9,20 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dann_transfer.batches import tokenize
-from dann_transfer.data import Domain
 from dann_transfer.diagnostics import proxy_a_distance
-from dann_transfer.displays import Display, axes_for
-from dann_transfer.maps import embed_all, feature_map, keys, share_limits
+from dann_transfer.model.model import Classifier, infer
+from dann_transfer.model.runtime import Runtime
+from dann_transfer.plots.display import Display, axes_for
+from dann_transfer.plots.maps import embed_all, feature_map, keys, share_limits
+from dann_transfer.texts.corpus import Tokens, tokenize
+from dann_transfer.texts.reading import Domain
 
 if TYPE_CHECKING:
     from os import PathLike
 
     import pandas as pd
+    from ignite.engine import Engine
     from matplotlib.axes import Axes
     from PIL import Image
-
-    from dann_transfer.adapter import DomainAdapter
 
 
 def _draw(
@@ -39,6 +40,78 @@ def _draw(
         if domain.labels is not None:
             labels += np.asarray(domain.labels)[rows].tolist()
     return texts, labels if len(labels) == len(texts) else None, domains
+
+
+class FeatureWatcher:
+    """Notes the features of texts while a model trains; pass it to ``fit(on_step=watcher)``.
+
+    The model comes out as it would without being watched.
+
+    Parameters
+    ----------
+    source, target : Domain
+        Texts to show, best unseen in training, with labels or without.
+    names : pair of str
+    frames : int
+        At how many steps to look, at least 2: the first, the last, and others evenly between.
+    max_texts : int
+        At most this many texts of each domain.
+    max_length : int
+        Tokens a text, as for ``DomainAdapter``.
+    random_state : int
+        Chooses the texts.
+
+    Attributes
+    ----------
+    features : dict of int to ndarray, shape (n, width)
+        The features at each step that was looked at.
+    texts, domains : list of str, shape (n,)
+    labels : list or None
+        True classes, where both domains came with them.
+
+    Raises
+    ------
+    ValueError
+        If `frames` is below 2.
+
+    Examples
+    --------
+    ::
+
+        watcher = plots.FeatureWatcher(Domain(reviews), Domain(tweets))
+        adapter.fit(X, y, X_target=T, on_step=watcher)
+        plots.animation(watcher, "training.gif")
+
+    """
+
+    def __init__(
+        self,
+        source: Domain,
+        target: Domain,
+        names: tuple[str, str] = ("source", "target"),
+        frames: int = 12,
+        max_texts: int = 300,
+        max_length: int = 256,
+        random_state: int = 0,
+    ) -> None:
+        if frames < 2:
+            raise ValueError(f"frames={frames!r} must be at least 2.")
+        self.frames, self.max_length, self.random_state = frames, max_length, random_state
+        drawn = _draw(source, target, names, max_texts, random_state)
+        self.texts, self.labels, self.domains = drawn
+        self.features: dict[int, np.ndarray] = {}
+        self._tokens: Tokens | None = None
+
+    def __call__(self, engine: Engine, model: Classifier) -> None:
+        """Look at the model after a step, if it is one to look at."""
+        state = engine.state
+        wanted = np.linspace(1, state.epoch_length * state.max_epochs, self.frames).round()
+        if state.iteration not in wanted:
+            return
+        if self._tokens is None:
+            self._tokens = tokenize(model.encoder.tokenizer, self.texts, self.max_length)[0]
+        runtime = Runtime(next(model.parameters()).device)
+        self.features[state.iteration] = infer(model, self._tokens, runtime)[0].numpy()
 
 
 @dataclass
@@ -65,38 +138,13 @@ class AnimationDisplay(Display):
     labels: list[Any] | None = None
 
     @classmethod
-    def from_training(
-        cls,
-        adapter: DomainAdapter,
-        X: Any,
-        y: Any = None,
-        *,
-        source: Domain,
-        target: Domain,
-        names: tuple[str, str] = ("source", "target"),
-        frames: int = 12,
-        max_texts: int = 300,
-        random_state: int = 0,
-        layout: str = "pca",
-        **fit_params: Any,
-    ) -> AnimationDisplay:
-        """Fit `adapter` and watch the texts of two domains, best unseen in training.
-
-        The model comes out as it would without being watched.
+    def from_watcher(cls, watcher: FeatureWatcher, layout: str = "pca") -> AnimationDisplay:
+        """Lay out what a watcher saw of a training.
 
         Parameters
         ----------
-        adapter : DomainAdapter
-        X, y
-            As for ``DomainAdapter.fit``, which `fit_params` go to as well.
-        source, target : Domain
-            Texts to show, with labels or without.
-        names : pair of str
-        frames : int
-            At how many steps to look, at least 2: the first, the last, and others evenly between.
-        max_texts : int
-            At most this many texts of each domain.
-        random_state : int
+        watcher : FeatureWatcher
+            Passed to ``fit(on_step=watcher)`` before.
         layout : {"umap", "aligned_umap", "tsne", "pca"}
             The two directions of "pca" are the same at every step, so that what moves is the
             features. Maps made of neighbours show little motion: in many steps that differ little
@@ -105,38 +153,19 @@ class AnimationDisplay(Display):
         Raises
         ------
         ValueError
-            If `frames` is below 2, and as ``DomainAdapter.fit`` raises.
+            If the watcher saw no step.
 
         """
-        if frames < 2:
-            raise ValueError(f"frames={frames!r} must be at least 2.")
-        from dann_transfer import engine
-
-        texts, labels, domains = _draw(source, target, names, max_texts, random_state)
-        features: dict[int, np.ndarray] = {}
-        tokens: Any = None
-
-        def look(trainer: Any, model: Any) -> None:
-            nonlocal tokens
-            state = trainer.state
-            wanted = np.linspace(1, state.epoch_length * state.max_epochs, frames).round()
-            if state.iteration not in wanted:
-                return
-            if tokens is None:
-                tokens = tokenize(model.encoder.tokenizer, texts, adapter.max_length)[0]
-            device = next(model.parameters()).device
-            seen, _ = engine.infer(model, tokens, 64, device, adapter.precision)
-            features[state.iteration] = seen.numpy()
-
-        adapter.fit(X, y, on_step=look, **fit_params)
+        features = watcher.features
         if not features:
             raise ValueError(
-                "no step was taken: the run in checkpoint_dir was finished; use another folder."
+                "the watcher saw no step: pass it to fit(on_step=watcher); a run that "
+                "checkpoint_dir holds finished takes no step, so use another folder."
             )
-        of_source = np.array(domains) == names[0]
+        of_source = np.array(watcher.domains) == watcher.domains[0]
         distances = [proxy_a_distance(x[of_source], x[~of_source]) for x in features.values()]
-        points = embed_all(list(features.values()), random_state, layout)
-        return cls(points, list(features), distances, domains, labels)
+        points = embed_all(list(features.values()), watcher.random_state, layout)
+        return cls(points, list(features), distances, watcher.domains, watcher.labels)
 
     def frame(self) -> pd.DataFrame:
         """Return a row for each step and text."""

@@ -1,28 +1,35 @@
-"""What a checkpoint holds beside Ignite's own: the history, the best weights, whose run it is."""
+"""What a checkpoint holds beside Ignite's own: the history, the memory, whose run it is."""
 
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from dann_transfer.batches import Tokens
+from dann_transfer.texts.corpus import Tokens
 
 
-class Record:
-    """The history of a run and its best weights so far; a part of every checkpoint."""
+class Stateful(Protocol):
+    """What a checkpoint can hold."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> Any:
+        """Take up what a checkpoint kept."""
+
+
+class History:
+    """A row for each step and a row for each epoch of a run."""
 
     def __init__(self) -> None:
         self.steps: list[dict[str, Any]] = []
         self.epochs: list[dict[str, Any]] = []
-        self.best: dict[str, Tensor] | None = None
-        self.best_score = -math.inf
 
     def settle(self) -> None:
         """Turn tensors into numbers, for all steps at once."""
@@ -34,28 +41,44 @@ class Record:
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint keeps."""
         self.settle()
-        return {
-            "steps": self.steps,
-            "epochs": self.epochs,
-            "best": self.best or {},
-            "best_score": self.best_score,
-        }
+        return {"steps": self.steps, "epochs": self.epochs}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up what a checkpoint kept."""
         self.steps, self.epochs = state["steps"], state["epochs"]
-        self.best, self.best_score = state["best"] or None, state["best_score"]
 
+
+class PhaseStates:
+    """What the phases of a run and its method remember beside the model's weights."""
+
+    def __init__(self, phases: Sequence[Stateful], method: Any) -> None:
+        self.phases, self.method = phases, method
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
+        phases = {str(i): phase.state_dict() for i, phase in enumerate(self.phases)}
+        return {"phases": phases, "memory": self.method.memory}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what a checkpoint kept."""
+        for i, phase in enumerate(self.phases):
+            phase.load_state_dict(state["phases"][str(i)])
+        # Rows of it go into batches, which are made on the CPU.
+        self.method.memory = {name: values.cpu() for name, values in state["memory"].items()}
+
+
+FORMAT = 2
+"""Changes when a checkpoint's content does, so that none of another format is continued."""
 
 # What may differ between a run and the one that continues it.
 _IGNORED = {"checkpoint_dir", "progress", "device", "random_state", "correct_prior"}
 
 
 def fingerprint(
-    tokens: dict[str, Tokens], arrays: Sequence[np.ndarray | None], params: dict[str, Any]
+    tokens: Mapping[str, Tokens], arrays: Sequence[np.ndarray | None], params: Mapping[str, Any]
 ) -> str:
     """Return a digest of the data and settings of a run, so that no other run continues it."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(str(FORMAT).encode())
     for role in sorted(tokens):
         digest.update(tokens[role].ids.tobytes() + tokens[role].offsets.tobytes())
     for array in arrays:
@@ -84,28 +107,17 @@ class Fingerprint:
             )
 
 
-def trainable(model: nn.Module) -> dict[str, Tensor]:
-    """Copy what training changes; frozen layers need no copy."""
-    moving = {name for name, p in model.named_parameters() if p.requires_grad}
-    return {k: v.detach().clone() for k, v in model.state_dict().items() if k in moving}
-
-
-def resume(
-    folder: str, to_save: dict[str, Any], saver: Any, device: torch.device, total: int
-) -> bool:
-    """Load the newest checkpoint of `folder`, if any, and tell whether its run had finished."""
+def resume(folder: str, to_save: dict[str, Any], saver: Any, device: torch.device) -> None:
+    """Load the newest checkpoint of `folder`, if there is one."""
     from ignite.handlers import Checkpoint
 
-    found = sorted(
+    files = sorted(
         Path(folder).glob("checkpoint_*.pt"), key=lambda p: int(p.stem.rsplit("_", 1)[1])
     )
-    if not found:
-        return False
-    state = torch.load(found[-1], map_location=device, weights_only=True)
+    if not files:
+        return
+    state = torch.load(files[-1], map_location=device, weights_only=True)
     to_save["fingerprint"].load_state_dict(state["fingerprint"])
     # Its own state tells the saver which file to remove after it has written the next.
     saver.load_state_dict(state["checkpointer"])
     Checkpoint.load_objects(to_save, state)
-    stopper = to_save.get("stopper")
-    stopped = stopper is not None and stopper.counter >= stopper.patience
-    return stopped or int(to_save["trainer"].state.iteration) >= total

@@ -1,0 +1,76 @@
+"""What a fit leaves behind beside the model: one dataclass, to and from JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+
+@dataclass
+class Fitted:
+    """What a `DomainAdapter` learnt of the data and tells of its run.
+
+    Each field stands on a fitted adapter under its name with an underscore behind it:
+    ``adapter.classes_``, ``adapter.history_``.
+    """
+
+    classes: np.ndarray
+    """The labels, sorted, shape (n_classes,)."""
+    seed: int
+    """What seeded the run."""
+    max_strength: float
+    """The strength that the schedule ended at."""
+    n_source: int
+    """Number of source texts, those held out included."""
+    n_target: int
+    """Number of target texts without labels."""
+    source_prior: np.ndarray
+    """Class shares of the texts that the task trained on, weighted as they were."""
+    history: list[dict[str, Any]]
+    """Step, strength, losses and the method's own numbers, one entry a step."""
+    validation: list[dict[str, Any]]
+    """Epoch and accuracy on held-out source texts, one entry an epoch."""
+    truncated: dict[str, int]
+    """How many texts were cut to `max_length`, by role."""
+    source_domains: list[str] = field(default_factory=list)
+    """Names of the source domains, where X was a mapping."""
+    target_prior: dict[str, np.ndarray] = field(default_factory=dict)
+    """The target's class shares as "em" and "bbse" estimate them, in the order of the classes."""
+    target_shares: dict[Any, float] | None = None
+    """Share of the target texts predicted to be of each class."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON can hold them.
+
+        Examples
+        --------
+        >>> prior = np.array([0.5, 0.5])
+        >>> made = Fitted(np.array(["no", "yes"]), 0, 0.2, 8, 8, prior, [], [], {})
+        >>> Fitted.from_json(made.to_json()).classes.tolist()
+        ['no', 'yes']
+
+        """
+        made = asdict(self)
+        made["classes"] = self.classes.tolist()
+        made["source_prior"] = self.source_prior.tolist()
+        made["target_prior"] = {name: prior.tolist() for name, prior in self.target_prior.items()}
+        # In the order of the classes, because the keys of a JSON object are strings.
+        shares = self.target_shares
+        made["target_shares"] = None if shares is None else list(shares.values())
+        return made
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Fitted:
+        """Take up what `to_json` returned; other keys are passed over."""
+        own = {f.name: values[f.name] for f in fields(cls) if f.name in values}
+        # Of Python's types JSON keeps str, int, float and bool apart, so the labels keep theirs.
+        own["classes"] = np.asarray(own["classes"])
+        own["source_prior"] = np.asarray(own["source_prior"])
+        own["target_prior"] = {k: np.asarray(prior) for k, prior in own["target_prior"].items()}
+        if own["target_shares"] is not None:
+            shares = zip(own["classes"].tolist(), own["target_shares"], strict=True)
+            own["target_shares"] = dict(shares)
+        return cls(**own)

@@ -1,0 +1,164 @@
+"""The registry of methods: known by name, made by name, joined by a plus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from dann_transfer.methods.base import Method
+from dann_transfer.methods.combined import Combined
+
+M = TypeVar("M", bound=type[Method])
+_METHODS: dict[str, type[Method]] = {}
+
+
+def register(name: str) -> Callable[[M], M]:
+    """Make a method known by name, so that ``DomainAdapter(method=name)`` finds it.
+
+    Raises
+    ------
+    ValueError
+        If the name is taken.
+    TypeError
+        If the class is no Method or does not implement ``loss``.
+
+    """
+
+    def add(cls: M) -> M:
+        if name in _METHODS:
+            raise ValueError(
+                f"a method named {name!r} exists already ({_METHODS[name].__qualname__}); "
+                f"choose a name other than {names()}."
+            )
+        if not (isinstance(cls, type) and issubclass(cls, Method)):
+            raise TypeError(f"{cls!r} must be a subclass of dann_transfer.methods.Method.")
+        if missing := sorted(cls.__abstractmethods__):
+            raise TypeError(f"{cls.__qualname__} does not implement {missing}.")
+        _METHODS[name] = cls
+        return cls
+
+    return add
+
+
+def names() -> list[str]:
+    """List the registered methods.
+
+    Examples
+    --------
+    >>> from dann_transfer import methods
+    >>> "dann" in methods.names()
+    True
+
+    """
+    return sorted(_METHODS)
+
+
+@contextmanager
+def registered(name: str, cls: type[Method]) -> Iterator[None]:
+    """Make a method known by name for the length of a ``with`` block.
+
+    Examples
+    --------
+    >>> from dann_transfer.methods.mcc import MCC
+    >>> with registered("mcc again", MCC):
+    ...     "mcc again" in names()
+    True
+    >>> "mcc again" in names()
+    False
+
+    """
+    register(name)(cls)
+    try:
+        yield
+    finally:
+        del _METHODS[name]
+
+
+def default_strength(name: str) -> float:
+    """Return the `max_strength` that a method uses where the user names none.
+
+    Examples
+    --------
+    >>> from dann_transfer import methods
+    >>> methods.default_strength("dann")
+    0.2
+
+    """
+    return _METHODS[name].default_strength
+
+
+def parts_of(name: str) -> list[str]:
+    """Split a combination into registered names, taking the longest that fits each time.
+
+    Raises
+    ------
+    ValueError
+        If a part is not known or is named twice.
+
+    Examples
+    --------
+    >>> from dann_transfer import methods
+    >>> methods.parts_of("cdan+e+mcc")
+    ['cdan+e', 'mcc']
+
+    """
+    words, parts = name.split("+"), []
+    while words:
+        for n in range(len(words), 0, -1):
+            if "+".join(words[:n]) in _METHODS:
+                parts.append("+".join(words[:n]))
+                words = words[n:]
+                break
+        else:
+            what = f"part {words[0]!r} of method={name!r}" if "+" in name else f"method={name!r}"
+            raise ValueError(
+                f"{what} is not known; the methods are {names()}, alone or joined by '+'."
+            )
+    if len(set(parts)) < len(parts):
+        raise ValueError(f"method={name!r} names a part twice; name each once.")
+    return parts
+
+
+def create(name: str, options: dict[str, Any] | None = None) -> Method:
+    """Make a method by name, or a combination such as ``"mmd+mcc"``.
+
+    The options of a combination map the name of a part to the part's own, among which
+    "strength" says what a strength of 1 means for it.
+
+    Raises
+    ------
+    ValueError
+        If there is no such method.
+    TypeError
+        If the method takes no such option.
+
+    Examples
+    --------
+    >>> type(create("dann", {"width": 64})).__name__
+    'DANN'
+    >>> create("mmd+mcc", {"mcc": {"strength": 0.5}}).strengths
+    {'mmd': 1.0, 'mcc': 0.5}
+
+    """
+    names_of_parts = parts_of(name)
+    try:
+        if len(names_of_parts) == 1:
+            return _METHODS[name](**(options or {}))
+        own = {part: dict((options or {}).get(part, {})) for part in names_of_parts}
+        if unknown := sorted(set(options or {}) - set(own)):
+            raise TypeError(f"{unknown} are not parts of it")
+        strengths = {
+            part: own[part].pop("strength", _METHODS[part].default_strength) for part in own
+        }
+        made = {part: _METHODS[part](**own[part]) for part in own}
+        if alone := [part for part in made if len(made[part].phases(made[part].min_epochs)) > 1]:
+            raise ValueError(
+                f"method={name!r}: {alone[0]!r} trains in two phases and cannot be joined to "
+                "another; use it alone."
+            )
+        return Combined(made, strengths)
+    except TypeError as error:
+        raise TypeError(
+            f"method_options={options!r} do not fit method {name!r}: {error}"
+        ) from error

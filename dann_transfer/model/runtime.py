@@ -1,0 +1,104 @@
+"""Where a model runs and in which precision: device, autocast, random generators."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A device and a precision.
+
+    Parameters
+    ----------
+    device : torch.device
+    precision : {"auto", "fp32", "bf16", "fp16"}
+        "auto" is bf16 where the GPU has it and fp32 elsewhere.
+
+    Examples
+    --------
+    >>> Runtime.of("cpu").spares_padding
+    True
+
+    """
+
+    device: torch.device
+    precision: str = "auto"
+
+    @classmethod
+    def of(cls, device: str | torch.device | None, precision: str = "auto") -> Runtime:
+        """Return the runtime of a device by name; None means CUDA where there is one.
+
+        Raises
+        ------
+        ValueError
+            If torch knows no such device, it is not available, or it has no such precision.
+
+        """
+        runtime = cls(resolve_device(device), precision)
+        if precision == "fp16" and runtime.device.type == "cpu":
+            raise ValueError("precision='fp16' needs a GPU; use 'fp32' on the CPU.")
+        return runtime
+
+    @property
+    def spares_padding(self) -> bool:
+        """Whether rows of unlike length go through apart: where padding costs as much as text."""
+        return self.device.type == "cpu"
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Return the autocast context of the precision."""
+        precision = self.precision
+        if precision == "auto":
+            cuda = self.device.type == "cuda"
+            bf16 = cuda and torch.cuda.is_bf16_supported(including_emulation=False)
+            precision = "bf16" if bf16 else "fp32"
+        if precision == "fp32":
+            return nullcontext()
+        dtype = torch.bfloat16 if precision == "bf16" else torch.float16
+        return torch.autocast(self.device.type, dtype)
+
+    def seed(self, number: int) -> torch.Generator:
+        """Seed torch's generators for dropout, and return one for everything else.
+
+        ``torch.manual_seed`` would write down a stack trace for every kind of accelerator that
+        this process does not use: a millisecond a step.
+        """
+        torch.default_generator.manual_seed(number)
+        if self.device.type != "cpu":
+            module = torch.get_device_module(self.device)
+            # Where there are several of a kind, `manual_seed` is that of the current one alone.
+            getattr(module, "manual_seed_all", module.manual_seed)(number)
+        return torch.Generator().manual_seed(number)
+
+
+def resolve_device(device: str | torch.device | None) -> torch.device:
+    """Turn a device name into a torch device; None means CUDA where there is one, else the CPU.
+
+    Raises
+    ------
+    ValueError
+        If torch knows no such device or it is not available.
+
+    Examples
+    --------
+    >>> resolve_device("cpu")
+    device(type='cpu')
+
+    """
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"device={device!r} is not a device; use 'cpu', 'cuda' or 'cuda:0'."
+        ) from error
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device={str(found)!r}, but torch sees no CUDA GPU; use device='cpu'.")
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device={str(found)!r}, but there are {torch.cuda.device_count()} GPUs.")
+    return found

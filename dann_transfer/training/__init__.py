@@ -1,0 +1,1 @@
+"""One Ignite loop, in phases: it knows what a phase asks for, and no method."""

@@ -1,0 +1,86 @@
+"""What one pass of the encoder and the task head gave, and the task's loss on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dann_transfer.texts.batches import Batch
+
+
+@dataclass(frozen=True)
+class Forward:
+    """What one pass of the encoder and the task head gave; source rows first, then target rows.
+
+    Target rows with labels, if the user gave some, come before those without.
+    """
+
+    features: Tensor
+    """Pooled features, shape (n_source + n_target, width)."""
+    logits: Tensor
+    """Logits of the task head, shape (n_source + n_target, classes)."""
+    labels: Tensor
+    """Class positions of the source rows, shape (n_source,)."""
+    metrics: dict[str, float | Tensor] = field(default_factory=dict)
+    """Numbers that a method wants in the history, such as the domain accuracy."""
+    batch: Batch | None = None
+    """The batch itself, with what `prepare` added."""
+    encode: Callable[[Tensor, Tensor], Tensor] | None = None
+    """Turns ids and mask into token states (rows, length, width); None on detached features."""
+
+    @property
+    def n_source(self) -> int:
+        """Number of source rows."""
+        return len(self.labels)
+
+    @property
+    def source(self) -> Tensor:
+        """Features of the source rows."""
+        return self.features[: self.n_source]
+
+    @property
+    def target(self) -> Tensor:
+        """Features of the target rows."""
+        return self.features[self.n_source :]
+
+    @property
+    def source_logits(self) -> Tensor:
+        """Logits of the source rows."""
+        return self.logits[: self.n_source]
+
+    @property
+    def target_logits(self) -> Tensor:
+        """Logits of the target rows."""
+        return self.logits[self.n_source :]
+
+    @property
+    def source_domains(self) -> Tensor:
+        """Which source domain each source row is of, shape (n_source,); 0 where there is one."""
+        of = None if self.batch is None else self.batch.source_domains
+        return torch.zeros_like(self.labels) if of is None else of
+
+    @property
+    def domains(self) -> Tensor:
+        """1 for a source row and 0 for a target row, shape (n_source + n_target,)."""
+        rows = torch.arange(len(self.features), device=self.features.device)
+        return (rows < self.n_source).to(torch.float32)
+
+    def detach(self) -> Forward:
+        """Return a copy from which no gradient reaches the encoder or the task head."""
+        apart = self.features.detach(), self.logits.detach()
+        return replace(self, features=apart[0], logits=apart[1], encode=None)
+
+
+def task_loss(logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
+    """Return the mean over labelled rows of weight times cross-entropy.
+
+    The weights are 1 on average over all texts and not within a batch: a batch without a rare
+    class would otherwise count as much as one with it, and the classes would not balance.
+    """
+    if weights is None:
+        return F.cross_entropy(logits, labels)
+    return (weights * F.cross_entropy(logits, labels, reduction="none")).mean()

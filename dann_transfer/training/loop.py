@@ -1,0 +1,218 @@
+"""The training loop: one step, read from top to bottom, and the Ignite engine that repeats it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from ignite.handlers import Checkpoint, DiskSaver, EarlyStopping, ProgressBar
+from torch import Tensor, nn
+
+from dann_transfer.model.model import Classifier, infer
+from dann_transfer.model.runtime import Runtime
+from dann_transfer.settings import Settings
+from dann_transfer.texts.batches import PairedBatches
+from dann_transfer.texts.corpus import Tokens
+from dann_transfer.training.checkpoint import Fingerprint, History, PhaseStates, Stateful, resume
+from dann_transfer.training.keeping import Keeper
+from dann_transfer.training.optimizer import Optimizer, total
+from dann_transfer.training.phases import Phase
+from dann_transfer.training.timeline import Moment, Timeline
+
+
+class Trainer:
+    """One run over batches of texts.
+
+    Parameters
+    ----------
+    model : Classifier
+        Trained in place.
+    method : Method
+        Its own parameters are trained too.
+    phases : sequence of Phase
+    batches : PairedBatches
+    settings : Settings
+    runtime : Runtime
+    validation : (Tokens, ndarray of int), optional
+        Held-out source texts and their class positions, to choose the epoch by.
+
+    """
+
+    def __init__(
+        self,
+        model: Classifier,
+        method: nn.Module,
+        phases: Sequence[Phase],
+        batches: PairedBatches,
+        settings: Settings,
+        runtime: Runtime,
+        validation: tuple[Tokens, np.ndarray] | None = None,
+    ) -> None:
+        self.model, self.phases, self.batches = model, phases, batches
+        self.settings, self.runtime, self.validation = settings, runtime, validation
+        for phase in phases:
+            phase.attach(model, runtime)
+        self.timeline = Timeline(phases, len(batches), settings)
+        self.optimizer = Optimizer(model, method, settings, runtime)
+        self.parts = nn.ModuleDict({"model": model, "method": method})
+        n_texts = 0 if validation is None else len(validation[1])
+        self.keeper = Keeper(self.parts, settings.validation_tolerance, n_texts)
+        self.history = History()
+        self.memory = PhaseStates(phases, method)
+        self.engine = Engine(self.step)
+
+    def step(self, engine: Engine, _: object = None) -> dict[str, Any]:
+        """Train on one batch, and return its row of the history."""
+        now = self.timeline.at(engine.state.iteration)
+        phase = self.phases[now.phase]
+        if now.starts_phase:
+            self.optimizer.forget()
+            phase.begin(self.keeper)
+        if now.starts_epoch:
+            phase.start_epoch(self.batches.target, now.progress)
+        # Dropout of step k depends on the seed and k alone, which makes a resumed run exact.
+        generator = self.runtime.seed(self.settings.seed + now.step)
+        batch = phase.prepare(self.batches[now.step - 1], generator).to(self.runtime.device)
+        forward = phase.forward(batch)
+        self.optimizer.set_rate(now.rate)
+        for _ in range(phase.discriminator_steps):
+            # On detached features a loss moves the method's own parameters alone.
+            self.optimizer.step(phase.losses_apart(forward, now.strength))
+        losses = phase.losses(forward, now.strength)
+        check_finite(losses, now)
+        self.optimizer.step(losses)
+        phase.end_step(now.step)
+        return row_of(now, losses, forward.metrics)
+
+    def end_epoch(self, engine: Engine) -> None:
+        """Score the model on held-out source texts, and keep it if it is good enough."""
+        if self.validation is None:
+            return
+        tokens, labels = self.validation
+        predicted = infer(self.model, tokens, self.runtime)[1].argmax(1).numpy()
+        accuracy = float((predicted == labels).mean())
+        row = {"epoch": engine.state.epoch, "validation_accuracy": accuracy}
+        self.history.epochs.append(row)
+        if self.timeline.may_be_kept(engine.state.iteration):
+            self.keeper.offer(accuracy)
+
+    def run(
+        self, fingerprint: str = "", on_step: Callable[[Engine], None] | None = None
+    ) -> History:
+        """Train, from the newest checkpoint where there is one, and return the history.
+
+        Parameters
+        ----------
+        fingerprint : str
+            Identifies data and settings, so that a checkpoint is not continued by another run.
+        on_step : callable, optional
+            Called with the engine after each step.
+
+        Raises
+        ------
+        FloatingPointError
+            If a loss, or in the end a weight, is not finite.
+
+        """
+        finished = self._attach_handlers(fingerprint, on_step)
+        self.model.train()
+        if not finished:
+            self.engine.run(epoch_length=len(self.batches), max_epochs=self.timeline.epochs)
+        if not all(torch.isfinite(p).all() for p in self.parts.parameters() if p.requires_grad):
+            raise FloatingPointError(
+                "the weights are not finite after the last step; lower learning_rate, "
+                "discriminator_learning_rate or max_strength."
+            )
+        self.history.settle()
+        self.keeper.restore()
+        self.model.eval()
+        self.optimizer.clear()
+        return self.history
+
+    def _attach_handlers(self, fingerprint: str, on_step: Callable[[Engine], None] | None) -> bool:
+        """Attach what happens beside the steps, and tell whether the run is finished already."""
+        engine = self.engine
+
+        @engine.on(Events.ITERATION_COMPLETED)
+        def _end_step(engine: Engine) -> None:
+            self.history.steps.append(engine.state.output)
+            if on_step is not None:
+                on_step(engine)
+
+        if self.settings.progress:
+            bar = ProgressBar(desc=type(self.parts["method"]).__name__, mininterval=0.5)
+            bar.attach(engine, output_transform=_bar_numbers)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.end_epoch)
+        to_save: dict[str, Stateful] = {
+            "fingerprint": Fingerprint(fingerprint),
+            "parts": self.parts,
+            "optimizer": self.optimizer,
+            "history": self.history,
+            "keeper": self.keeper,
+            "memory": self.memory,
+            "trainer": engine,
+        }
+        stopper = self._stopper()
+        if stopper is not None:
+            to_save["stopper"] = stopper
+        if self.settings.checkpoint_dir is not None:
+            folder = DiskSaver(self.settings.checkpoint_dir, require_empty=False)
+            saver = Checkpoint(
+                to_save,
+                folder,
+                n_saved=1,
+                global_step_transform=lambda engine, _: engine.state.iteration,
+                include_self=True,
+            )
+            engine.add_event_handler(Events.EPOCH_COMPLETED, saver)
+            resume(self.settings.checkpoint_dir, to_save, saver, self.runtime.device)
+        stopped = stopper is not None and stopper.counter >= stopper.patience
+        return stopped or int(engine.state.iteration) >= self.timeline.total
+
+    def _stopper(self) -> EarlyStopping | None:
+        """Return what ends a run that no longer improves, where the user asked for patience."""
+        patience = self.settings.patience
+        # Of two phases the second has to follow, whatever the first one's scores are.
+        if patience is None or self.validation is None or len(self.phases) > 1:
+            return None
+        stopper = EarlyStopping(
+            patience, lambda _: self.history.epochs[-1]["validation_accuracy"], self.engine
+        )
+        stopper.logger.setLevel("WARNING")
+
+        @self.engine.on(Events.EPOCH_COMPLETED)
+        def _stop(engine: Engine) -> None:
+            # It looks only at epochs that may be kept, or it would end a run for not improving
+            # while strength still grows.
+            if self.timeline.may_be_kept(engine.state.iteration):
+                stopper(engine)
+
+        return stopper
+
+
+def check_finite(losses: dict[str, Tensor], now: Moment) -> None:
+    """Raise a FloatingPointError if the sum of the losses is not finite.
+
+    Asked once a step, since the answer makes a GPU's queue run empty.
+    """
+    if losses and not torch.isfinite(total(losses)):
+        values = ", ".join(f"{name}={value.item():g}" for name, value in losses.items())
+        raise FloatingPointError(
+            f"the loss is not finite at step {now.step} ({values}); "
+            "lower learning_rate, discriminator_learning_rate or max_strength."
+        )
+
+
+def row_of(
+    now: Moment, losses: dict[str, Tensor], metrics: dict[str, float | Tensor]
+) -> dict[str, Any]:
+    """Return a step's row of the history."""
+    named = {f"{name}_loss": value.detach() for name, value in losses.items()}
+    return {"step": now.step, "strength": now.strength, **named, **metrics}
+
+
+def _bar_numbers(row: dict[str, Any]) -> dict[str, float]:
+    return {k: float(v) for k, v in row.items() if k not in {"step", "strength"}}

@@ -1,0 +1,87 @@
+"""The optimiser of a run: AdamW, a rate for each part, the loss scaler, two clips."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dann_transfer.model.model import Classifier
+from dann_transfer.model.runtime import Runtime
+from dann_transfer.settings import Settings
+
+
+class Optimizer:
+    """AdamW over the encoder, the task head and the method's own parameters.
+
+    The discriminator's gradient is clipped apart, or a steep one would slow the encoder down; and
+    its rate does not decay, or it would fall behind an encoder that it no longer follows.
+    """
+
+    def __init__(
+        self, model: Classifier, method: nn.Module, settings: Settings, runtime: Runtime
+    ) -> None:
+        rates = [
+            (model.encoder, settings.learning_rate),
+            (model.head, settings.head_learning_rate),
+            (method, settings.discriminator_learning_rate),
+        ]
+        groups: list[dict[str, Any]] = []
+        for module, rate in rates:
+            parameters = [p for p in module.parameters() if p.requires_grad]
+            for decay in (True, False):
+                # Biases and norms are vectors; decaying them only shrinks the features' scale.
+                own = [p for p in parameters if (p.ndim > 1) == decay]
+                weight_decay = settings.weight_decay if decay else 0.0
+                group = {"params": own, "lr": rate, "weight_decay": weight_decay}
+                if own:
+                    groups.append({**group, "base": rate, "decays": module is not method})
+        self.adamw = torch.optim.AdamW(groups, fused=True)
+        self.scaler = torch.amp.GradScaler(
+            runtime.device.type, enabled=settings.precision == "fp16"
+        )
+        self.clips = (
+            [*model.encoder.parameters(), *model.head.parameters()],
+            list(method.parameters()),
+        )
+        self.max_norm = settings.max_grad_norm
+
+    def set_rate(self, rate: float) -> None:
+        """Multiply the base rates of encoder and head by `rate`."""
+        for group in self.adamw.param_groups:
+            group["lr"] = group["base"] * (rate if group["decays"] else 1.0)
+
+    def step(self, losses: dict[str, Tensor]) -> None:
+        """Descend the sum of the losses; of none, stay where we are."""
+        if not losses:
+            return
+        self.clear()
+        self.scaler.scale(total(losses)).backward()
+        self.scaler.unscale_(self.adamw)
+        for parameters in self.clips:
+            nn.utils.clip_grad_norm_(parameters, self.max_norm)
+        self.scaler.step(self.adamw)
+        self.scaler.update()
+
+    def clear(self) -> None:
+        """Remove all gradients."""
+        self.adamw.zero_grad(set_to_none=True)
+
+    def forget(self) -> None:
+        """Forget all momentum: that of the phase before would go on pulling."""
+        self.adamw.state.clear()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
+        return {"adamw": self.adamw.state_dict(), "scaler": self.scaler.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what a checkpoint kept."""
+        self.adamw.load_state_dict(state["adamw"])
+        self.scaler.load_state_dict(state["scaler"])
+
+
+def total(losses: dict[str, Tensor]) -> Tensor:
+    """Return the sum of named losses."""
+    return torch.stack(list(losses.values())).sum()

@@ -1,0 +1,292 @@
+"""The phases of a run: what passes through the model in each, and what is minimised."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from dann_transfer.model.model import Classifier, encode, infer, trainable, weights_of
+from dann_transfer.model.runtime import Runtime
+from dann_transfer.texts.batches import Batch
+from dann_transfer.texts.corpus import Tokens
+from dann_transfer.training.forward import Forward, task_loss
+from dann_transfer.training.keeping import Keeper
+
+
+class Adaptation(Protocol):
+    """What a phase asks of a method; `dann_transfer.methods.Method` is one."""
+
+    memory: dict[str, Tensor]
+    discriminator_steps: int
+
+    def remember(
+        self, predict_target: Callable[[], tuple[Tensor, Tensor]], progress: float
+    ) -> dict[str, Tensor]:
+        """Return what is known of each target text from here on."""
+
+    def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """Change a batch before the encoder sees it."""
+
+    def loss(self, forward: Forward, strength: float) -> dict[str, Tensor]:
+        """Return named loss terms."""
+
+
+class Phase(ABC):
+    """Some epochs of a run in which the same things pass and the same losses are minimised.
+
+    Parameters
+    ----------
+    method : Method
+    epochs : int
+        Passes over the source texts.
+
+    """
+
+    adapts: ClassVar[bool]
+    """Whether the method acts and its strength grows."""
+    chooses_epoch: ClassVar[bool]
+    """Whether one of its epochs may be kept rather than the last: whether accuracy on held-out
+    source texts says something about the model."""
+    strength_is_rate: ClassVar[bool] = False
+    """Whether strength scales the learning rate and not the loss: Adam's step does not feel a
+    factor on the only loss."""
+
+    def __init__(self, method: Adaptation, epochs: int) -> None:
+        self.method, self.epochs = method, epochs
+
+    @property
+    def discriminator_steps(self) -> int:
+        """How often the method's own parameters move before the step proper."""
+        return self.method.discriminator_steps if self.adapts else 0
+
+    def attach(self, model: Classifier, runtime: Runtime) -> None:
+        """Take the model that is trained; called once, before the run or its checkpoint starts."""
+        self.model, self.runtime = model, runtime
+
+    def begin(self, keeper: Keeper) -> None:
+        """Change what has to change before the phase's first step."""
+
+    def start_epoch(self, target: Tokens | None, progress: float) -> None:
+        """Refresh what depends on the epoch, at `progress` from 0 to 1 through the adaptation."""
+
+    def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """Change a batch before it passes through the encoder."""
+        return batch
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> Forward:
+        """Pass a batch through encoder and head."""
+
+    @abstractmethod
+    def losses(self, forward: Forward, strength: float) -> dict[str, Tensor]:
+        """Return the named losses whose sum the step minimises."""
+
+    def losses_apart(self, forward: Forward, strength: float) -> dict[str, Tensor]:
+        """Return the losses of an extra discriminator step, from which no gradient reaches the
+        encoder or the head."""
+        return self.method.loss(forward.detach(), strength)
+
+    def end_step(self, step: int) -> None:
+        """Follow the model after a step, counted from 1."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps of the phase."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what a checkpoint kept."""
+
+    def _pass(self, batch: Batch, rows: int) -> Forward:
+        """Send the first rows of a batch through the encoder and the head."""
+        states = None if batch.states is None else batch.states[:rows]
+        ids, mask = batch.input_ids[:rows], batch.attention_mask[:rows]
+        with self.runtime.autocast():
+            features = encode(self.model.encoder, ids, mask, states, self.runtime)
+            logits = self.model.head(features)
+        return self._full_precision(features, logits, batch)
+
+    def _full_precision(self, features: Tensor, logits: Tensor, batch: Batch) -> Forward:
+        # Losses are computed in full precision: they are cheap, and small differences matter.
+        return Forward(
+            features.float(), logits.float(), batch.labels, batch=batch, encode=self._token_states
+        )
+
+    def _token_states(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        with self.runtime.autocast():
+            return self.model.encoder.token_states(input_ids, attention_mask).float()
+
+    def _remember(self, target: Tokens | None, progress: float, weights: dict[str, Tensor]) -> None:
+        """Let the method look at the target's predictions under the weights that are passed."""
+        if target is None:
+            return
+
+        def predict_target() -> tuple[Tensor, Tensor]:
+            with weights_of(self.model, weights):
+                features, logits = infer(self.model, target, self.runtime)
+            return features, logits.softmax(1)
+
+        self.method.memory = self.method.remember(predict_target, progress)
+
+    def _with_memory(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """Put the batch's rows of the method's memory into it, and let the method change it."""
+        rows = batch.target_rows
+        if rows is not None and self.method.memory:
+            memory = {name: values[rows] for name, values in self.method.memory.items()}
+            batch = replace(batch, extras={**batch.extras, **memory})
+        return self.method.prepare(batch, generator)
+
+
+class SourceAlone(Phase):
+    """The task alone, on all rows with labels."""
+
+    adapts = False
+    chooses_epoch = True
+
+    def forward(self, batch: Batch) -> Forward:
+        """Pass the rows with labels."""
+        return self._pass(batch, batch.n_task)
+
+    def losses(self, forward: Forward, strength: float) -> dict[str, Tensor]:
+        """Return the task's loss."""
+        return {"task": _task(forward)}
+
+
+class Joint(Phase):
+    """The task and the method together.
+
+    Parameters
+    ----------
+    method, epochs
+        As for `Phase`.
+    target_pass : bool
+        Whether target texts without labels pass with the others; False where the method passes
+        them itself.
+    teacher_momentum : float, optional
+        If set, the method remembers the predictions of a teacher: an average of the model's
+        weights over the steps, which moves by this share at each step.
+
+    """
+
+    adapts = True
+    chooses_epoch = True
+
+    def __init__(
+        self,
+        method: Adaptation,
+        epochs: int,
+        target_pass: bool = True,
+        teacher_momentum: float | None = None,
+    ) -> None:
+        super().__init__(method, epochs)
+        self.target_pass, self.teacher_momentum = target_pass, teacher_momentum
+        self.teacher: dict[str, Tensor] = {}
+        """The parameters that training changes, averaged; empty where there is no teacher."""
+
+    def attach(self, model: Classifier, runtime: Runtime) -> None:
+        """Take the model, and let the teacher start from it."""
+        super().attach(model, runtime)
+        if self.teacher_momentum is not None:
+            self.teacher = trainable(model)
+
+    def start_epoch(self, target: Tokens | None, progress: float) -> None:
+        """Let the method look at the target's predictions."""
+        self._remember(target, progress, self.teacher)
+
+    def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """Add what the method remembers and changes."""
+        return self._with_memory(batch, generator)
+
+    def forward(self, batch: Batch) -> Forward:
+        """Pass source and target texts at once: same padding, same dropout."""
+        return self._pass(batch, len(batch.input_ids) if self.target_pass else batch.n_task)
+
+    def losses(self, forward: Forward, strength: float) -> dict[str, Tensor]:
+        """Return the task's loss and the method's."""
+        return {"task": _task(forward), **self.method.loss(forward, strength)}
+
+    @torch.no_grad()
+    def end_step(self, step: int) -> None:
+        """Move the teacher: a plain mean at first, or the untrained model would weigh in it."""
+        if self.teacher_momentum is None:
+            return
+        share = max(self.teacher_momentum, 1 / step)
+        for name, parameter in self.model.named_parameters():
+            if name in self.teacher:
+                self.teacher[name].mul_(1.0 - share).add_(parameter, alpha=share)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the teacher."""
+        return {"teacher": self.teacher}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up the teacher."""
+        self.teacher = state["teacher"]
+
+
+class TargetAlone(Phase):
+    """The method alone: the target's texts move the encoder, and the task rests.
+
+    The source's texts pass through the encoder as it was when the phase began (the anchor), and
+    the head stays as it is. The last epoch is kept: on the source the score falls for good reason.
+    """
+
+    adapts = True
+    chooses_epoch = False
+    strength_is_rate = True
+
+    def attach(self, model: Classifier, runtime: Runtime) -> None:
+        """Take the model."""
+        super().attach(model, runtime)
+        self.anchor = trainable(model.encoder)
+
+    def begin(self, keeper: Keeper) -> None:
+        """Start from the epoch that was kept, and anchor the source there."""
+        keeper.restore()
+        self.anchor = trainable(self.model.encoder)
+
+    def start_epoch(self, target: Tokens | None, progress: float) -> None:
+        """Let the method look at the target's predictions."""
+        self._remember(target, progress, {})
+
+    def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """Add what the method remembers and changes."""
+        return self._with_memory(batch, generator)
+
+    def forward(self, batch: Batch) -> Forward:
+        """Pass the source's texts through the anchor and the target's through the encoder."""
+        n, encoder, runtime = batch.n_source, self.model.encoder, self.runtime
+        states = (None, None) if batch.states is None else (batch.states[:n], batch.states[n:])
+        ids, mask = batch.input_ids, batch.attention_mask
+        with runtime.autocast():
+            # With dropout, as the target has it: without, dropout itself would tell the
+            # discriminator which domain it sees.
+            source = encode(encoder, ids[:n], mask[:n], states[0], runtime, self.anchor)
+            target = encode(encoder, ids[n:], mask[n:], states[1], runtime)
+            features = torch.cat([source, target])
+            resting = {k: v.detach() for k, v in self.model.head.named_parameters()}
+            logits = functional_call(self.model.head, resting, (features,))
+        return self._full_precision(features, logits, batch)
+
+    def losses(self, forward: Forward, strength: float) -> dict[str, Tensor]:
+        """Return the method's loss."""
+        return self.method.loss(forward, strength)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the anchor."""
+        return {"anchor": self.anchor}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up the anchor."""
+        self.anchor = state["anchor"]
+
+
+def _task(forward: Forward) -> Tensor:
+    batch = forward.batch
+    assert batch is not None
+    return task_loss(forward.logits[: batch.n_task], batch.task_labels, batch.task_weights)
