@@ -30,16 +30,9 @@ from sklearn.metrics import accuracy_score, f1_score
 from dann_transfer import DomainAdapter, datasets, methods, selection
 from dann_transfer.diagnostics import proxy_a_distance
 from dann_transfer.label_shift import correct
+from dann_transfer.settings import ADAPTATION
 
 BASELINES = {"source_only", "target_trained"}
-ADAPTATION = (
-    "max_strength",
-    "strength_schedule",
-    "method_options",
-    "discriminator_learning_rate",
-)
-
-
 # What does not change a result, or is recorded beside it.
 UNRECORDED = {"encoder", "method", "random_state", "progress", "device", "checkpoint_dir"}
 
@@ -121,7 +114,7 @@ def run(
     # share pass over it once. The lists live as long as `_load`, and so do their ids.
     for texts in (X_test, T_test):
         if id(texts) not in seen:
-            seen[id(texts)] = adapter._forward(texts)
+            seen[id(texts)] = adapter.outputs(texts)
     (source_features, p_source), (target_features, p_target) = seen[id(X_test)], seen[id(T_test)]
     predicted = adapter.classes_[p_target.argmax(1)]
     corrected = {}

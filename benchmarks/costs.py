@@ -25,10 +25,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from dann_transfer import DomainAdapter, datasets, engine, methods
-from dann_transfer.batches import PairedBatches, tokenize
-from dann_transfer.encoder import Encoder
-from dann_transfer.heads import TaskHead
+from dann_transfer import datasets, methods
+from dann_transfer.model.encoder import Encoder
+from dann_transfer.model.heads import TaskHead
+from dann_transfer.model.model import Classifier
+from dann_transfer.model.runtime import Runtime
+from dann_transfer.settings import Settings
+from dann_transfer.texts.batches import PairedBatches
+from dann_transfer.texts.corpus import tokenize
+from dann_transfer.training.loop import Trainer
 
 OUT = Path(__file__).parent / "results" / "costs.jsonl"
 TEXTS, ROUNDS = 96, 2
@@ -46,12 +51,13 @@ def train(name: str) -> tuple[float, int]:
     method = methods.create(name)
     method.attach(encoder, 1)
     method.build(encoder.features, 2)
-    model = engine.AdaptationModel(encoder, TaskHead(encoder.features, 2), method)
-    settings = DomainAdapter(method=name, progress=False)._settings(0, method)
+    model = Classifier(encoder, TaskHead(encoder.features, 2))
+    settings = Settings.of({"progress": False}, 0, method.default_strength)
     labels = np.arange(TEXTS) % 2
     batches = PairedBatches(source, labels, target if method.uses_target else None, 32, seed=0)
     started = time.perf_counter()
-    engine.train(model, batches, settings, torch.device("cpu"))
+    phases, runtime = method.phases(settings.epochs), Runtime.of("cpu")
+    Trainer(model, method, phases, batches, settings, runtime).run()
     return time.perf_counter() - started, sum(p.numel() for p in method.parameters())
 
 

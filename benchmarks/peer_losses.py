@@ -34,8 +34,8 @@ def both() -> dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor], list
     from pytorch_adapt import layers
 
     from dann_transfer import methods
-    from dann_transfer.heads import reverse_gradient
     from dann_transfer.methods import Forward, afn, bsp, coral, mcc, mmd
+    from dann_transfer.model.heads import reverse_gradient
 
     torch.manual_seed(0)
     # As many rows of each domain, because the peer takes the bandwidth from one of them.

@@ -11,7 +11,7 @@ Training is counted in real tokens a second (padding is not counted), prediction
   everything; for DANN source and target in a pass each and one discriminator step;
 - pipeline: ``transformers.pipeline("text-classification")`` of the same encoder.
 
-Ours is `engine.train` as `fit` runs it, with validation off. The kinds take turns in one process,
+Ours is `Trainer` as `fit` runs it, with validation off. The kinds take turns in one process,
 and medians are compared. One JSON line goes to benchmarks/results/speed.jsonl.
 """
 
@@ -33,13 +33,18 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from dann_transfer import DomainAdapter, datasets, engine, methods
-from dann_transfer.batches import PairedBatches, Tokens, tokenize
-from dann_transfer.encoder import Encoder
-from dann_transfer.heads import DomainDiscriminator, TaskHead, reverse_gradient
+from dann_transfer import DomainAdapter, datasets, methods
+from dann_transfer.model.encoder import Encoder
+from dann_transfer.model.heads import DomainDiscriminator, TaskHead, reverse_gradient
+from dann_transfer.model.model import Classifier
+from dann_transfer.model.runtime import Runtime
+from dann_transfer.settings import Settings
+from dann_transfer.texts.batches import PairedBatches
+from dann_transfer.texts.corpus import Tokens, tokenize
+from dann_transfer.training.loop import Trainer
 
 RESULTS = Path(__file__).parent / "results"
-CPU = torch.device("cpu")
+CPU = Runtime(torch.device("cpu"), "fp32")
 
 
 def texts(n: int) -> tuple[list[str], list[str]]:
@@ -78,12 +83,13 @@ def ours(
     method = methods.create(name)
     method.attach(encoder, 1)
     method.build(encoder.features, classes)
-    model = engine.AdaptationModel(encoder, TaskHead(encoder.features, classes), method)
+    model = Classifier(encoder, TaskHead(encoder.features, classes))
     batches = paired(source, target if method.uses_target else None, classes, batch)
     rates = {"learning_rate": 1e-6, "head_learning_rate": 1e-4}
-    adapter = DomainAdapter(method=name, epochs=1, precision="fp32", progress=False, **rates)
+    params = {"epochs": 1, "precision": "fp32", "progress": False, **rates}
+    settings = Settings.of(params, 0, method.default_strength)
     started = time.perf_counter()
-    engine.train(model, batches, adapter._settings(0, method), CPU)
+    Trainer(model, method, method.phases(1), batches, settings, CPU).run()
     seconds = time.perf_counter() - started
     return sum(int(batches[k].attention_mask.sum()) for k in range(len(batches))) / seconds
 
@@ -105,8 +111,7 @@ def tutorial(encoder: Encoder, domains: tuple[list[str], list[str]], adversarial
     started = time.perf_counter()
     for at in range(0, len(labels), 16):
         rows = slice(at, at + 16)
-        # Without the encoder's own sparing of padding, which a tutorial's loop has not.
-        passes = [encoder._pooled(e["input_ids"][rows], e["attention_mask"][rows]) for e in padded]
+        passes = [encoder(e["input_ids"][rows], e["attention_mask"][rows]) for e in padded]
         loss = F.cross_entropy(head(passes[0]), labels[rows])
         if adversarial:
             features = torch.cat(passes)

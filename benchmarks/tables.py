@@ -7,11 +7,12 @@ from statistics import mean, median, stdev
 from typing import Any
 
 import numpy as np
-from board import ADAPTATION, key_of
+from board import key_of
 from scipy.stats import spearmanr
 
 from dann_transfer import DomainAdapter, methods
-from dann_transfer.scores import interval
+from dann_transfer.comparison import interval
+from dann_transfer.settings import ADAPTATION
 
 BASELINE = "source_only"
 ORDER = {"source_only": 0, "target_trained": 2}

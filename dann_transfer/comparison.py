@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy.stats import t as student_t
 from sklearn.metrics import accuracy_score, f1_score
 
+from dann_transfer import decision
 from dann_transfer import methods as registry
 from dann_transfer.adapter import DomainAdapter
 from dann_transfer.diagnostics import proxy_a_distance
@@ -163,31 +164,21 @@ def compare(
     """
     if not seeds:
         raise ValueError("seeds is empty; pass at least one, such as seeds=(0, 1, 2).")
-    column = params.get("text_column", "text")
-    texts, labels, _ = as_sources(X, y, column, params.get("label_column", "label"))
-    target = as_texts(X_target, "X_target", column)
-    tests: dict[str, tuple[list[str], np.ndarray] | None] = {"source": None, "target": None}
-    given = (
-        ("source", "test", X_test, y_test),
-        ("target", "target_test", X_target_test, y_target_test),
-    )
-    for name, suffix, test, y_of_test in given:
-        if test is not None:
-            text_and_label = (column, params.get("label_column", "label"))
-            names = (f"X_{suffix}", f"y_{suffix}")
-            held_out = as_labelled(test, y_of_test, *names, *text_and_label)
-            encode_labels(held_out[1], np.unique(labels), names[1])
-            tests[name] = held_out
-    options = params.pop("method_options", None)
-    folder = params.pop("checkpoint_dir", None)
+    columns = params.get("text_column", "text"), params.get("label_column", "label")
+    texts, labels, _ = as_sources(X, y, *columns)
+    target = as_texts(X_target, "X_target", columns[0])
+    classes = np.unique(labels)
+    tests = {
+        "source": _test_set(X_test, y_test, "test", texts, classes, columns),
+        "target": _test_set(X_target_test, y_target_test, "target_test", target, classes, columns),
+    }
+    options, folder = params.pop("method_options", None), params.pop("checkpoint_dir", None)
     for method in methods:
         registry.create(method, None if method == BASELINE else options)
-    seen = tests["source"][0] if tests["source"] else texts
-    unseen = tests["target"][0] if tests["target"] else target
     rows: list[dict[str, Any]] = []
     adapters: dict[str, DomainAdapter] = {}
     for seed in seeds:
-        hits: dict[str, np.ndarray] = {}
+        baseline: np.ndarray | None = None
         for method in (BASELINE, *(m for m in methods if m != BASELINE)):
             own: dict[str, Any] = {"method": method, "random_state": seed}
             own["method_options"] = None if method == BASELINE else options
@@ -201,30 +192,69 @@ def compare(
                 X_target_labelled=X_target_labelled,
                 y_target_labelled=y_target_labelled,
             )
-            row: dict[str, Any] = {"method": method, "seed": seed}
-            row["seconds"] = time.perf_counter() - started
-            features: dict[str, np.ndarray] = {}
-            for name, shown in (("source", seen), ("target", unseen)):
-                # One pass gives features and predictions both.
-                features[name], probabilities = adapter.outputs(shown)
-                row[f"{name}_accuracy"] = row[f"{name}_macro_f1"] = None
-                if (test := tests[name]) is not None:
-                    predicted = adapter.classes_[probabilities.argmax(1)]
-                    row[f"{name}_accuracy"] = float(accuracy_score(test[1], predicted))
-                    row[f"{name}_macro_f1"] = float(f1_score(test[1], predicted, average="macro"))
-                    if name == "target":
-                        hits[method] = np.asarray(predicted == test[1], dtype=float)
-            if hits:
-                changed = hits[method] - hits[BASELINE]
-                # Taken about 0 and not about the mean, so that a few texts that all changed for
-                # the better do not look like certainty.
-                row["gain_error"] = float((changed**2).mean() / len(changed)) ** 0.5
-            row["a_distance"] = None
-            if min(len(seen), len(unseen)) >= 10:
-                row["a_distance"] = proxy_a_distance(features["source"], features["target"])
-            tail = adapter.history_[-max(1, len(adapter.history_) // 10) :]
-            told = [step["domain_accuracy"] for step in tail if "domain_accuracy" in step]
-            row["domain_accuracy"] = mean(told) if told else None
-            rows.append(row)
+            row = {"method": method, "seed": seed, "seconds": time.perf_counter() - started}
+            scores, hits = _scores(adapter, tests)
+            if hits is not None:
+                baseline = hits if method == BASELINE else baseline
+                scores["gain_error"] = _gain_error(hits, baseline)
+            rows.append({**row, **scores})
             adapters.setdefault(method, adapter)
     return Comparison(rows, adapters)
+
+
+class _TestSet(NamedTuple):
+    """Texts to score on; without labels they serve the A-distance alone."""
+
+    texts: list[str]
+    labels: np.ndarray | None
+
+
+def _test_set(
+    X: Any,
+    y: Any,
+    suffix: str,
+    training: list[str],
+    classes: np.ndarray,
+    columns: tuple[str, str],
+) -> _TestSet:
+    """Check a labelled test set; where the user passed none, take the training texts."""
+    if X is None:
+        return _TestSet(training, None)
+    texts, labels = as_labelled(X, y, f"X_{suffix}", f"y_{suffix}", *columns)
+    encode_labels(labels, classes, f"y_{suffix}")
+    return _TestSet(texts, labels)
+
+
+def _scores(
+    adapter: DomainAdapter, tests: dict[str, _TestSet]
+) -> tuple[dict[str, Any], np.ndarray | None]:
+    """Return a run's scores, and which of the labelled target texts it predicts right."""
+    scores: dict[str, Any] = {}
+    features: list[np.ndarray] = []
+    hits = None
+    for name, test in tests.items():
+        outputs = adapter.outputs(test.texts)
+        features.append(outputs.features)
+        accuracy = macro_f1 = None
+        if test.labels is not None:
+            predicted = decision.labels(outputs.probabilities, adapter.classes_)
+            accuracy = float(accuracy_score(test.labels, predicted))
+            macro_f1 = float(f1_score(test.labels, predicted, average="macro"))
+            hits = (predicted == test.labels).astype(float) if name == "target" else hits
+        scores[f"{name}_accuracy"], scores[f"{name}_macro_f1"] = accuracy, macro_f1
+    scores["a_distance"] = None
+    if min(map(len, features)) >= 10:
+        scores["a_distance"] = proxy_a_distance(features[0], features[1])
+    last = adapter.history_[-max(1, len(adapter.history_) // 10) :]
+    accuracies = [step["domain_accuracy"] for step in last if "domain_accuracy" in step]
+    scores["domain_accuracy"] = mean(accuracies) if accuracies else None
+    return scores, hits
+
+
+def _gain_error(hits: np.ndarray, baseline: np.ndarray | None) -> float:
+    """Return the standard error of a gain that the choice of test texts brings."""
+    assert baseline is not None
+    changed = hits - baseline
+    # Taken about 0 and not about the mean, so that a few texts that all changed for
+    # the better do not look like certainty.
+    return float((changed**2).mean() / len(changed)) ** 0.5

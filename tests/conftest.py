@@ -133,9 +133,33 @@ def minilm() -> str:
     return datasets.encoder("minilm")
 
 
+class Killed(Exception):
+    """Ends a run in its middle."""
+
+
+def kill_at(step: int):
+    """Watch a training, and end it after a step, before that step's checkpoint is written."""
+
+    def kill(engine, model):
+        if engine.state.iteration == step:
+            raise Killed
+
+    return kill
+
+
+@pytest.fixture
+def no_figure_shown_or_left(monkeypatch):
+    import matplotlib.pyplot as plt
+
+    monkeypatch.setattr(plt, "show", lambda: pytest.fail("a library never shows"))
+    yield
+    plt.close("all")
+
+
 def weights(adapter: DomainAdapter, part: str = "") -> dict[str, torch.Tensor]:
     """Copy the weights of a fitted adapter whose name starts with `part`."""
-    state = adapter._model.state_dict()
+    state = adapter.model_.state_dict()
+    state |= {f"method.{k}": v for k, v in adapter.method_weights_.items()}
     return {k: v.clone() for k, v in state.items() if k.startswith(part)}
 
 

@@ -13,9 +13,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from dann_transfer import Domain, DomainAdapter
-from dann_transfer.data import CollapseWarning, TruncationWarning
+from dann_transfer.diagnostics import CollapseWarning
+from dann_transfer.texts.corpus import TruncationWarning
 
-pytestmark = pytest.mark.filterwarnings("ignore::dann_transfer.data.CollapseWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
 
 
 def test_it_learns_and_speaks_the_users_labels(fitted, source, target):
@@ -267,7 +268,7 @@ def test_mdan_sees_which_source_a_text_is_of(tiny, source, target, tmp_path):
     X, y = source
     named = {"a": (X[:50], y[:50]), "b": (X[50:], y[50:])}
     adapter = tiny(method="mdan").fit(named, X_target=target)
-    assert len(adapter._model.method.discriminators) == 2
+    assert {k.split(".")[1] for k in adapter.method_weights_} == {"0", "1"}, "a discriminator each"
     mixed = {"a": (X[::2], y[::2]), "b": (X[1::2], y[1::2])}
     order = [*range(0, len(X), 2), *range(1, len(X), 2)]
     same_order = {"a": ([X[i] for i in order][:50], [y[i] for i in order][:50])}

@@ -11,8 +11,8 @@ import pytest
 from conftest import make_tiny_encoder
 from sklearn.exceptions import NotFittedError
 
-from dann_transfer import DomainAdapter, engine
-from dann_transfer.data import Domain
+from dann_transfer import DomainAdapter
+from dann_transfer.texts.reading import Domain
 
 X = ["good film", "bad film", "fine plot", "poor plot"] * 3
 Y = ["pos", "neg"] * 6
@@ -194,7 +194,7 @@ PARAMS: dict[str, tuple[dict, type[Exception], str]] = {
     "a correction that is a number": (
         {"correct_prior": 1},
         ValueError,
-        "correct_prior=1 must be True, False, None, 'bbse' or 'em'",
+        "correct_prior=1 must be one of [None, False, True, 'bbse', 'em']",
     ),
     "two phases in a combination": (
         {"method": "adda+mcc"},
@@ -363,10 +363,10 @@ PARAMS: dict[str, tuple[dict, type[Exception], str]] = {
 
 @pytest.fixture(autouse=True)
 def no_training(monkeypatch):
-    def train(*args, **kwargs):
+    def run(*args, **kwargs):
         raise AssertionError("training started on bad input")
 
-    monkeypatch.setattr(engine, "train", train)
+    monkeypatch.setattr("ignite.engine.Engine.run", run)
 
 
 @pytest.mark.parametrize("case", TEXTS)

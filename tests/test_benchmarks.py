@@ -10,7 +10,6 @@ from statistics import mean
 import pytest
 
 from dann_transfer import methods
-from dann_transfer.methods.base import _METHODS
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
@@ -206,19 +205,14 @@ PAIRS = {"mdan": [("amazon+movies", "tweets")]}
 
 
 @pytest.mark.parametrize("name", [name for name in methods.names() if name != "source_only"])
-def test_a_docstring_says_what_was_measured(name):
+def test_a_method_was_measured_at_its_default_strength(name):
     rows = report.read("methods.jsonl")
     row_name = "dann+bsp" if name == "bsp" else name
-    said = []
-    for source, target in PAIRS.get(name, [("movies", "tweets"), ("tweets", "nyt")]):
-        here = tables.of_pair(rows, (source, target))
-        own = [r for r in here if r["method"] == row_name]
+    for pair in PAIRS.get(name, [("movies", "tweets"), ("tweets", "nyt")]):
+        own = [r for r in tables.of_pair(rows, pair) if r["method"] == row_name]
         assert len(own) >= 3
-        said.append(f"{mean(gains_of(here, row_name)):+.1f}")
-        # The default of today is the one that was measured.
         if name != "bsp":
-            assert {r["settings"]["max_strength"] for r in own} == {_METHODS[name].default_strength}
-    doc = " ".join((_METHODS[name].__doc__ or "").split())
-    measured = re.search(r"Measured here.*?benchmarks/RESULTS\.md", doc)
-    assert measured, f"{name} does not say what it gave"
-    assert re.findall(r"[-+]\d+\.\d", measured[0]) == said
+            strengths = {r["settings"]["max_strength"] for r in own}
+            assert strengths == {methods.default_strength(name)}
+    # Figures stand in RESULTS.md and README.md, so that a new board edits no source file.
+    assert "Measured here" not in (type(methods.create(name)).__doc__ or "")

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from dann_transfer import DomainAdapter, cli, datasets
 
-pytestmark = pytest.mark.filterwarnings("ignore::dann_transfer.data.CollapseWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
 run = CliRunner().invoke
 
 

@@ -52,7 +52,7 @@ def result(tiny_encoder):
     )
 
 
-@pytest.mark.filterwarnings("ignore::dann_transfer.data.CollapseWarning")
+@pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
 def test_source_only_always_runs_beside(result):
     assert [(r["method"], r["seed"]) for r in result.rows] == [
         ("source_only", 0),
@@ -73,7 +73,7 @@ def test_source_only_always_runs_beside(result):
     assert again == result.rows[1]["target_accuracy"]
 
 
-@pytest.mark.filterwarnings("ignore::dann_transfer.data.CollapseWarning")
+@pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
 def test_without_target_labels_it_says_that_it_does_not_know(tiny_encoder, source, target):
     params = {k: v for k, v in TINY.items() if k != "random_state"}
     result = compare(*source, X_target=target, encoder=tiny_encoder, **{**params, "epochs": 1})
@@ -81,7 +81,7 @@ def test_without_target_labels_it_says_that_it_does_not_know(tiny_encoder, sourc
     assert np.isfinite(result.mean("dann", "a_distance"))
 
 
-@pytest.mark.filterwarnings("ignore::dann_transfer.data.CollapseWarning")
+@pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
 def test_options_and_checkpoints_go_to_each_run_alone(tiny_encoder, source, target, tmp_path):
     params = {k: v for k, v in TINY.items() if k != "random_state"} | {"epochs": 1}
     result = compare(
@@ -94,7 +94,7 @@ def test_options_and_checkpoints_go_to_each_run_alone(tiny_encoder, source, targ
         checkpoint_dir=tmp_path,
         **params,
     )
-    assert result.adapters["dann"]._model.method.width == 16
+    assert result.adapters["dann"].method_weights_["discriminator.1.weight"].shape == (16, 32)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["dann-0", "source_only-0"]
     # Two texts are too few for a distance, not for a run.
     assert result.rows[0]["a_distance"] is None
@@ -119,7 +119,7 @@ def test_bad_tests_are_found_before_training(tiny_encoder, source, target):
         compare(*source, X_target=target, seeds=())
 
 
-@pytest.mark.filterwarnings("ignore::dann_transfer.data.CollapseWarning")
+@pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
 def test_several_sources_and_labelled_target_texts_reach_every_run(tiny_encoder, source, target):
     X, y = source
     params = {k: v for k, v in TINY.items() if k != "random_state"} | {"epochs": 1}

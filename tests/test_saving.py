@@ -15,7 +15,7 @@ from sklearn.base import clone
 
 from dann_transfer import DomainAdapter, saving
 
-pytestmark = pytest.mark.filterwarnings("ignore::dann_transfer.data.CollapseWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
 
 
 @pytest.fixture
@@ -219,7 +219,6 @@ def test_a_failed_save_leaves_the_earlier_model_whole(fitted, saved, monkeypatch
 def test_a_method_that_is_not_registered_still_predicts(tiny_encoder, source, target, tmp_path):
     from dann_transfer import methods
 
-    @methods.register("mine")
     class Mine(methods.Method):
         def build(self, features, classes):
             self.layer = torch.nn.Linear(features, classes)
@@ -227,11 +226,9 @@ def test_a_method_that_is_not_registered_still_predicts(tiny_encoder, source, ta
         def loss(self, forward, strength):
             return {"own": self.layer(forward.features).square().mean()}
 
-    try:
+    with methods.registered("mine", Mine):
         adapter = DomainAdapter(tiny_encoder, **{**TINY, "method": "mine", "epochs": 4})
         adapter.fit(*source, X_target=target).save_pretrained(tmp_path / "m")
-    finally:
-        del methods.base._METHODS["mine"]
     loaded = DomainAdapter.from_pretrained(tmp_path / "m")
     assert (loaded.predict_proba(target) == adapter.predict_proba(target)).all()
     # Saved once more by one who does not know the method, the method's weights are still there.

@@ -147,7 +147,7 @@ def create(name: str, options: dict[str, Any] | None = None) -> Method:
             return _METHODS[name](**(options or {}))
         own = {part: dict((options or {}).get(part, {})) for part in names_of_parts}
         if unknown := sorted(set(options or {}) - set(own)):
-            raise TypeError(f"{unknown} are not parts of it")
+            raise TypeError(f"{unknown} are no parts of it")
         strengths = {
             part: own[part].pop("strength", _METHODS[part].default_strength) for part in own
         }

@@ -32,6 +32,7 @@ def centroid_labels(features: Tensor, probabilities: Tensor, rounds: int = 2) ->
 
     Examples
     --------
+    >>> import torch
     >>> x = torch.tensor([[1.0, 0.1], [1.0, -0.1], [0.1, 1.0], [0.3, 1.0]])
     >>> p = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.2, 0.8], [0.6, 0.4]])
     >>> centroid_labels(x, p).tolist()

@@ -27,6 +27,7 @@ def pool(hidden: Tensor, mask: Tensor, pooling: str, pooler_output: Tensor | Non
 
     Examples
     --------
+    >>> import torch
     >>> hidden = torch.tensor([[[1.0], [3.0], [100.0]]])
     >>> pool(hidden, torch.tensor([[1, 1, 0]]), "mean", None)
     tensor([[2.]])

@@ -37,7 +37,7 @@ def freeze(model: PreTrainedModel, k: int) -> list[nn.Module]:
             "use freeze_layers=0."
         )
     if k > n:
-        raise ValueError(f"freeze_layers={k}, but the encoder has only {n} layers.")
+        raise ValueError(f"freeze_layers={k}, but the encoder has {n} layers only.")
     words = model.get_input_embeddings()
     # The embeddings proper sit beside position embeddings and a norm; freeze the whole block.
     block = next(

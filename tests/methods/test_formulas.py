@@ -14,15 +14,16 @@ from scipy.stats import entropy
 from torch.nn import functional as F
 
 from dann_transfer import methods
-from dann_transfer.batches import Batch
-from dann_transfer.encoder import Encoder
 from dann_transfer.methods import Forward
 from dann_transfer.methods.afn import step_norm_loss
 from dann_transfer.methods.coral import coral_loss
 from dann_transfer.methods.mcc import class_confusion
+from dann_transfer.methods.mlm import pretrained_head
 from dann_transfer.methods.mmd import SCALES, gaussian_kernel, squared_mmd
 from dann_transfer.methods.self_training import pseudo_labels
 from dann_transfer.methods.shot import centroid_labels
+from dann_transfer.model.encoder import Encoder
+from dann_transfer.texts.batches import Batch
 
 
 @pytest.fixture
@@ -363,11 +364,13 @@ def test_a_class_without_texts_has_no_centroid():
 
 def test_shots_labels_reach_their_own_rows():
     method = methods.create("shot")
-    method.on_epoch_start(lambda: (torch.eye(4), torch.eye(4)[[3, 1, 2, 0]]), 0.0)
+    phase = method.phases(1)[1]
+    predicted = torch.eye(4), torch.eye(4)[[3, 1, 2, 0]]
+    method.memory = method.remember(lambda: predicted, 0.0)
     rows = torch.zeros(2)
     batch = Batch(rows, rows, rows, target_rows=torch.tensor([2, 0]))
-    given = method.prepare(batch, torch.Generator()).extras["centroid_labels"]
-    assert given.tolist() == [2, 3]
+    labels = phase.prepare(batch, torch.Generator()).extras["centroid_labels"]
+    assert labels.tolist() == [2, 3]
 
 
 def test_shot_is_entropy_less_diversity_and_the_centroids_cross_entropy(rng):
@@ -422,7 +425,7 @@ def test_mlm_starts_from_the_checkpoints_own_head(masked_encoder):
 
 def test_mlm_is_the_cross_entropy_of_masked_words(tiny_encoder):
     encoder = Encoder.from_pretrained(tiny_encoder).eval()
-    assert encoder.mlm_head() is None
+    assert pretrained_head(encoder) is None
     method = methods.create("mlm", {"probability": 0.5})
     method.attach(encoder, 1)
     method.build(32, 2)

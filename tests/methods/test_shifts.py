@@ -15,11 +15,16 @@ from conftest import BAD, GOOD
 from sklearn.datasets import make_moons
 from torch import nn
 
-from dann_transfer import DomainAdapter, engine, methods
-from dann_transfer.batches import PairedBatches, Tokens, _flat
-from dann_transfer.heads import TaskHead
+from dann_transfer import DomainAdapter, methods
+from dann_transfer.model.heads import TaskHead
+from dann_transfer.model.model import Classifier, infer
+from dann_transfer.model.runtime import Runtime
+from dann_transfer.settings import Settings
+from dann_transfer.texts.batches import PairedBatches
+from dann_transfer.texts.corpus import Tokens
+from dann_transfer.training.loop import Trainer
 
-CPU = torch.device("cpu")
+CPU = Runtime(torch.device("cpu"))
 
 
 @pytest.fixture(autouse=True)
@@ -38,14 +43,12 @@ class PointEncoder(nn.Module):
         super().__init__()
         self.net = nn.Sequential(nn.Linear(2, 24), nn.ReLU(), nn.Linear(24, 24), nn.ReLU())
 
-    def forward(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, states: None = None
-    ) -> torch.Tensor:
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         return self.net((input_ids.float() - 5000) / 1000)
 
 
 def tokens(points: np.ndarray) -> Tokens:
-    return _flat((points * 1000 + 5000).round().astype(int).tolist(), 0)
+    return Tokens.from_rows((points * 1000 + 5000).round().astype(int).tolist())
 
 
 def turn(degrees: float) -> np.ndarray:
@@ -109,18 +112,17 @@ def target_accuracy(
 ) -> float:
     source, labels = SHIFTS[shift](seed, target=False)
     target, target_labels = SHIFTS[shift](seed, target=True)
-    adapter = DomainAdapter(
-        method=method,
-        epochs=150 if shift in {"moons", "several"} else 60,
-        learning_rate=1e-2,
-        head_learning_rate=1e-2,
-        discriminator_learning_rate=1e-2,
-        max_strength=strength,
-        warmup=0.0,
-        weight_decay=0.0,
-        max_grad_norm=10.0,
-        progress=False,
-    )
+    params = {
+        "epochs": 150 if shift in {"moons", "several"} else 60,
+        "learning_rate": 1e-2,
+        "head_learning_rate": 1e-2,
+        "discriminator_learning_rate": 1e-2,
+        "max_strength": strength,
+        "warmup": 0.0,
+        "weight_decay": 0.0,
+        "max_grad_norm": 10.0,
+        "progress": False,
+    }
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         encoder, head = PointEncoder(), TaskHead(24, 2, dropout=0.0)
@@ -128,12 +130,13 @@ def target_accuracy(
         domains = np.repeat([0, 1], 200) if shift == "several" else None
         adaptation.attach(encoder, 1 if domains is None else 2)
         adaptation.build(24, 2)
-        model = engine.AdaptationModel(encoder, head, adaptation)
-        settings = adapter._settings(seed, adaptation)
+        model = Classifier(encoder, head)
+        settings = Settings.of(params, seed, adaptation.default_strength)
         unlabelled = tokens(target) if adaptation.uses_target else None
         batches = PairedBatches(tokens(source), labels, unlabelled, 50, seed, domains=domains)
-        engine.train(model, batches, settings, CPU)
-    _, logits = engine.infer(model, tokens(target), 400, CPU, "fp32")
+        phases = adaptation.phases(settings.epochs)
+        Trainer(model, adaptation, phases, batches, settings, CPU).run()
+    _, logits = infer(model, tokens(target), CPU)
     return float((logits.argmax(1).numpy() == target_labels).mean())
 
 
@@ -219,5 +222,5 @@ def test_mlm_learns_the_targets_words(tiny_encoder):
 
 
 def test_every_method_has_its_shift():
-    shown = {part for row in MADE_FOR for part in methods.base._parts(row[0])} | {"mlm"}
+    shown = {part for row in MADE_FOR for part in methods.parts_of(row[0])} | {"mlm"}
     assert shown == set(methods.names()) - {"source_only"}

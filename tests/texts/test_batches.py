@@ -1,18 +1,19 @@
 from __future__ import annotations
 
-from itertools import combinations, islice, permutations
+from itertools import combinations, permutations
 
 import numpy as np
 import pytest
 import torch
 
-from dann_transfer.batches import FromStep, PairedBatches, Tokens, _flat, by_length, pad, tokenize
+from dann_transfer.texts.batches import PairedBatches, by_length, cut, pad
+from dann_transfer.texts.corpus import Tokens, tokenize
 
 
 def fake(n: int, seed: int = 0, first: int = 10) -> Tokens:
     """Texts whose first token tells their number."""
     rng = np.random.default_rng(seed)
-    return _flat([[first + i] + [1] * rng.integers(2, 40) for i in range(n)], 0)
+    return Tokens.from_rows([[first + i] + [1] * rng.integers(2, 40) for i in range(n)])
 
 
 @pytest.mark.parametrize(("n_source", "n_target", "size"), [(100, 37, 8), (37, 100, 8), (5, 3, 32)])
@@ -42,8 +43,6 @@ def test_batch_k_is_a_pure_function_of_seed_and_k():
         assert torch.equal(batch.input_ids, in_order[k].input_ids)
         assert torch.equal(batch.labels, in_order[k].labels)
     assert not np.array_equal(make(4).rows(0)[0], one.rows(0)[0])
-    resumed = list(islice(FromStep(make(), lambda: 7), 5))
-    assert all(torch.equal(a.input_ids, in_order[7 + i].input_ids) for i, a in enumerate(resumed))
 
 
 def test_batch_composition_changes_between_epochs():
@@ -130,7 +129,7 @@ def test_labelled_target_rows_stand_between_source_and_target():
     few = fake(3, 2, first=500), np.array([1, 0, 1])
     target = fake(40, 1, first=100)
     args = fake(32), np.arange(32) % 2, target, 16, 0
-    batches = PairedBatches(*args, few=few, domains=np.arange(32) // 16)
+    batches = PairedBatches(*args, target_labelled=few, domains=np.arange(32) // 16)
     seen = []
     for step in range(3 * len(batches)):
         batch, first = batches[step], batches[step].input_ids[:, 0]
@@ -147,6 +146,14 @@ def test_labelled_target_rows_stand_between_source_and_target():
 def test_labelled_target_rows_weigh_one():
     few = fake(3, 2), np.array([1, 0, 1])
     weights = np.linspace(0.5, 1.5, 32)
-    batch = PairedBatches(fake(32), np.zeros(32), None, 16, 0, weights, few=few)[0]
+    batch = PairedBatches(fake(32), np.zeros(32), None, 16, 0, weights, target_labelled=few)[0]
     assert batch.task_weights.tolist() == [*batch.weights.tolist(), 1, 1, 1]
     assert batch.target_rows is None
+
+
+def test_rows_of_like_length_go_together():
+    assert cut(torch.ones(8, 5)) is None
+    assert cut(torch.ones(1, 5)) is None
+    few = torch.ones(40, 10)
+    few[0, 9:] = 0
+    assert cut(few) is None

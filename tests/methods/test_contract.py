@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import same, toy_texts, weights
+from conftest import Killed, kill_at, same, toy_texts, weights
 
-from dann_transfer import Domain, DomainAdapter, engine, methods
+from dann_transfer import Domain, DomainAdapter, methods
 from dann_transfer.methods import Method
-from dann_transfer.methods.base import _METHODS
+from dann_transfer.training.phases import Joint
 
-pytestmark = pytest.mark.filterwarnings("ignore::dann_transfer.data.CollapseWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
 
 ADAPTING = [name for name in methods.names() if name != "source_only"]
 # Combinations go through the same road as a method of one part.
@@ -27,6 +27,11 @@ def plain(tiny_encoder):
     """
 
     class Nothing(Method):
+        target_pass = True
+
+        def phases(self, epochs):
+            return [Joint(self, epochs, target_pass=self.target_pass)]
+
         def loss(self, forward, strength):
             return {}
 
@@ -39,12 +44,9 @@ def plain(tiny_encoder):
     target = toy_texts(70, "tweet lol omg today friend", 1)[0]
     trained = {}
     for cls in (Nothing, Apart):
-        _METHODS["nothing"] = cls
-        try:
+        with methods.registered("nothing", cls):
             adapter = DomainAdapter(tiny_encoder, **{**TINY, "method": "nothing"})
             trained[cls.target_pass] = weights(adapter.fit(*source, X_target=target))
-        finally:
-            del _METHODS["nothing"]
     return trained
 
 
@@ -53,7 +55,9 @@ def shared(state: dict) -> dict:
 
 
 def off(plain: dict, name: str) -> dict:
-    return shared(plain[methods.create(name).target_pass])
+    """Return the weights of a run without a method, of the same passes as the first phase."""
+    first = methods.create(name).phases(2)[0]
+    return shared(plain[isinstance(first, Joint) and first.target_pass])
 
 
 @pytest.mark.parametrize("name", ADAPTING)
@@ -80,26 +84,12 @@ def test_saved_and_loaded_predicts_the_same(name, tiny, source, target, tmp_path
     assert (loaded.predict_proba(target) == adapter.predict_proba(target)).all()
 
 
-class Killed(Exception):
-    pass
-
-
 @pytest.mark.parametrize("name", methods.names() + JOINED)
-def test_resume_equals_an_uninterrupted_run(name, tiny, source, target, tmp_path, monkeypatch):
+def test_resume_equals_an_uninterrupted_run(name, tiny, source, target, tmp_path):
     whole = tiny(method=name).fit(*source, X_target=target)
-    train = engine.train
-
-    def killed(*args, **kwargs):
-        def kill(trainer):
-            if trainer.state.iteration == 7:
-                raise Killed
-
-        return train(*args, **{**kwargs, "on_step": kill})
-
-    monkeypatch.setattr(engine, "train", killed)
+    killed = tiny(method=name, checkpoint_dir=tmp_path)
     with pytest.raises(Killed):
-        tiny(method=name, checkpoint_dir=tmp_path).fit(*source, X_target=target)
-    monkeypatch.setattr(engine, "train", train)
+        killed.fit(*source, X_target=target, on_step=kill_at(7))
     resumed = tiny(method=name, checkpoint_dir=tmp_path).fit(*source, X_target=target)
     assert same(weights(whole), weights(resumed))
 

@@ -5,9 +5,9 @@ import torch
 from conftest import weights
 from test_encoder import KINDS, build
 
-from dann_transfer.batches import tokenize
-from dann_transfer.caching import frozen_states
-from dann_transfer.encoder import Encoder
+from dann_transfer.model.caching import frozen_states
+from dann_transfer.model.encoder import Encoder
+from dann_transfer.texts.corpus import tokenize
 
 
 def texts_of(encoder: Encoder):

@@ -3,19 +3,11 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from conftest import toy_texts
-from matplotlib.colors import to_hex
 
 from dann_transfer import plots
-from dann_transfer.displays import ConfusionDisplay, ReliabilityDisplay
-from dann_transfer.scores import GAIN, LOSS, GainDisplay, TransferMatrixDisplay
+from dann_transfer.plots.predictions import ConfusionDisplay, ReliabilityDisplay
 
-
-@pytest.fixture(autouse=True)
-def close_figures(monkeypatch):
-    monkeypatch.setattr(plt, "show", lambda: pytest.fail("a library never shows"))
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("no_figure_shown_or_left")
 
 
 class Sure:
@@ -35,7 +27,11 @@ class Sure:
 
 
 LABELS = ["neg"] * 4 + ["pos"] * 6
+
+
 TEXTS = [f"text {i}" for i in range(10)]
+
+
 # One of four "neg" and three of six "pos" are taken for the other.
 P = np.array([[0.9, 0.1]] * 3 + [[0.2, 0.8]] + [[0.1, 0.9]] * 3 + [[0.7, 0.3]] * 3)
 
@@ -88,52 +84,3 @@ def test_reliability_is_accuracy_by_confidence():
     labels = [t.get_text() for t in ax.get_legend().get_texts()]
     assert labels == ["as sure as right", "a (calibration error 0.35)"]
     assert display.frame().texts.sum() == 10
-
-
-def rows(**accuracies: list[float]) -> list[dict]:
-    return [
-        {"source": "a", "target": "b", "method": m, "seed": s, "target_accuracy": x}
-        for m, values in accuracies.items()
-        for s, x in enumerate(values)
-    ]
-
-
-def test_gains_are_paired_by_seed_and_losses_stand_out():
-    runs = rows(source_only=[0.5, 0.7], dann=[0.6, 0.8], mcc=[0.5, 0.6])
-    runs += rows(target_trained=[0.9, 0.9])
-    frame = GainDisplay.from_rows(runs).frame()
-    assert frame.method.tolist() == ["dann", "mcc", "target_trained"]
-    assert frame.gain.tolist() == pytest.approx([10, -5, 30])
-    # The interval of dann is 0 wide: both seeds gain ten points.
-    assert frame.half_width.tolist() == pytest.approx([0, 63.53, 127.06], abs=0.01)
-    ax = plots.gain(runs)
-    assert [t.get_text() for t in ax.get_yticklabels()] == frame.method.tolist()
-    colours = [to_hex(c.lines[0].get_color()).upper() for c in ax.containers]
-    assert colours == [GAIN, LOSS, to_hex("grey").upper()]
-    faces = [to_hex(c.lines[0].get_markerfacecolor()).upper() for c in ax.containers]
-    assert faces == [GAIN, "#FFFFFF", "#FFFFFF"], "hollow where the interval includes zero"
-    assert ax.texts[0].get_text() == "a → b"
-    with pytest.raises(ValueError, match="no gain can be taken"):
-        GainDisplay.from_rows(rows(dann=[0.5]))
-
-
-def test_transfer_matrix_has_target_trained_on_its_diagonal():
-    runs = rows(source_only=[0.5, 0.7], target_trained=[0.9], dann=[0.1])
-    display = TransferMatrixDisplay.from_rows(runs)
-    assert display.frame().loc["a", "b"] == pytest.approx(0.6)
-    assert display.frame().loc["b", "b"] == 0.9
-    assert np.isnan(display.frame().loc["a", "a"])
-    ax = plots.transfer_matrix(runs)
-    assert sorted(t.get_text() for t in ax.texts) == ["60.0%", "90.0%"]
-    with pytest.raises(ValueError, match=r"no run of method 'mmd'; the methods of the rows are"):
-        TransferMatrixDisplay.from_rows(runs, "mmd")
-
-
-def test_a_comparison_can_be_drawn(fitted):
-    texts, labels = toy_texts(20, "tweet lol", 4)
-    assert len(plots.confusion(fitted, texts, labels)) == 1
-    runs = [
-        {k: v for k, v in row.items() if k not in {"source", "target"}}
-        for row in rows(source_only=[0.5], dann=[0.6])
-    ]
-    assert len(plots.gain(runs).texts) == 0

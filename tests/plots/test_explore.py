@@ -7,8 +7,8 @@ import os
 import numpy as np
 import pytest
 
-from dann_transfer.alignment import AlignmentDisplay
-from dann_transfer.explore import explore, figure, hover
+from dann_transfer.plots.alignment import AlignmentDisplay
+from dann_transfer.plots.explore import explore, figure, hover
 
 EVIL = "<script>document.title='stolen'</script><img src=x onerror=\"document.title='stolen'\">"
 

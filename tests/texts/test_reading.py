@@ -4,7 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dann_transfer.data import Domain, as_labels, as_source, as_target, as_texts, encode_labels
+from dann_transfer.texts.reading import (
+    Domain,
+    as_labels,
+    as_source,
+    as_target,
+    as_texts,
+    encode_labels,
+)
 
 TEXTS = ["good film", "bad film", "fine plot"]
 

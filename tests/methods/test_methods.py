@@ -6,10 +6,9 @@ import torch
 from conftest import toy_texts
 
 from dann_transfer import methods
-from dann_transfer.batches import Batch, pad
-from dann_transfer.encoder import Encoder
 from dann_transfer.methods import Forward, Method
-from dann_transfer.methods.base import _METHODS
+from dann_transfer.model.encoder import Encoder
+from dann_transfer.texts.batches import Batch, pad
 
 
 def passed(method: Method, encoder: Encoder, n_source: int, n_target: int) -> Forward:
@@ -17,9 +16,10 @@ def passed(method: Method, encoder: Encoder, n_source: int, n_target: int) -> Fo
     texts = toy_texts(n_source, "film plot", 0)[0] + toy_texts(n_target, "tweet lol", 1)[0]
     ids, mask = pad([np.array(encoder.tokenizer(text)["input_ids"]) for text in texts], 0)
     rows = torch.arange(n_source)
-    batch = Batch(ids, mask, rows % 3, source_domains=rows % 2, target_rows=torch.arange(n_target))
     predicted = torch.randn(n_target, 6), torch.rand(n_target, 3).softmax(1)
-    method.on_epoch_start(lambda: predicted, 0.5)
+    memory = method.remember(lambda: predicted, 0.5)
+    places = {"source_domains": rows % 2, "target_rows": torch.arange(n_target)}
+    batch = Batch(ids, mask, rows % 3, **places, extras=memory)
     batch = method.prepare(batch, torch.Generator())
     seen = n_source + (n_target if method.uses_target else 0)
     features = encoder(ids[:seen], mask[:seen])
@@ -67,7 +67,7 @@ def test_a_method_needs_a_loss():
         methods.register("lazy")(Lazy)
     with pytest.raises(TypeError, match="must be a subclass of"):
         methods.register("lazy")(dict)
-    assert "lazy" not in _METHODS
+    assert "lazy" not in methods.names()
 
 
 def test_detached_features_carry_no_gradient():
@@ -79,3 +79,16 @@ def test_detached_features_carry_no_gradient():
     assert forward.features.requires_grad
     assert apart.domains.tolist() == [1, 1, 0, 0]
     assert len(forward.source_logits) == len(forward.target_logits) == 2
+
+
+def test_a_method_is_registered_for_the_length_of_a_block():
+    class Own(Method):
+        def loss(self, forward, strength):
+            return {}
+
+    with methods.registered("own", Own):
+        assert isinstance(methods.create("own"), Own)
+    assert "own" not in methods.names()
+    with pytest.raises(ValueError, match="exists already"), methods.registered("dann", Own):
+        pass
+    assert methods.create("dann").__class__ is methods.dann.DANN

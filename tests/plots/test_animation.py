@@ -6,37 +6,26 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-import torch
-from conftest import toy_texts
+from conftest import same, toy_texts, weights
 from PIL import Image
 
 from dann_transfer import Domain, plots
-from dann_transfer.animations import AnimationDisplay
 from dann_transfer.diagnostics import proxy_a_distance
+from dann_transfer.plots.animation import AnimationDisplay, FeatureWatcher
 
 SHOWN = Domain(*toy_texts(40, "film plot actor", 7)), Domain(*toy_texts(30, "lol omg tweet", 8))
 
 
 @pytest.fixture(scope="module")
 def watched(tiny, source, target):
-    adapter = tiny(method="dann")
-    display = AnimationDisplay.from_training(
-        adapter,
-        *source,
-        X_target=target,
-        source=SHOWN[0],
-        target=SHOWN[1],
-        names=("films", "tweets"),
-        frames=4,
-        layout="pca",
-    )
-    return adapter, display
+    watcher = FeatureWatcher(*SHOWN, names=("films", "tweets"), frames=4, max_length=32)
+    adapter = tiny(method="dann").fit(*source, X_target=target, on_step=watcher)
+    return adapter, AnimationDisplay.from_watcher(watcher)
 
 
 def test_watching_does_not_change_the_training(watched, tiny, source, target):
     alone = tiny(method="dann").fit(*source, X_target=target)
-    for a, b in zip(watched[0]._model.parameters(), alone._model.parameters(), strict=True):
-        assert torch.equal(a, b)
+    assert same(weights(watched[0]), weights(alone))
 
 
 def test_the_first_and_the_last_step_are_seen(watched):
@@ -53,10 +42,9 @@ def test_the_first_and_the_last_step_are_seen(watched):
 def test_the_title_tells_the_distance_in_feature_space(tiny, source, target):
     # Without validation the last step's weights are the model's.
     adapter = tiny(method="dann", validation_fraction=0.0)
-    display = AnimationDisplay.from_training(
-        adapter, *source, X_target=target, source=SHOWN[0], target=SHOWN[1], frames=2,
-        layout="pca",
-    )  # fmt: skip
+    watcher = FeatureWatcher(*SHOWN, frames=2, max_length=32)
+    adapter.fit(*source, X_target=target, on_step=watcher)
+    display = AnimationDisplay.from_watcher(watcher)
     expected = proxy_a_distance(*(adapter.transform(domain.texts) for domain in SHOWN))
     assert display.distances[-1] == pytest.approx(expected, abs=0.15)
     title = display.plot().ax_.get_title()
@@ -79,23 +67,20 @@ def test_the_gif_has_a_picture_for_each_step(watched, tmp_path):
     assert all((a != b).any() for (_, a), (_, b) in pairwise(seen))
 
 
-def test_plots_animation_fits_and_writes(tiny, source, target, tmp_path):
-    adapter = tiny(method="source_only", epochs=1)
-    path = tmp_path / "a.gif"
-    plots.animation(
-        adapter, *source, source=SHOWN[0], target=Domain(target), path=path, frames=2,
-        layout="pca",
-    )  # fmt: skip
-    assert path.is_file()
-    assert len(adapter.predict(["a good film"])) == 1
+def test_plots_animation_writes_what_a_watcher_saw(tiny, source, target, tmp_path):
+    watcher = plots.FeatureWatcher(SHOWN[0], Domain(target), frames=2, max_length=32)
+    tiny(method="source_only", epochs=1).fit(*source, on_step=watcher)
+    display = plots.animation(watcher, tmp_path / "a.gif")
+    assert (tmp_path / "a.gif").is_file()
+    assert display.steps == list(watcher.features)
     with pytest.raises(ValueError, match="frames=1 must be at least 2"):
-        plots.animation(adapter, *source, source=SHOWN[0], target=SHOWN[1], path=path, frames=1)
+        plots.FeatureWatcher(*SHOWN, frames=1)
 
 
 def test_a_finished_run_has_nothing_to_show(tiny, source, tmp_path):
     params = {"method": "source_only", "epochs": 1, "checkpoint_dir": tmp_path}
     tiny(**params).fit(*source)
-    with pytest.raises(ValueError, match="the run in checkpoint_dir was finished"):
-        AnimationDisplay.from_training(
-            tiny(**params), *source, source=SHOWN[0], target=SHOWN[1], frames=2
-        )
+    watcher = FeatureWatcher(*SHOWN, frames=2)
+    tiny(**params).fit(*source, on_step=watcher)
+    with pytest.raises(ValueError, match="the watcher saw no step"):
+        AnimationDisplay.from_watcher(watcher)

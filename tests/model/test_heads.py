@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from dann_transfer.heads import DomainDiscriminator, TaskHead, reverse_gradient
 from dann_transfer.methods import Forward, create
 from dann_transfer.methods.dann import domain_loss
+from dann_transfer.model.heads import DomainDiscriminator, TaskHead, reverse_gradient
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.3, 1.0, 2.5])

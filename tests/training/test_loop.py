@@ -1,17 +1,16 @@
 from __future__ import annotations
 
-import copy
-
 import numpy as np
 import pytest
 import torch
-from conftest import same, toy_texts, weights
+from conftest import Killed, kill_at, same, toy_texts, weights
 
-from dann_transfer import engine, methods
+from dann_transfer import methods
 from dann_transfer.methods import Method
+from dann_transfer.training.phases import Joint
 
 # Two epochs of a random encoder predict one class; what these tests look at is elsewhere.
-pytestmark = pytest.mark.filterwarnings("ignore::dann_transfer.data.CollapseWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
 
 
 def test_encoder_weights_differ_between_strength_0_and_1(tiny, source, target):
@@ -39,15 +38,12 @@ def test_the_users_random_numbers_are_left_alone(tiny, source, target):
 def test_strength_0_trains_as_without_a_method(tiny, source, target):
     """The reversed gradient is the only road from a method to the encoder."""
 
-    @methods.register("nothing")
     class Nothing(Method):
         def loss(self, forward, strength):
             return {}
 
-    try:
+    with methods.registered("nothing", Nothing):
         plain = tiny(method="nothing").fit(*source, X_target=target)
-    finally:
-        del methods.base._METHODS["nothing"]
     dann = tiny(max_strength=0.0).fit(*source, X_target=target)
     assert same(weights(plain, "encoder"), weights(dann, "encoder"))
     assert same(weights(plain, "head"), weights(dann, "head"))
@@ -76,53 +72,23 @@ def test_the_discriminator_learns_while_strength_is_0(tiny, source, target):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tiny, source, target):
-    @methods.register("explodes")
     class Explodes(Method):
         def loss(self, forward, strength):
             return {"bad": forward.features.sum() * float("inf")}
 
-    try:
-        with pytest.raises(FloatingPointError, match=r"step 1 \(task=.*bad=.*lower learning_rate"):
-            tiny(method="explodes").fit(*source, X_target=target)
-    finally:
-        del methods.base._METHODS["explodes"]
-
-
-def test_the_task_loss_is_the_mean_of_weighted_rows():
-    from sklearn.metrics import log_loss
-
-    rng = np.random.default_rng(0)
-    logits, labels = torch.tensor(rng.normal(size=(6, 3))), torch.tensor([0, 1, 2, 0, 1, 2])
-    weights = torch.tensor(rng.random(6))
-    p = logits.softmax(1).numpy()
-    expected = log_loss(labels, p, sample_weight=weights) * weights.mean().item()
-    assert engine.task_loss(logits, labels, weights).item() == pytest.approx(expected)
-    assert engine.task_loss(logits, labels, None).item() == pytest.approx(log_loss(labels, p))
-    assert engine.task_loss(logits, labels, torch.zeros(6)).item() == 0
-
-
-class Killed(Exception):
-    pass
+    words = r"step 1 \(task=.*bad=.*lower learning_rate"
+    with methods.registered("explodes", Explodes), pytest.raises(FloatingPointError, match=words):
+        tiny(method="explodes").fit(*source, X_target=target)
 
 
 @pytest.mark.parametrize("stop_at", [5, 8])
-def test_a_killed_run_resumes_exactly(tiny, source, target, tmp_path, monkeypatch, stop_at):
+def test_a_killed_run_resumes_exactly(tiny, source, target, tmp_path, stop_at):
     """Stopped at an epoch's end (5) or in its middle (8), the run ends as if never stopped."""
     whole = tiny(epochs=3).fit(*source, X_target=target)
     assert len(whole.history_) == 15
-    train = engine.train
-
-    def killed(*args, **kwargs):
-        def kill(trainer):
-            if trainer.state.iteration == stop_at + 1:
-                raise Killed
-
-        return train(*args, **{**kwargs, "on_step": kill})
-
-    monkeypatch.setattr(engine, "train", killed)
+    killed = tiny(epochs=3, checkpoint_dir=tmp_path)
     with pytest.raises(Killed):
-        tiny(epochs=3, checkpoint_dir=tmp_path).fit(*source, X_target=target)
-    monkeypatch.setattr(engine, "train", train)
+        killed.fit(*source, X_target=target, on_step=kill_at(stop_at + 1))
     resumed = tiny(epochs=3, checkpoint_dir=tmp_path).fit(*source, X_target=target)
     assert same(weights(whole), weights(resumed))
     assert whole.history_ == resumed.history_
@@ -138,56 +104,48 @@ def test_a_checkpoint_of_another_run_is_refused(tiny, source, target, tmp_path):
         tiny(checkpoint_dir=tmp_path, learning_rate=5e-4).fit(*source, X_target=target)
 
 
-def test_the_best_adapted_epoch_is_kept(tiny, source, target, monkeypatch):
-    scores = iter([0.9, 0.5, 0.7, 0.7, 0.6])
-    seen = []
+def epoch_weights(seen: dict):
+    """Watch a training: its weights at the end of each epoch."""
 
-    def train(model, batches, settings, device, validate, fingerprint, **_):
-        def score():
-            seen.append({k: v.clone() for k, v in model.head.state_dict().items()})
-            return next(scores)
+    def look(engine, model):
+        if engine.state.iteration % engine.state.epoch_length == 0:
+            seen[engine.state.epoch] = {k: v.clone() for k, v in model.state_dict().items()}
 
-        return original(model, batches, settings, device, score, fingerprint)
-
-    original = engine.train
-    monkeypatch.setattr(engine, "train", train)
-    # A linear schedule reaches nine tenths of its strength in the fifth epoch alone.
-    linear = tiny(epochs=5, strength_schedule="linear").fit(*source, X_target=target)
-    assert torch.equal(linear._model.head[1].weight, seen[4]["1.weight"])
-    scores, seen[:] = iter([0.9, 0.5, 0.7, 0.7, 0.6]), []
-    usual = tiny(epochs=5, strength_schedule="constant").fit(*source, X_target=target)
-    assert torch.equal(usual._model.head[1].weight, seen[0]["1.weight"])
-    scores, seen[:] = iter([0.5, 0.7, 0.7, 0.6, 0.1]), []
-    tied = tiny(epochs=5, strength_schedule="constant").fit(*source, X_target=target)
-    assert torch.equal(tied._model.head[1].weight, seen[2]["1.weight"])
-    scores, seen[:] = iter([0.8, 0.7, 0.7, 0.6, 0.1]), []
-    tiny(epochs=5, strength_schedule="constant", patience=2).fit(*source, X_target=target)
-    assert len(seen) == 3
-    # Patience does not run out while strength still grows.
-    scores, seen[:] = iter([0.8, 0.7, 0.6, 0.5, 0.4]), []
-    tiny(epochs=5, strength_schedule="linear", patience=1).fit(*source, X_target=target)
-    assert len(seen) == 5
+    return look
 
 
-@pytest.mark.parametrize(("tolerance", "kept"), [(0.0, 1), (1.0, 3), (3.0, 4)])
-def test_the_latest_epoch_within_the_error_of_the_best_is_kept(
-    tolerance, kept, tiny, source, target, monkeypatch
-):
-    # Of 30 texts the standard error of 0.8 is 0.073.
-    scores, seen = iter([0.5, 0.8, 0.7, 0.74, 0.6]), []
+@pytest.mark.parametrize("tolerance", [0.0, 1.0, 3.0])
+def test_the_latest_epoch_within_the_error_of_the_best_is_kept(tolerance, tiny, source, target):
+    seen: dict = {}
+    params = {"epochs": 5, "strength_schedule": "constant", "validation_tolerance": tolerance}
+    adapter = tiny(**params, learning_rate=3e-4, random_state=2)
+    adapter.fit(*source, X_target=target, on_step=epoch_weights(seen))
+    scores = np.array([row["validation_accuracy"] for row in adapter.validation_])
+    # Of nine held-out texts; the best so far counts, as a run cannot look ahead.
+    best = np.maximum.accumulate(scores)
+    good = scores >= best - tolerance * np.sqrt(best * (1 - best) / 9)
+    assert len(set(scores)) > 1
+    kept = adapter.model_.state_dict()
+    assert torch.equal(kept["head.1.weight"], seen[1 + np.flatnonzero(good)[-1]]["head.1.weight"])
 
-    def train(model, batches, settings, device, validate, fingerprint, **_):
-        def score():
-            seen.append({k: v.clone() for k, v in model.head.state_dict().items()})
-            return next(scores)
 
-        return original(model, batches, settings, device, score, fingerprint, n_validation=30)
+def test_only_an_adapted_epoch_is_kept(tiny, source, target):
+    # A linear schedule reaches nine tenths of its strength in the fifth epoch alone, and of
+    # epochs that differ by nothing the first would be kept at a tolerance below zero.
+    seen: dict = {}
+    params = {"epochs": 5, "strength_schedule": "linear", "validation_tolerance": 0.0}
+    adapter = tiny(**params).fit(*source, X_target=target, on_step=epoch_weights(seen))
+    assert torch.equal(adapter.model_.state_dict()["head.1.weight"], seen[5]["head.1.weight"])
 
-    original = engine.train
-    monkeypatch.setattr(engine, "train", train)
-    adapter = tiny(epochs=5, strength_schedule="constant", validation_tolerance=tolerance)
+
+@pytest.mark.parametrize(("schedule", "patience", "epochs"), [("constant", 2, 3), ("linear", 1, 5)])
+def test_patience_runs_out_among_adapted_epochs(schedule, patience, epochs, tiny, source, target):
+    # At such rates the accuracy stays as it is.
+    still = {"learning_rate": 1e-12, "head_learning_rate": 1e-12}
+    adapter = tiny(epochs=5, strength_schedule=schedule, patience=patience, **still)
     adapter.fit(*source, X_target=target)
-    assert torch.equal(adapter._model.head[1].weight, seen[kept]["1.weight"])
+    assert len({row["validation_accuracy"] for row in adapter.validation_}) == 1
+    assert len(adapter.validation_) == epochs
 
 
 def test_weights_that_diverge_in_the_last_step_are_noticed(tiny, source, target):
@@ -215,22 +173,22 @@ def test_frozen_layers_do_not_move(tiny, source, target, tiny_encoder):
         )
 
 
-def test_epoch_hook_sees_target_predictions(tiny, source, target):
-    seen = []
+def test_a_method_sees_target_predictions_and_gets_its_memory_back(tiny, source, target):
+    seen, rows = [], []
 
-    @methods.register("looks")
     class Looks(Method):
-        def on_epoch_start(self, predict_target, progress):
+        def remember(self, predict_target, progress):
             seen.append((progress, tuple(predict_target()[1].shape)))
+            return {"place": torch.arange(len(target))}
 
         def loss(self, forward, strength):
+            rows.append((forward.batch.extras["place"], forward.batch.target_rows))
             return {}
 
-    try:
+    with methods.registered("looks", Looks):
         tiny(method="looks").fit(*source, X_target=target)
-    finally:
-        del methods.base._METHODS["looks"]
     assert seen == [(0.0, (len(target), 2)), (0.5, (len(target), 2))]
+    assert all(torch.equal(place, own) for place, own in rows)
 
 
 def test_adda_moves_the_targets_encoder_alone_in_its_second_phase(tiny, source, target):
@@ -269,7 +227,7 @@ def test_shot_moves_the_encoder_alone_and_labels_the_target_in_its_second_phase(
     monkeypatch.setattr(shot, "centroid_labels", watched)
     params = {"method": "shot", "method_options": {"extra_epochs": 2}}
     on = tiny(**params, max_strength=1.0).fit(*source, X_target=target)
-    assert labelled == [((len(target), on._model.encoder.features), (len(target), 2))] * 2
+    assert labelled == [((len(target), on.encoder_.features), (len(target), 2))] * 2
     off = tiny(**params, max_strength=0.0).fit(*source, X_target=target)
     assert same(weights(on, "head"), weights(off, "head"))
     assert not same(weights(on, "encoder"), weights(off, "encoder"))
@@ -290,70 +248,47 @@ def test_shot_moves_the_encoder_alone_and_labels_the_target_in_its_second_phase(
         ("self_training", {"teacher_momentum": 0.2}),
     ],
 )
-def test_resume_late_in_a_run(method, options, tiny, source, target, tmp_path, monkeypatch):
+def test_resume_late_in_a_run(method, options, tiny, source, target, tmp_path):
     """In ADDA's second phase, and where a teacher has its own history."""
     params = {"method": method, "method_options": options, "max_strength": 0.5}
     params |= {"epochs": 4 if method == "self_training" else 2}
     whole = tiny(**params).fit(*source, X_target=target)
-    train, kill_at = engine.train, len(whole.history_) - 2
-
-    def killed(*args, **kwargs):
-        def kill(trainer):
-            if trainer.state.iteration == kill_at:
-                raise Killed
-
-        return train(*args, **{**kwargs, "on_step": kill})
-
-    monkeypatch.setattr(engine, "train", killed)
+    killed, kill = tiny(**params, checkpoint_dir=tmp_path), kill_at(len(whole.history_) - 2)
     with pytest.raises(Killed):
-        tiny(**params, checkpoint_dir=tmp_path).fit(*source, X_target=target)
-    monkeypatch.setattr(engine, "train", train)
+        killed.fit(*source, X_target=target, on_step=kill)
     resumed = tiny(**params, checkpoint_dir=tmp_path).fit(*source, X_target=target)
     assert same(weights(whole), weights(resumed))
     assert resumed.history_ == whole.history_
 
 
-def test_the_teacher_is_the_moving_average_of_the_model(tiny, source, target, monkeypatch):
-    seen, taught = [], []
+def test_the_teacher_is_the_moving_average_of_the_model(tiny, source, target):
+    predicted, average = [], {}
 
-    @methods.register("taught")
     class Taught(Method):
-        teacher_momentum = 0.3
+        def phases(self, epochs):
+            return [Joint(self, epochs, teacher_momentum=0.3)]
 
-        def on_epoch_start(self, predict_target, progress):
-            taught.append(predict_target()[1])
+        def remember(self, predict_target, progress):
+            predicted.append(predict_target()[1])
+            return {}
 
         def loss(self, forward, strength):
             return {}
 
-    train = engine.train
-
-    def watched(model, batches, *args, **kwargs):
-        seen.append((model, copy.deepcopy(model.state_dict()), batches.target))
-
-        def keep(trainer):
-            # A plain mean of the first three steps' weights, then 0.3 of each step's.
-            share = max(0.3, 1 / trainer.state.iteration)
-            average = seen[0][1]
+    def keep(engine, model):
+        # A plain mean of the first three steps' weights, then 0.3 of each step's.
+        share = max(0.3, 1 / engine.state.iteration)
+        if engine.state.epoch == 1:
             for name, value in model.state_dict().items():
-                average[name] = (1 - share) * average[name] + share * value
+                before = average.get(name, torch.zeros_like(value))
+                average[name] = (1 - share) * before + share * value
 
-        def on_step(trainer):
-            if trainer.state.epoch == 1:
-                keep(trainer)
-
-        return train(model, batches, *args, **{**kwargs, "on_step": on_step})
-
-    monkeypatch.setattr(engine, "train", watched)
-    try:
-        adapter = tiny(method="taught").fit(*source, X_target=target)
-    finally:
-        del methods.base._METHODS["taught"]
-    _, average, tokens = seen[0]
-    adapter._model.load_state_dict(average)
-    expected = adapter._infer(tokens)[1].softmax(1)
-    assert torch.allclose(taught[1], expected, atol=1e-5)
-    assert not torch.allclose(taught[0], taught[1], atol=1e-4)
+    with methods.registered("taught", Taught):
+        adapter = tiny(method="taught").fit(*source, X_target=target, on_step=keep)
+    adapter.model_.load_state_dict(average)
+    expected = torch.from_numpy(adapter.predict_proba(target))
+    assert torch.allclose(predicted[1], expected, atol=1e-5)
+    assert not torch.allclose(predicted[0], predicted[1], atol=1e-4)
 
 
 def test_precision_bf16_runs_on_the_cpu(tiny, source, target):
@@ -366,7 +301,7 @@ def test_precision_bf16_runs_on_the_cpu(tiny, source, target):
 @pytest.mark.parametrize("precision", ["auto", "fp32", "fp16"])
 def test_cuda(tiny, source, target, precision):
     adapter = tiny(device="cuda", precision=precision, epochs=4).fit(*source, X_target=target)
-    assert next(adapter._model.parameters()).is_cuda
+    assert next(adapter.model_.parameters()).is_cuda
     assert adapter.score(*source) > 0.9
     again = tiny(device="cuda", precision=precision, epochs=4).fit(*source, X_target=target)
     assert np.allclose(adapter.predict_proba(target), again.predict_proba(target), atol=1e-2)

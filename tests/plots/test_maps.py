@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import warnings
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from drawn import drawn, rgb
+from sklearn.neighbors import NearestNeighbors
+
+from dann_transfer import plots
+
+pytestmark = pytest.mark.usefixtures("no_figure_shown_or_left")
+
+
+def test_feature_map_draws_every_point_in_its_domains_colour():
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(450, 2))
+    domains = ["movies"] * 300 + ["tweets"] * 150
+    labels = rng.choice(["bad", "good"], 450)
+    _, ax = plt.subplots()
+    assert plots.feature_map(points, domains, labels, "title", ax=ax) is ax
+    counts = {tuple(np.round(c, 2)): n for c, n in drawn(ax).items()}
+    assert counts == {
+        tuple(np.round(rgb("#0072B2"), 2)): 300,
+        tuple(np.round(rgb("#D55E00"), 2)): 150,
+    }
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == [
+        "movies",
+        "tweets",
+        "bad",
+        "good",
+    ]
+    assert ax.get_title() == "title"
+    assert plots.feature_map(points, domains).get_legend() is not None
+
+
+def test_embedding_is_repeatable_and_leaves_torch_its_threads():
+    features = np.random.default_rng(0).normal(size=(60, 8))
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        assert (plots.embed(features, 1) == plots.embed(features, 1)).all()
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_many_points_are_laid_out_without_a_compiled_search(monkeypatch):
+    """UMAP compiles its approximate search for most of a minute; exact neighbours need none."""
+
+    class Never:
+        def __init__(self, *args, **kwargs):
+            raise AssertionError("the approximate search was called")
+
+    monkeypatch.setattr("umap.umap_.NNDescent", Never)
+    x = np.random.default_rng(0).normal(size=(4200, 6)).astype(np.float32)
+    x[:2100, 0] += 12
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        points = plots.embed(x)
+    # Two clouds stay two: nobody's nearest neighbour in the map is of the other.
+    nearest = NearestNeighbors(n_neighbors=2).fit(points).kneighbors(points)[1][:, 1]
+    assert points.shape == (4200, 2)
+    assert np.mean((nearest < 2100) == (np.arange(4200) < 2100)) > 0.99
+
+
+def test_colour_can_tell_the_class():
+    rng = np.random.default_rng(0)
+    labels = ["bad"] * 60 + ["good"] * 40
+    ax = plots.feature_map(rng.normal(size=(100, 2)), ["a", "b"] * 50, labels, colour="class")
+    assert sorted(drawn(ax).values()) == [40, 60]
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["bad", "good", "a", "b"]
+
+
+def test_a_crowd_gets_lines_around_its_densest_parts():
+    rng = np.random.default_rng(0)
+    points = np.concatenate([rng.normal(size=(5000, 2)), rng.normal(9, 1, size=(5000, 2))])
+    ax = plots.feature_map(points, ["a"] * 5000 + ["b"] * 5000)
+    lines = [c for c in ax.collections if type(c).__name__.endswith("ContourSet")]
+    assert len(lines) == 2
+    # Of a normal cloud, half lies within 1.18 of its middle and nine tenths within 2.15.
+    sizes = [np.ptp(path.vertices[:, 0]) for path in lines[0].get_paths()]
+    assert sizes[0] == pytest.approx(2 * 2.15, rel=0.2)
+    assert sizes[1] == pytest.approx(2 * 1.18, rel=0.2)
+    few = plots.feature_map(points[:100], ["a"] * 100)
+    assert not [c for c in few.collections if type(c).__name__.endswith("ContourSet")]
+
+
+def test_unknown_layout_is_named():
+    with pytest.raises(ValueError, match=r"layout='mds' must be one of \['umap', 'aligned_umap'"):
+        plots.embed(np.zeros((5, 3)), layout="mds")

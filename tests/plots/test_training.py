@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import pytest
+
+from dann_transfer import plots
+from dann_transfer.plots.training import TrainingDisplay
+
+pytestmark = pytest.mark.usefixtures("no_figure_shown_or_left")
+
+
+def test_training_draws_history(fitted):
+    losses, others = plots.training(fitted)
+    shown = [[t.get_text() for t in ax.get_legend().get_texts()] for ax in (losses, others)]
+    assert shown == [["task loss", "domain loss"], ["strength λ", "domain accuracy"]]
+    raw = losses.lines[1].get_ydata()
+    assert raw.tolist() == [row["task_loss"] for row in fitted.history_]
+    smooth = others.lines[0].get_ydata()
+    strengths = [row["strength"] for row in fitted.history_]
+    assert min(strengths) <= smooth.min()
+    assert smooth.max() <= max(strengths) + 1e-9
+    (ax,) = plots.training(fitted, panels=[("domain_accuracy",)])
+    assert ax.lines[1].get_ydata().tolist() == [row["domain_accuracy"] for row in fitted.history_]
+
+
+def test_what_a_method_does_not_record_is_not_drawn(tiny, source):
+    alone = tiny(method="source_only", epochs=1).fit(*source)
+    (ax,) = plots.training(alone)
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["task loss"]
+    with pytest.raises(ValueError, match="no 'domain_loss'; it has \\['strength', 'task_loss'\\]"):
+        plots.training(alone, panels=[("domain_loss",)])
+    with pytest.raises(ValueError, match=r"as in \[\['task_loss'\]\]"):
+        plots.training(alone, panels=["task_loss"])
+
+
+def test_a_history_is_read_as_a_table(fitted, tiny):
+    frame = TrainingDisplay.from_estimator(fitted).frame()
+    assert frame["step"].tolist() == list(range(1, len(fitted.history_) + 1))
+    assert frame["task_loss"].iloc[-1] == fitted.history_[-1]["task_loss"]
+    with pytest.raises(ValueError, match="fit it first"):
+        TrainingDisplay.from_estimator(tiny())
