@@ -17,7 +17,7 @@ from sklearn.base import (
 )
 from sklearn.utils.validation import check_is_fitted
 
-from dann_transfer import decision, methods, saving
+from dann_transfer import decision, methods, saving, streams
 from dann_transfer.diagnostics import class_shares, warn_of_collapse
 from dann_transfer.fitted import Fitted
 from dann_transfer.label_shift import bbse, em
@@ -317,7 +317,7 @@ class DomainAdapter(
 
     def _build(self, method: methods.Method, roles: Roles, seed: int) -> Classifier:
         """Load the encoder, and make the task head and the method's own parameters."""
-        torch.manual_seed(seed)
+        torch.manual_seed(streams.number(seed, streams.ENCODER))
         encoder = Encoder.from_pretrained(
             self.encoder, self.pooling, self.freeze_layers, self.trust_remote_code
         )
@@ -329,7 +329,7 @@ class DomainAdapter(
         method.attach(encoder, max(1, len(roles.names)))
         # Heads and method draw from the same state whichever method is trained, so that
         # two methods of one seed start from one task head.
-        torch.manual_seed(seed)
+        torch.manual_seed(streams.number(seed, streams.HEADS))
         head = TaskHead(encoder.features, len(roles.classes))
         method.build(encoder.features, len(roles.classes))
         return Classifier(encoder, head)

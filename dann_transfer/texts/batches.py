@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dann_transfer import streams
 from dann_transfer.texts.corpus import Tokens
 
 # Lengths are sorted within a pool of this many batches. A wider pool pads less and mixes less; at
@@ -201,7 +202,7 @@ class PairedBatches:
         return min(len(self.target_labelled[0]), max(1, self.batch_size // 4))
 
     def _permutation(self, stream: int, k: int, n: int) -> np.ndarray:
-        return np.random.default_rng([self.seed, stream, k]).permutation(n)
+        return streams.generator(self.seed, stream, k).permutation(n)
 
     def _passes(self, stream: int, size: int, k: int, n: int) -> np.ndarray:
         """Positions n*k .. n*(k+1) of an endless run of passes over `size` texts."""
@@ -215,8 +216,12 @@ class PairedBatches:
         if self._plan is not None and self._plan[0] == epoch:
             return self._plan[1:]
         steps, n = len(self), len(self.source)
-        source = self._permutation(0, epoch, n)
-        target = None if self.target is None else self._passes(1, len(self.target), epoch, n)
+        source = self._permutation(streams.SOURCE_ORDER, epoch, n)
+        target = (
+            None
+            if self.target is None
+            else self._passes(streams.TARGET_ORDER, len(self.target), epoch, n)
+        )
         bounds = np.linspace(0, n, steps + 1).round().astype(int)
         source_batches: list[np.ndarray] = []
         target_batches: list[np.ndarray] = []
@@ -238,7 +243,7 @@ class PairedBatches:
                 rows = target[pool]
                 rows = rows[np.argsort(self.target.lengths[rows], kind="stable")]
                 target_batches += np.split(rows, cuts)
-        order = self._permutation(2, epoch, steps)
+        order = self._permutation(streams.BATCH_ORDER, epoch, steps)
         source_batches = [source_batches[i] for i in order]
         target_batches = [target_batches[i] for i in order] if target is not None else []
         self._plan = (epoch, source_batches, target_batches)
@@ -257,7 +262,7 @@ class PairedBatches:
         columns: dict[str, Any] = {}
         if self.target_labelled is not None:
             tokens, labels = self.target_labelled
-            places = self._passes(3, len(tokens), step, self.labelled_rows)
+            places = self._passes(streams.LABELLED_ORDER, len(tokens), step, self.labelled_rows)
             parts.append((tokens, places))
             columns["target_labels"] = torch.as_tensor(labels[places], dtype=torch.long)
         if self.target is not None:

@@ -8,6 +8,8 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 from sklearn.utils.class_weight import compute_sample_weight
 
+from dann_transfer import streams
+
 
 def hold_out(codes: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Split the places of texts into those to train and those to validate on, by class shares.
@@ -26,7 +28,8 @@ def hold_out(codes: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray,
     if not fraction:
         return rows, rows[:0]
     wanted = max(int(codes.max()) + 1, round(fraction * len(codes)))
-    train, val = train_test_split(rows, test_size=wanted, stratify=codes, random_state=seed)
+    draw = streams.number(seed, streams.HELD_OUT, bits=32)
+    train, val = train_test_split(rows, test_size=wanted, stratify=codes, random_state=draw)
     return train, val
 
 

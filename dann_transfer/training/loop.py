@@ -11,6 +11,7 @@ from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint, DiskSaver, EarlyStopping, ProgressBar
 from torch import Tensor, nn
 
+from dann_transfer import streams
 from dann_transfer.model.model import Classifier, infer
 from dann_transfer.model.runtime import Runtime
 from dann_transfer.settings import Settings
@@ -73,8 +74,8 @@ class Trainer:
             phase.begin(self.keeper)
         if now.starts_epoch:
             phase.start_epoch(self.batches.target, now.progress)
-        # Dropout of step k depends on the seed and k alone, which makes a resumed run exact.
-        generator = self.runtime.seed(self.settings.seed + now.step)
+        # Dropout of a step depends on the seed and the step alone: a resumed run is exact.
+        generator = self.runtime.seed(streams.number(self.settings.seed, streams.STEP, now.step))
         batch = phase.prepare(self.batches[now.step - 1], generator).to(self.runtime.device)
         forward = phase.forward(batch)
         self.optimizer.set_rate(now.rate)
