@@ -20,6 +20,7 @@ from tables import (
     family,
     family_readme,
     gap_closed,
+    hyperparameters,
     judges,
     label,
     of_pair,
@@ -38,6 +39,7 @@ TEXTS = 1000
 OTHERS = {"best_epoch.jsonl", "costs.jsonl", "speed.jsonl", "peers.jsonl", "trials.jsonl"}
 FAMILY_START, FAMILY_END = "<!-- family: benchmarks/report.py -->", "<!-- end of family -->"
 SPEED_START, SPEED_END = "<!-- speed: benchmarks/report.py -->", "<!-- end of speed -->"
+KEYWORDS_START, KEYWORDS_END = "<!-- keywords: benchmarks/report.py -->", "<!-- end of keywords -->"
 PEERS_PAIR = "movies", "tweets"
 START, END = "<!-- results: benchmarks/report.py writes this -->", "<!-- end of results -->"
 
@@ -225,6 +227,7 @@ def main() -> None:
     text = put(text, FAMILY_START, FAMILY_END, family_readme(methods, read("costs.jsonl")))
     given = [speed(last_ratios()), peers(read("peers.jsonl"))]
     text = put(text, SPEED_START, SPEED_END, "\n\n".join(given))
+    text = put(text, KEYWORDS_START, KEYWORDS_END, hyperparameters())
     plots.gain(methods).figure.savefig(HERE.parent / "docs" / "gains.png", dpi=110)
     readme.write_text(text, encoding="utf-8")
 

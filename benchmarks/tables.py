@@ -12,7 +12,7 @@ from scipy.stats import spearmanr
 
 from dann_transfer import DomainAdapter, methods
 from dann_transfer.comparison import interval
-from dann_transfer.settings import ADAPTATION
+from dann_transfer.settings import ADAPTATION, HYPERPARAMETERS
 
 BASELINE = "source_only"
 ORDER = {"source_only": 0, "target_trained": 2}
@@ -348,4 +348,12 @@ def trials(rows: list[dict[str, Any]]) -> str:
                 averaged = found.setdefault(f"{name}, {key.replace('_', ' ')}", {})
                 averaged[pair] = f"{100 * (r[key] - before[pair]):+.1f}"
     lines += [row_of([n, *(found[n].get(pair, "") for pair in pairs)]) for n in sorted(found)]
+    return "\n".join(lines)
+
+
+def hyperparameters() -> str:
+    """Return README's table of keywords, from their one definition."""
+    lines = ["| keyword | what it does | default |", "|---|---|---|"]
+    for name, h in HYPERPARAMETERS.items():
+        lines.append(f"| `{name}` | {h.meaning} | `{h.default!r}` |")
     return "\n".join(lines)

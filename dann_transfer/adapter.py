@@ -59,61 +59,68 @@ class DomainAdapter(
     encoder : str or path
         A Hugging Face encoder: the name of a hub model, or a folder.
     method : str
-        How to adapt; ``methods.names()`` lists them, and README.md says which gained how much.
+        How to adapt: one of `methods.names()`, or several joined with a plus, such as
+        "mlm+dann", whose losses add up, each at its own strength (all but "adda" and
+        "shot").
     epochs : int
         Passes over the source texts.
     batch_size : int
         Source texts a batch; as many target texts come on top.
-    learning_rate, head_learning_rate, discriminator_learning_rate : float
-        AdamW step sizes of the encoder, the task head and the method's own parameters.
-        The first two warm up and decay, the third stays as it is.
+    learning_rate : float
+        AdamW's step size for the encoder; warms up, then decays.
+    head_learning_rate : float
+        The same for the task head.
+    discriminator_learning_rate : float
+        The same for the method's own parameters; does not decay.
     max_strength : float, optional
-        The strength that the schedule ends at: λ of the reversed gradient, or the weight of the
-        method's loss; for a combination, what multiplies the strength of each part. None takes
-        the method's own (`max_strength_` tells which).
+        Λ of the reversed gradient, or the weight of the method's loss, at the end of its
+        schedule; None takes the method's own; for a combination a factor on each part's
+        own.
     strength_schedule : {"dann", "linear", "constant"}
-        How strength grows over the run's steps; see `dann_transfer.schedules`.
+        How strength grows over the run's steps.
     max_length : int
-        Tokens a text; what is longer is cut, and counted in one warning.
+        Tokens a text; what is longer is cut, and counted in a warning.
     pooling : {"mean", "cls", "pooler"}
         How token states become one feature vector.
     freeze_layers : int
-        Keep the embeddings and this many of the lowest layers as they are.
+        Keep the embeddings and this many of the lowest layers as they are: faster, less
+        memory.
     device : str, optional
         "cpu", "cuda", "cuda:1" ...; None takes CUDA where there is one.
     precision : {"auto", "fp32", "bf16", "fp16"}
-        "auto" is bf16 autocast on a GPU that has it and fp32 elsewhere.
+        "auto" is bf16 on a GPU that has it and fp32 elsewhere.
     warmup : float
-        Share of the steps over which the learning rates rise.
+        The share of the steps over which learning rates rise.
     weight_decay : float
         AdamW's weight decay, on matrices only.
     max_grad_norm : float
-        The gradient is clipped to this norm.
+        Gradients are clipped to this norm.
     class_weight : "balanced", dict or None
-        What a text of each class weighs in the task loss; "balanced" makes up for rare classes.
+        A weight for the texts of each class; "balanced" makes up for rare classes.
     correct_prior : bool or {"bbse", "em"}, optional
-        Correct predictions for the target's class shares, as estimated without its labels; see
-        `dann_transfer.label_shift`. True is "em". It helps where class shares are all that
-        differs.
+        Correct predictions for the target's class shares, estimated without its labels;
+        True is "em".
     validation_fraction : float
-        Share of the source held out to choose the epoch by; 0 keeps the last epoch.
+        The share of the source that is held out to choose the epoch by; 0 keeps the last
+        epoch.
     validation_tolerance : float
-        Standard errors that an epoch's validation accuracy may lie below the best and the epoch
-        yet be kept, because it is later; 0 keeps the best. The rule of one standard error
-        (Breiman et al. 1984): few held-out texts tell epochs apart by chance, and a learning rate
-        that decays makes the later one the surer choice.
+        How many standard errors below the best validation accuracy a later epoch may lie
+        and still be kept, since few held-out texts tell epochs apart by chance; 0 keeps the
+        best.
     patience : int, optional
         Stop after this many epochs without a better validation accuracy; None never stops.
     method_options : dict, optional
-        Keywords of the method, such as ``{"width": 256}`` for "dann".
-    text_column, label_column : str
-        Columns to read from a DataFrame or ``datasets.Dataset``.
+        Keywords of the method, such as `{"width": 256}` for "dann".
+    text_column : str
+        The column of texts in a table.
+    label_column : str
+        The column of labels in a table.
     checkpoint_dir : str or path, optional
-        Save the run after every epoch, and continue from there when `fit` is called again.
+        Save every epoch there, and continue exactly where a run was stopped.
     progress : bool
         Show a progress bar.
     random_state : int, RandomState or None
-        Seeds everything; the same integer gives the same weights, bit for bit, on the same CPU.
+        The same integer gives the same weights, bit for bit, on the same CPU.
     trust_remote_code : bool
         Let the encoder run code from its repository.
 
@@ -132,7 +139,8 @@ class DomainAdapter(
 
     References
     ----------
-    Ganin et al., Domain-Adversarial Training of Neural Networks, JMLR 2016.
+    Ganin et al., Domain-Adversarial Training of Neural Networks, JMLR 2016; Breiman et al.,
+    Classification and Regression Trees, 1984, for the epoch within one standard error.
 
     Examples
     --------

@@ -74,8 +74,8 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
     ),
     "method": H(
         "dann",
-        "how to adapt: one of the methods below, or several joined with a plus, such as "
-        "`mlm+dann`, whose losses add up, each at its own strength (all but `adda` and `shot`)",
+        "how to adapt: one of `methods.names()`, or several joined with a plus, such as "
+        '"mlm+dann", whose losses add up, each at its own strength (all but "adda" and "shot")',
     ),
     "epochs": H(3, "passes over the source texts", low=1, whole=True),
     "batch_size": H(
@@ -106,8 +106,7 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
     ),
     "freeze_layers": H(
         0,
-        "keep the embeddings and this many of the lowest layers as they are: faster, less memory, "
-        "here less accurate",
+        "keep the embeddings and this many of the lowest layers as they are: faster, less memory",
         low=0,
         whole=True,
     ),
@@ -138,7 +137,7 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
     "validation_tolerance": H(
         1.0,
         "how many standard errors below the best validation accuracy a later epoch may lie and "
-        "still be kept",
+        "still be kept, since few held-out texts tell epochs apart by chance; 0 keeps the best",
         low=0,
     ),
     "patience": H(
@@ -148,7 +147,7 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
         whole=True,
         optional=True,
     ),
-    "method_options": H(None, 'keywords of the method, such as `{"width": 256}` for `dann`'),
+    "method_options": H(None, 'keywords of the method, such as `{"width": 256}` for "dann"'),
     "text_column": H("text", "the column of texts in a table"),
     "label_column": H("label", "the column of labels in a table"),
     "checkpoint_dir": H(

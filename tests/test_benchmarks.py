@@ -216,3 +216,8 @@ def test_a_method_was_measured_at_its_default_strength(name):
             assert strengths == {methods.default_strength(name)}
     # Figures stand in RESULTS.md and README.md, so that a new board edits no source file.
     assert "Measured here" not in (type(methods.create(name)).__doc__ or "")
+
+
+def test_the_readme_has_the_table_of_keywords():
+    readme = (Path(report.HERE).parent / "README.md").read_text()
+    assert tables.hyperparameters() in readme, "run python benchmarks/report.py"
