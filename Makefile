@@ -1,4 +1,4 @@
-# `make demo`, `make test` and `make tutorials` do all the set-up they need, in .venv.
+# Each target does all the set-up that it needs, in .venv.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
@@ -6,13 +6,18 @@ DEV = $(VENV)/.dev-installed
 
 LAB = $(VENV)/.lab-installed
 
-.PHONY: demo test tutorials lint format clean
+PYTEST = $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder --durations 15
+
+.PHONY: demo test test-tutorials tutorials lint format clean
 
 demo: $(DEV)
 	$(BIN)/dann-transfer demo
 
 test: $(DEV)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder --durations 15
+	$(PYTEST) -m "not tutorials"
+
+test-tutorials: $(LAB)
+	$(PYTEST) -m tutorials tests
 
 tutorials: $(LAB)
 	$(BIN)/jupyter lab tutorials

@@ -264,6 +264,13 @@ def test_several_sources_train_as_one(tiny, source, target):
     assert same(weights(tiny().fit(frames, X_target=target)), weights(several))
 
 
+def test_outputs_are_features_and_probabilities_of_one_pass(fitted, target):
+    features, probabilities = fitted.outputs(target)
+    assert (features == fitted.transform(target)).all()
+    assert (probabilities == fitted.predict_proba(target)).all()
+    assert fitted.outputs(target[:3]).features.shape == (3, 32)
+
+
 def test_mdan_sees_which_source_a_text_is_of(tiny, source, target, tmp_path):
     X, y = source
     named = {"a": (X[:50], y[:50]), "b": (X[50:], y[50:])}

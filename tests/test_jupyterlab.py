@@ -60,6 +60,7 @@ def lab(tmp_path, minilm):
         log.close()
 
 
+@pytest.mark.tutorials
 def test_the_quickstart_runs_in_jupyterlab(browser, lab):
     address, path = lab
     page, errors, _ = browser(address, 1200, 900)

@@ -13,7 +13,7 @@ from conftest import TINY, same
 from safetensors.torch import load_file
 from sklearn.base import clone
 
-from dann_transfer import DomainAdapter, saving
+from dann_transfer import DomainAdapter, methods, saving
 
 pytestmark = pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
 
@@ -44,6 +44,23 @@ def test_a_new_process_predicts_the_same(fitted, saved, target):
     command = [sys.executable, "-c", code, str(saved), json.dumps(target)]
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert np.allclose(json.loads(out.splitlines()[-1]), fitted.predict_proba(target), atol=1e-6)
+
+
+def test_prediction_needs_neither_ignite_nor_the_method(tiny_encoder, source, target, tmp_path):
+    class Mine(methods.Method):
+        def loss(self, forward, strength):
+            return {}
+
+    with methods.registered("mine", Mine):
+        adapter = DomainAdapter(tiny_encoder, **{**TINY, "method": "mine", "epochs": 1})
+        adapter.fit(*source, X_target=target).save_pretrained(tmp_path / "m")
+    code = (
+        "import sys; sys.modules['ignite'] = None; from dann_transfer import DomainAdapter; "
+        "print(len(DomainAdapter.from_pretrained(sys.argv[1]).predict(['good film'])))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "m")]
+    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert out.splitlines()[-1] == "1"
 
 
 def test_the_encoder_opens_with_hugging_face(fitted, saved):
@@ -217,8 +234,6 @@ def test_a_failed_save_leaves_the_earlier_model_whole(fitted, saved, monkeypatch
 
 
 def test_a_method_that_is_not_registered_still_predicts(tiny_encoder, source, target, tmp_path):
-    from dann_transfer import methods
-
     class Mine(methods.Method):
         def build(self, features, classes):
             self.layer = torch.nn.Linear(features, classes)

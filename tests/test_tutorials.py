@@ -55,6 +55,7 @@ def test_there_are_tutorials():
         assert f"images/{path.stem}.png" in table
 
 
+@pytest.mark.tutorials
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_tutorial_runs_and_says_the_same(path, tmp_path, monkeypatch):
     if path.stem == "01_quickstart" and Path(CHROMIUM).exists():
