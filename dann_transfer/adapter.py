@@ -499,9 +499,9 @@ class DomainAdapter(
 def trained_prior(roles: Roles, batches: PairedBatches) -> np.ndarray:
     """Return the class shares of the texts that the task trains on, weighted as they are."""
     classes = len(roles.classes)
-    weighed = np.bincount(roles.codes["source"], roles.weights, classes).astype(float)
+    mass = np.bincount(roles.codes["source"], roles.weights, classes).astype(float)
     if batches.target_labelled is not None:
         labelled = np.bincount(roles.codes["labelled target"], minlength=classes)
         share = labelled / len(roles.codes["labelled target"])
-        weighed = weighed + share * batches.labelled_rows * len(batches)
-    return np.asarray(weighed / weighed.sum())
+        mass = mass + share * batches.labelled_rows * len(batches)
+    return np.asarray(mass / mass.sum())

@@ -134,9 +134,9 @@ def _draw(
     from dann_transfer import plots
     from dann_transfer.texts.reading import Domain
 
-    shown = {"source only": adapters["source_only"], f"adapted with {method}": adapters[method]}
+    models = {"source only": adapters["source_only"], f"adapted with {method}": adapters[method]}
     axes = plots.alignment(
-        shown, Domain(*source[1:]), Domain(*target[1:]), names=(source[0], target[0])
+        models, Domain(*source[1:]), Domain(*target[1:]), names=(source[0], target[0])
     )
     figure = axes[0].figure
     assert isinstance(figure, Figure)

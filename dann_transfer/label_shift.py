@@ -50,8 +50,8 @@ def bbse(source: np.ndarray, labels: np.ndarray, target: np.ndarray) -> np.ndarr
     predicted = np.bincount(target.argmax(1), minlength=classes) / len(target)
     # Least squares, because a class that is never predicted makes the matrix singular.
     weights = np.linalg.lstsq(confusion, predicted, rcond=None)[0]
-    found = np.clip(weights, 0, None) * prior
-    return found / found.sum() if found.sum() else prior
+    estimate = np.clip(weights, 0, None) * prior
+    return estimate / estimate.sum() if estimate.sum() else prior
 
 
 def em(prior: np.ndarray, target: np.ndarray, steps: int = 1000) -> np.ndarray:
@@ -78,12 +78,12 @@ def em(prior: np.ndarray, target: np.ndarray, steps: int = 1000) -> np.ndarray:
     array([0.75, 0.25])
 
     """
-    found = prior
+    estimate = prior
     for _ in range(steps):
-        before, found = found, correct(target, prior, found).mean(0)
-        if np.abs(found - before).max() < 1e-8:
+        before, estimate = estimate, correct(target, prior, estimate).mean(0)
+        if np.abs(estimate - before).max() < 1e-8:
             break
-    return found
+    return estimate
 
 
 def correct(probabilities: np.ndarray, prior: np.ndarray, target_prior: np.ndarray) -> np.ndarray:

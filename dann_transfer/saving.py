@@ -72,10 +72,10 @@ def check_destination(folder: str | PathLike[str]) -> Path:
         raise ValueError(f"{str(path)!r} is a file; name a folder to save to.")
     if path.is_dir():
         ours = {CONFIG, CARD, *_files_of(path)}
-        held = sorted({str(p.relative_to(path)) for p in path.rglob("*") if p.is_file()} - ours)
-        if held:
+        others = sorted({str(p.relative_to(path)) for p in path.rglob("*") if p.is_file()} - ours)
+        if others:
             raise ValueError(
-                f"{str(path)!r} holds something other than a saved adapter ({held[:5]}), which "
+                f"{str(path)!r} holds something other than a saved adapter ({others[:5]}), which "
                 "saving would replace; name another folder."
             )
     try:
@@ -230,16 +230,16 @@ def _check_files(path: Path, files: dict[str, str]) -> None:
                 "save or copy the model again."
             )
     # A loader may pick up a file that the checksums do not cover.
-    known = {*files, CONFIG}
-    for found in path.rglob("*"):
-        name = str(found.relative_to(path))
+    ours = {*files, CONFIG}
+    for file in path.rglob("*"):
+        name = str(file.relative_to(path))
         if (
-            found.is_file()
-            and name not in known
+            file.is_file()
+            and name not in ours
             and not name.startswith(".")
-            and found.suffix != ".md"
+            and file.suffix != ".md"
         ):
-            raise ValueError(f"{str(found)!r} does not belong to the saved model; remove it.")
+            raise ValueError(f"{str(file)!r} does not belong to the saved model; remove it.")
 
 
 def load(

@@ -61,8 +61,10 @@ class Hyperparameter:
         span = f"{'above' if self.above else 'of at least'} {low:g}"
         if math.isfinite(self.high):
             span += f" and at most {self.high:g}"
-        wanted = Integral if self.whole else Real
-        good = isinstance(value, wanted) and not isinstance(value, bool) and math.isfinite(value)
+        number_type = Integral if self.whole else Real
+        good = (
+            isinstance(value, number_type) and not isinstance(value, bool) and math.isfinite(value)
+        )
         if not good or not low <= value <= self.high or (self.above and value == low):
             raise ValueError(f"{name}={value!r} must be {kind} {span}.")
 
@@ -230,12 +232,12 @@ class Settings:
 
         """
         full = {name: h.default for name, h in HYPERPARAMETERS.items()} | dict(params)
-        chosen = {name: full[name] for name in cls.__dataclass_fields__ if name != "seed"}
+        values = {name: full[name] for name in cls.__dataclass_fields__ if name != "seed"}
         if full["max_strength"] is None:
-            chosen["max_strength"] = default_strength
+            values["max_strength"] = default_strength
         folder = full["checkpoint_dir"]
-        chosen["checkpoint_dir"] = None if folder is None else str(folder)
-        return cls(seed=seed, **chosen)
+        values["checkpoint_dir"] = None if folder is None else str(folder)
+        return cls(seed=seed, **values)
 
 
 def as_seed(random_state: int | np.random.RandomState | None) -> int:

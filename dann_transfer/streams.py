@@ -15,8 +15,8 @@ def generator(seed: int, stream: int, step: int = 0) -> np.random.Generator:
 
     Examples
     --------
-    >>> generator(0, STEP, 1).integers(100) == generator(0, STEP, 1).integers(100)
-    True
+    >>> generator(0, SOURCE_ORDER, 1).permutation(4).shape
+    (4,)
 
     """
     return np.random.default_rng([seed, stream, step])

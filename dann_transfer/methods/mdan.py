@@ -83,7 +83,7 @@ class MDAN(Method):
         shares = torch.stack([(of == i).float().mean() for i in present])
         tasks = torch.stack([each[r].mean() for r in rows])
         with torch.no_grad():
-            seen = torch.stack(
+            domain_losses = torch.stack(
                 [
                     domain_loss(
                         self.discriminators[i](torch.cat([forward.source[r], target])), len(r)
@@ -91,7 +91,7 @@ class MDAN(Method):
                     for i, r in zip(present, rows, strict=True)
                 ]
             )
-            weights = domain_weights(shares, tasks, seen, self.sharpness)
+            weights = domain_weights(shares, tasks, domain_losses, self.sharpness)
         losses, hits = [], []
         for i, r, weight in zip(present, rows, weights, strict=True):
             # The weight is the encoder's alone: every discriminator learns at full strength.

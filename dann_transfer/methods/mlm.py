@@ -136,7 +136,7 @@ class MLM(Method):
         batch = forward.batch
         ids, words = batch.extras["masked_ids"], batch.extras["words"]
         states = forward.encode(ids, batch.attention_mask[batch.n_task :])
-        asked = words != -100
+        masked = words != -100
         # Summed and divided, because a batch of short texts may ask for no word at all.
-        total = F.cross_entropy(self.word_logits(states[asked]), words[asked], reduction="sum")
-        return {"mlm": strength * total / asked.sum().clamp(min=1)}
+        total = F.cross_entropy(self.word_logits(states[masked]), words[masked], reduction="sum")
+        return {"mlm": strength * total / masked.sum().clamp(min=1)}

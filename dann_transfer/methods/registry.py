@@ -151,13 +151,15 @@ def create(name: str, options: dict[str, Any] | None = None) -> Method:
         strengths = {
             part: own[part].pop("strength", _METHODS[part].default_strength) for part in own
         }
-        made = {part: _METHODS[part](**own[part]) for part in own}
-        if alone := [part for part in made if len(made[part].phases(made[part].min_epochs)) > 1]:
+        methods = {part: _METHODS[part](**own[part]) for part in own}
+        if alone := [
+            part for part in methods if len(methods[part].phases(methods[part].min_epochs)) > 1
+        ]:
             raise ValueError(
                 f"method={name!r}: {alone[0]!r} trains in two phases and cannot be joined to "
                 "another; use it alone."
             )
-        return Combined(made, strengths)
+        return Combined(methods, strengths)
     except TypeError as error:
         raise TypeError(
             f"method_options={options!r} do not fit method {name!r}: {error}"

@@ -145,9 +145,9 @@ class Encoder(nn.Module):
         folder = Path(name).expanduser()
         if folder.is_dir():
             if not (folder / "config.json").is_file():
-                found = sorted(p.name for p in folder.iterdir())[:8]
+                files = sorted(p.name for p in folder.iterdir())[:8]
                 raise ValueError(
-                    f"encoder folder {name!r} has no config.json (it holds {found}); "
+                    f"encoder folder {name!r} has no config.json (it holds {files}); "
                     "pass the folder that save_pretrained wrote."
                 )
             _require_tokenizer(folder)

@@ -92,13 +92,15 @@ def resolve_device(device: str | torch.device | None) -> torch.device:
     if device is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        found = torch.device(device)
+        resolved = torch.device(device)
     except (RuntimeError, TypeError) as error:
         raise ValueError(
             f"device={device!r} is not a device; use 'cpu', 'cuda' or 'cuda:0'."
         ) from error
-    if found.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device={str(found)!r}, but torch sees no CUDA GPU; use device='cpu'.")
-    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"device={str(found)!r}, but there are {torch.cuda.device_count()} GPUs.")
-    return found
+    if resolved.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device={str(resolved)!r}, but torch sees no CUDA GPU; use device='cpu'.")
+    if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"device={str(resolved)!r}, but there are {torch.cuda.device_count()} GPUs."
+        )
+    return resolved

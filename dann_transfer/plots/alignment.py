@@ -180,23 +180,23 @@ class AlignmentDisplay(Display):
         places = [
             np.flatnonzero(first["domain"] == name) for name in dict.fromkeys(first["domain"])
         ]
-        drawn = np.concatenate([own[rng.permutation(len(own))[:max_texts]] for own in places])
-        shown = first.iloc[drawn]
+        rows_shown = np.concatenate([own[rng.permutation(len(own))[:max_texts]] for own in places])
+        sample = first.iloc[rows_shown]
         distances, features, predicted = {}, [], {}
         for title, rows in models.items():
             x = np.stack(rows["features"].tolist())
             distances[title] = proxy_a_distance(x[places[0]], x[places[1]])
-            features.append(x[drawn])
+            features.append(x[rows_shown])
             if "predicted" in rows:
-                predicted[title] = rows["predicted"].iloc[drawn].tolist()
-        laid = embed_all(features, random_state, layout)
-        known = "label" in shown and shown["label"].notna().all()
+                predicted[title] = rows["predicted"].iloc[rows_shown].tolist()
+        layouts = embed_all(features, random_state, layout)
+        labelled = "label" in sample and sample["label"].notna().all()
         return cls(
-            dict(zip(models, laid, strict=True)),
+            dict(zip(models, layouts, strict=True)),
             distances,
-            shown["text"].tolist() if "text" in shown else [""] * len(shown),
-            shown["domain"].astype(str).tolist(),
-            shown["label"].tolist() if known else None,
+            sample["text"].tolist() if "text" in sample else [""] * len(sample),
+            sample["domain"].astype(str).tolist(),
+            sample["label"].tolist() if labelled else None,
             predicted,
         )
 

@@ -97,16 +97,16 @@ class FeatureWatcher:
         if frames < 2:
             raise ValueError(f"frames={frames!r} must be at least 2.")
         self.frames, self.max_length, self.random_state = frames, max_length, random_state
-        drawn = _draw(source, target, names, max_texts, random_state)
-        self.texts, self.labels, self.domains = drawn
+        sample = _draw(source, target, names, max_texts, random_state)
+        self.texts, self.labels, self.domains = sample
         self.features: dict[int, np.ndarray] = {}
         self._tokens: Tokens | None = None
 
     def __call__(self, engine: Engine, model: Classifier) -> None:
         """Look at the model after a step, if it is one to look at."""
         state = engine.state
-        wanted = np.linspace(1, state.epoch_length * state.max_epochs, self.frames).round()
-        if state.iteration not in wanted:
+        steps = np.linspace(1, state.epoch_length * state.max_epochs, self.frames).round()
+        if state.iteration not in steps:
             return
         if self._tokens is None:
             self._tokens = tokenize(model.encoder.tokenizer, self.texts, self.max_length)[0]

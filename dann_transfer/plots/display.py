@@ -33,20 +33,20 @@ def axes_for(
 
     """
     if ax is not None:
-        given = list(ax) if isinstance(ax, Sequence | np.ndarray) else [ax]
-        if len(given) != n:
-            raise ValueError(f"ax holds {len(given)} Axes; this picture needs {n}.")
-        return given
+        axes = list(ax) if isinstance(ax, Sequence | np.ndarray) else [ax]
+        if len(axes) != n:
+            raise ValueError(f"ax holds {len(axes)} Axes; this picture needs {n}.")
+        return axes
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
         raise ImportError("pictures need matplotlib: pip install 'dann_transfer[plots]'") from error
     rows, columns = (n, 1) if stacked else (1, n)
     size = (width * columns, height * rows)
-    _, made = plt.subplots(
+    _, grid = plt.subplots(
         rows, columns, figsize=size, sharex=stacked, squeeze=False, layout="constrained"
     )
-    return list(made.flat)
+    return list(grid.flat)
 
 
 def named(adapters: DomainAdapter | Mapping[str, DomainAdapter]) -> dict[str, DomainAdapter]:

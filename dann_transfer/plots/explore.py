@@ -52,10 +52,10 @@ def figure(display: AlignmentDisplay) -> go.Figure:
         f"{html.escape(title)}<br><sup>A-distance {display.distances[title]:.2f} of 2</sup>"
         for title in display.points
     ]
-    drawn = make_subplots(1, len(titles), subplot_titles=titles, horizontal_spacing=0.02)
+    page = make_subplots(1, len(titles), subplot_titles=titles, horizontal_spacing=0.02)
     frame = display.frame()
-    known = display.labels is not None
-    kinds = frame["label"] if known else frame["predicted"]
+    labelled = display.labels is not None
+    kinds = frame["label"] if labelled else frame["predicted"]
     frame["kind"] = ["" if kind is None else str(kind) for kind in kinds]
     domains = list(dict.fromkeys(display.domains))
     classes = sorted(frame["kind"].unique())
@@ -66,12 +66,12 @@ def figure(display: AlignmentDisplay) -> go.Figure:
                 rows = rows[(rows["domain"] == domain) & (rows["kind"] == kind)]
                 if rows.empty:
                     continue
-                told = [
+                hovers = [
                     [hover(row.text), html.escape(str(row.label)), html.escape(str(row.predicted))]
                     for row in rows.itertuples()
                 ]
-                said = "labelled %{customdata[1]}, " if known else ""
-                drawn.add_scatter(
+                label_part = "labelled %{customdata[1]}, " if labelled else ""
+                page.add_scatter(
                     x=rows["x"],
                     y=rows["y"],
                     mode="markers",
@@ -85,24 +85,24 @@ def figure(display: AlignmentDisplay) -> go.Figure:
                     # One entry of the legend rules all panels.
                     legendgroup=f"{domain}: {kind}",
                     showlegend=column == 1,
-                    customdata=told,
+                    customdata=hovers,
                     hovertemplate=(
                         "%{customdata[0]}<br><br>"
-                        f"<b>{html.escape(domain)}</b>: {said}predicted %{{customdata[2]}}"
+                        f"<b>{html.escape(domain)}</b>: {label_part}predicted %{{customdata[2]}}"
                         "<extra></extra>"
                     ),
                     row=1,
                     col=column,
                 )
-    drawn.update_xaxes(visible=False)
-    drawn.update_yaxes(visible=False)
-    drawn.update_layout(
+    page.update_xaxes(visible=False)
+    page.update_yaxes(visible=False)
+    page.update_layout(
         template="plotly_white",
         legend={"orientation": "h", "y": -0.02, "yanchor": "top"},
         hoverlabel={"align": "left", "bgcolor": "white", "font": {"color": "black"}},
         margin={"l": 10, "r": 10, "t": 105, "b": 10},
     )
-    return drawn
+    return page
 
 
 def write_page(path: str | PathLike[str], page: str) -> Path:
@@ -145,9 +145,9 @@ def explore(display: AlignmentDisplay, path: str | PathLike[str], title: str = "
         # No button that would send the texts anywhere.
         "modeBarButtons": [["zoom2d", "pan2d", "resetScale2d", "toImage"]],
     }
-    made = figure(display)
+    drawing = figure(display)
     heading = {"text": html.escape(title), "x": 0.02, "y": 0.98, "yanchor": "top"}
-    made.update_layout(title=heading)
-    page = made.to_html(include_plotlyjs=True, full_html=True, config=options)
+    drawing.update_layout(title=heading)
+    page = drawing.to_html(include_plotlyjs=True, full_html=True, config=options)
     page = page.replace("<head>", f"<head><title>{html.escape(title)}</title>", 1)
     return write_page(path, page)

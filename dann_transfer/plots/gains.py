@@ -42,24 +42,24 @@ class GainDisplay(Display):
             If no run has a source-only run of its pair and seed beside it.
 
         """
-        given: list[Any] = rows.to_dict("records") if hasattr(rows, "to_dict") else list(rows)
+        records: list[Any] = rows.to_dict("records") if hasattr(rows, "to_dict") else list(rows)
         before: dict[tuple[str, Any], float] = {}
         after: dict[tuple[str, str], list[tuple[Any, float]]] = {}
-        for row in given:
+        for row in records:
             pair = f"{row['source']} → {row['target']}" if "source" in row else ""
             if row["target_accuracy"] is None:
                 continue
             if row["method"] == "source_only":
                 before[pair, row["seed"]] = row["target_accuracy"]
             else:
-                found = row["seed"], row["target_accuracy"]
-                after.setdefault((pair, row["method"]), []).append(found)
-        made = []
+                run = row["seed"], row["target_accuracy"]
+                after.setdefault((pair, row["method"]), []).append(run)
+        gain_rows = []
         for (pair, method), runs in after.items():
             gains = [100 * (x - before[pair, s]) for s, x in runs if (pair, s) in before]
             if gains:
                 gain, half = interval(gains)
-                made.append(
+                gain_rows.append(
                     {
                         "pair": pair,
                         "method": method,
@@ -68,12 +68,12 @@ class GainDisplay(Display):
                         "seeds": len(gains),
                     }
                 )
-        if not made:
+        if not gain_rows:
             raise ValueError(
                 "no gain can be taken: no run has a target accuracy and a source_only run of the "
                 "same pair and seed beside it."
             )
-        return cls(made)
+        return cls(gain_rows)
 
     def frame(self) -> pd.DataFrame:
         """Return the rows as a pandas DataFrame."""
@@ -142,19 +142,21 @@ class TransferMatrixDisplay(Display):
         cls, rows: Sequence[Mapping[str, Any]] | pd.DataFrame, method: str = "source_only"
     ) -> TransferMatrixDisplay:
         """Take the runs of one method, and those of "target_trained" for the diagonal."""
-        given: list[Any] = rows.to_dict("records") if hasattr(rows, "to_dict") else list(rows)
-        found: dict[tuple[str, str], list[float]] = {}
-        for row in given:
+        runs: list[Any] = rows.to_dict("records") if hasattr(rows, "to_dict") else list(rows)
+        accuracies_of: dict[tuple[str, str], list[float]] = {}
+        for row in runs:
             if row["method"] == method:
-                found.setdefault((row["source"], row["target"]), []).append(row["target_accuracy"])
+                accuracies_of.setdefault((row["source"], row["target"]), []).append(
+                    row["target_accuracy"]
+                )
             elif row["method"] == "target_trained":
-                found.setdefault((row["target"],) * 2, []).append(row["target_accuracy"])
-        if not any(a != b for a, b in found):
-            known = sorted({row["method"] for row in given})
-            raise ValueError(f"no run of method {method!r}; the methods of the rows are {known}.")
-        domains = sorted({name for pair in found for name in pair})
+                accuracies_of.setdefault((row["target"],) * 2, []).append(row["target_accuracy"])
+        if not any(a != b for a, b in accuracies_of):
+            methods = sorted({row["method"] for row in runs})
+            raise ValueError(f"no run of method {method!r}; the methods of the rows are {methods}.")
+        domains = sorted({name for pair in accuracies_of for name in pair})
         values = np.full((len(domains), len(domains)), np.nan)
-        for (source, target), accuracies in found.items():
+        for (source, target), accuracies in accuracies_of.items():
             values[domains.index(source), domains.index(target)] = np.mean(accuracies)
         return cls(domains, values)
 
@@ -170,7 +172,7 @@ class TransferMatrixDisplay(Display):
         n = len(self.domains)
         self.axes_ = axes_for(ax, 1, 1.1 * n + 1.6, 0.9 * n + 1.2)
         axes = self.ax_
-        shown = axes.imshow(self.values, cmap="cividis")
+        image = axes.imshow(self.values, cmap="cividis")
         middle = (np.nanmin(self.values) + np.nanmax(self.values)) / 2
         for i, j in np.argwhere(~np.isnan(self.values)):
             value = self.values[i, j]
@@ -179,5 +181,5 @@ class TransferMatrixDisplay(Display):
         axes.set_xticks(range(n), self.domains)
         axes.set_yticks(range(n), self.domains)
         axes.set(xlabel="target", ylabel="source")
-        axes.figure.colorbar(shown, ax=axes, label="target accuracy", shrink=0.85)
+        axes.figure.colorbar(image, ax=axes, label="target accuracy", shrink=0.85)
         return self

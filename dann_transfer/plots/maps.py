@@ -114,15 +114,15 @@ def keys(names: Sequence[str], classes: Sequence[Any], colour: str = "domain") -
 
     spot: dict[str, Any] = {"linestyle": "", "markersize": 7}
     coloured, marked = (names, classes) if colour == "domain" else (classes, names)
-    made = [
+    entries = [
         Line2D([], [], color=PALETTE[i], marker="o", label=str(name), **spot)
         for i, name in enumerate(coloured)
     ]
-    made += [
+    entries += [
         Line2D([], [], color="grey", marker=MARKERS[i % len(MARKERS)], label=str(name), **spot)
         for i, name in enumerate(marked)
     ]
-    return made
+    return entries
 
 
 def _contours(ax: Axes, points: np.ndarray, colour: str) -> None:

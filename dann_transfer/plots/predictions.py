@@ -54,8 +54,8 @@ class ConfusionDisplay(Display):
         import pandas as pd
 
         rows = [
-            {"model": title, "true": true, "predicted": predicted, "texts": int(found[i, j])}
-            for title, found in self.counts.items()
+            {"model": title, "true": true, "predicted": predicted, "texts": int(confusion[i, j])}
+            for title, confusion in self.counts.items()
             for i, true in enumerate(self.classes)
             for j, predicted in enumerate(self.classes)
         ]
@@ -68,9 +68,9 @@ class ConfusionDisplay(Display):
         side = max(3.6, 0.45 * len(self.classes) + 1.5)
         self.axes_ = axes_for(ax, len(self.counts), side, side)
         names = [str(c) for c in self.classes]
-        for axes, (title, found) in zip(self.axes_, self.counts.items(), strict=True):
-            shares = found / found.sum(1, keepdims=True).clip(min=1)
-            drawn = ConfusionMatrixDisplay(shares, display_labels=names).plot(
+        for axes, (title, confusion) in zip(self.axes_, self.counts.items(), strict=True):
+            shares = confusion / confusion.sum(1, keepdims=True).clip(min=1)
+            matrix = ConfusionMatrixDisplay(shares, display_labels=names).plot(
                 ax=axes,
                 values_format=".0%",
                 cmap="Blues",
@@ -80,10 +80,10 @@ class ConfusionDisplay(Display):
                 xticks_rotation="horizontal" if len(self.classes) <= 4 else "vertical",
                 text_kw={"fontsize": 11 if len(self.classes) <= 4 else 8},
             )
-            for text in drawn.text_.flat if 4 < len(names) <= 20 else ():  # zeros hide the rest
+            for text in matrix.text_.flat if 4 < len(names) <= 20 else ():  # zeros hide the rest
                 text.set_visible(text.get_text() != "0%")
-            accuracy = found.trace() / max(found.sum(), 1)
-            axes.set_title(f"{title}\n{accuracy:.1%} of {found.sum():,} texts right")
+            accuracy = confusion.trace() / max(confusion.sum(), 1)
+            axes.set_title(f"{title}\n{accuracy:.1%} of {confusion.sum():,} texts right")
         return self
 
 

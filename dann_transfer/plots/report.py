@@ -52,10 +52,10 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 def _picture(figure: Any, what: str) -> str:
     import matplotlib.pyplot as plt
 
-    held = io.BytesIO()
-    figure.savefig(held, format="png", dpi=120, bbox_inches="tight")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120, bbox_inches="tight")
     plt.close(figure)
-    data = base64.b64encode(held.getvalue()).decode()
+    data = base64.b64encode(buffer.getvalue()).decode()
     return f'<img alt="{html.escape(what)}" src="data:image/png;base64,{data}">'
 
 
@@ -82,8 +82,8 @@ def _classes(adapter: DomainAdapter) -> str:
 def _examples(adapter: DomainAdapter, texts: list[str], n: int) -> str:
     p = adapter.predict_proba(texts)
     order = np.argsort(-p.max(1), kind="stable")
-    chosen = [*order[:n], *order[max(n, len(order) - n) :]]
-    rows = [(texts[i], adapter.classes_[p[i].argmax()].item(), float(p[i].max())) for i in chosen]
+    places = [*order[:n], *order[max(n, len(order) - n) :]]
+    rows = [(texts[i], adapter.classes_[p[i].argmax()].item(), float(p[i].max())) for i in places]
     return _table(["text", "predicted", "probability"], rows)
 
 
@@ -129,8 +129,8 @@ def report(
         parts += ["<h2>Held-out source texts</h2>", _table(["epoch", "accuracy"], rows)]
     parts += ["<h2>Classes</h2>", _classes(adapter)]
     if source is not None and target is not None:
-        shown = target if isinstance(target, Domain) else Domain(target)
-        display = AlignmentDisplay.from_estimator(adapter, source, shown).plot()
+        target_domain = target if isinstance(target, Domain) else Domain(target)
+        display = AlignmentDisplay.from_estimator(adapter, source, target_domain).plot()
         note = "The A-distance is measured in feature space: 0 is aligned, 2 is wholly apart."
         parts += ["<h2>Features</h2>", _picture(display.figure_, "A map of both domains")]
         parts.append(f'<p class="note">{note} Overlap in two dimensions is not alignment.</p>')

@@ -90,14 +90,14 @@ class TrainingDisplay(Display):
         panels = self.panels() if panels is None else panels
         if flat := [panel for panel in panels if isinstance(panel, str)]:
             raise ValueError(f"panels={flat!r}: each panel is a sequence of names, as in [{flat}].")
-        known = {key for row in self.history for key in row} - {"step"}
-        if unknown := [name for panel in panels for name in panel if name not in known]:
-            raise ValueError(f"the history has no {unknown[0]!r}; it has {sorted(known)}.")
+        columns = {key for row in self.history for key in row} - {"step"}
+        if unknown := [name for panel in panels for name in panel if name not in columns]:
+            raise ValueError(f"the history has no {unknown[0]!r}; it has {sorted(columns)}.")
         self.axes_ = axes_for(ax, len(panels), 6.5, 2.8, stacked=True)
         width = max(1, len(self.history) // 25)
         for axes, panel in zip(self.axes_, panels, strict=True):
-            taken = [LINES[name][1] for name in panel if name in LINES]
-            spare = cycle([colour for colour in PALETTE if colour not in taken])
+            fixed = [LINES[name][1] for name in panel if name in LINES]
+            spare = cycle([colour for colour in PALETTE if colour not in fixed])
             for name in panel:
                 rows = [row for row in self.history if name in row]
                 steps = np.array([row["step"] for row in rows])

@@ -30,8 +30,8 @@ class Domain:
 
 
 def _show(value: object, width: int = 60) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= width else shown[: width - 3] + "..."
+    text = repr(value)
+    return text if len(text) <= width else text[: width - 3] + "..."
 
 
 def _is_frame(X: object) -> bool:

@@ -27,9 +27,9 @@ def hold_out(codes: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray,
     rows = np.arange(len(codes))
     if not fraction:
         return rows, rows[:0]
-    wanted = max(int(codes.max()) + 1, round(fraction * len(codes)))
+    size = max(int(codes.max()) + 1, round(fraction * len(codes)))
     draw = streams.number(seed, streams.HELD_OUT, bits=32)
-    train, val = train_test_split(rows, test_size=wanted, stratify=codes, random_state=draw)
+    train, val = train_test_split(rows, test_size=size, stratify=codes, random_state=draw)
     return train, val
 
 
@@ -84,13 +84,13 @@ def text_weights(
             raise ValueError(f"class_weight names {unknown}, which are no classes of y.")
     weights = compute_sample_weight(class_weight, labels)
     if sample_weight is not None:
-        given = np.asarray(sample_weight, dtype=float)
-        if given.shape != labels.shape:
+        own = np.asarray(sample_weight, dtype=float)
+        if own.shape != labels.shape:
             raise ValueError(
-                f"sample_weight has shape {given.shape}; it needs one weight for each of the "
+                f"sample_weight has shape {own.shape}; it needs one weight for each of the "
                 f"{len(labels)} texts of X."
             )
-        weights = weights * given
+        weights = weights * own
     if not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
         at = int(np.argmin(np.where(np.isfinite(weights), weights, -np.inf)))
         raise ValueError(

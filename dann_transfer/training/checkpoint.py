@@ -83,8 +83,8 @@ def fingerprint(
         digest.update(tokens[role].ids.tobytes() + tokens[role].offsets.tobytes())
     for array in arrays:
         digest.update(b"-" if array is None else array.tobytes())
-    kept = sorted((key, repr(value)) for key, value in params.items() if key not in _IGNORED)
-    digest.update(repr(kept).encode())
+    relevant = sorted((key, repr(value)) for key, value in params.items() if key not in _IGNORED)
+    digest.update(repr(relevant).encode())
     return digest.hexdigest()
 
 
