@@ -62,8 +62,16 @@ class Trainer:
         n_texts = 0 if validation is None else len(validation[1])
         self.keeper = Keeper(self.parts, settings.validation_tolerance, n_texts)
         self.history = History()
-        self.memory = PhaseStates(phases, method)
         self.engine = Engine(self.step)
+        self.states: dict[str, Stateful] = {
+            "parts": self.parts,
+            "optimizer": self.optimizer,
+            "history": self.history,
+            "keeper": self.keeper,
+            "phases": PhaseStates(phases, method),
+            "engine": self.engine,
+        }
+        """What a run that continues this one takes up, after any step."""
 
     def step(self, engine: Engine, _: object = None) -> dict[str, Any]:
         """Train on one batch, and return its row of the history."""
@@ -147,15 +155,7 @@ class Trainer:
             bar = ProgressBar(desc=type(self.parts["method"]).__name__, mininterval=0.5)
             bar.attach(engine, output_transform=_bar_numbers)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.end_epoch)
-        to_save: dict[str, Stateful] = {
-            "fingerprint": Fingerprint(fingerprint),
-            "parts": self.parts,
-            "optimizer": self.optimizer,
-            "history": self.history,
-            "keeper": self.keeper,
-            "memory": self.memory,
-            "trainer": engine,
-        }
+        to_save = {"fingerprint": Fingerprint(fingerprint), **self.states}
         stopper = self._stopper()
         if stopper is not None:
             to_save["stopper"] = stopper

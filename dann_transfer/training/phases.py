@@ -59,6 +59,8 @@ class Phase(ABC):
 
     def __init__(self, method: Adaptation, epochs: int) -> None:
         self.method, self.epochs = method, epochs
+        self.teacher: dict[str, Tensor] = {}
+        """The weights that the method remembers predictions of; empty for the model's own."""
 
     @property
     def discriminator_steps(self) -> int:
@@ -73,11 +75,26 @@ class Phase(ABC):
         """Change what has to change before the phase's first step."""
 
     def start_epoch(self, target: Tokens | None, progress: float) -> None:
-        """Refresh what depends on the epoch, at `progress` from 0 to 1 through the adaptation."""
+        """Let the method look at the target's predictions, at `progress` through the adaptation."""
+        if not self.adapts or target is None:
+            return
+
+        def predict_target() -> tuple[Tensor, Tensor]:
+            with weights_of(self.model, self.teacher):
+                features, logits = infer(self.model, target, self.runtime)
+            return features, logits.softmax(1)
+
+        self.method.memory = self.method.remember(predict_target, progress)
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
-        """Change a batch before it passes through the encoder."""
-        return batch
+        """Put the batch's rows of the method's memory into it, and let the method change it."""
+        if not self.adapts:
+            return batch
+        rows = batch.target_rows
+        if rows is not None and self.method.memory:
+            memory = {name: values[rows] for name, values in self.method.memory.items()}
+            batch = replace(batch, extras={**batch.extras, **memory})
+        return self.method.prepare(batch, generator)
 
     @abstractmethod
     def forward(self, batch: Batch) -> Forward:
@@ -120,26 +137,6 @@ class Phase(ABC):
     def _token_states(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         with self.runtime.autocast():
             return self.model.encoder.token_states(input_ids, attention_mask).float()
-
-    def _remember(self, target: Tokens | None, progress: float, weights: dict[str, Tensor]) -> None:
-        """Let the method look at the target's predictions under the weights that are passed."""
-        if target is None:
-            return
-
-        def predict_target() -> tuple[Tensor, Tensor]:
-            with weights_of(self.model, weights):
-                features, logits = infer(self.model, target, self.runtime)
-            return features, logits.softmax(1)
-
-        self.method.memory = self.method.remember(predict_target, progress)
-
-    def _with_memory(self, batch: Batch, generator: torch.Generator) -> Batch:
-        """Put the batch's rows of the method's memory into it, and let the method change it."""
-        rows = batch.target_rows
-        if rows is not None and self.method.memory:
-            memory = {name: values[rows] for name, values in self.method.memory.items()}
-            batch = replace(batch, extras={**batch.extras, **memory})
-        return self.method.prepare(batch, generator)
 
 
 class SourceAlone(Phase):
@@ -185,22 +182,12 @@ class Joint(Phase):
     ) -> None:
         super().__init__(method, epochs)
         self.target_pass, self.teacher_momentum = target_pass, teacher_momentum
-        self.teacher: dict[str, Tensor] = {}
-        """The parameters that training changes, averaged; empty where there is no teacher."""
 
     def attach(self, model: Classifier, runtime: Runtime) -> None:
         """Take the model, and let the teacher start from it."""
         super().attach(model, runtime)
         if self.teacher_momentum is not None:
             self.teacher = trainable(model)
-
-    def start_epoch(self, target: Tokens | None, progress: float) -> None:
-        """Let the method look at the target's predictions."""
-        self._remember(target, progress, self.teacher)
-
-    def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
-        """Add what the method remembers and changes."""
-        return self._with_memory(batch, generator)
 
     def forward(self, batch: Batch) -> Forward:
         """Pass source and target texts at once: same padding, same dropout."""
@@ -249,14 +236,6 @@ class TargetAlone(Phase):
         """Start from the epoch that was kept, and anchor the source there."""
         keeper.restore()
         self.anchor = trainable(self.model.encoder)
-
-    def start_epoch(self, target: Tokens | None, progress: float) -> None:
-        """Let the method look at the target's predictions."""
-        self._remember(target, progress, {})
-
-    def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
-        """Add what the method remembers and changes."""
-        return self._with_memory(batch, generator)
 
     def forward(self, batch: Batch) -> Forward:
         """Pass the source's texts through the anchor and the target's through the encoder."""
