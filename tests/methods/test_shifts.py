@@ -113,7 +113,7 @@ def target_accuracy(
     source, labels = SHIFTS[shift](seed, target=False)
     target, target_labels = SHIFTS[shift](seed, target=True)
     params = {
-        "epochs": 150 if shift in {"moons", "several"} else 60,
+        "epochs": 150 if shift in {"moons", "several"} else 40,
         "learning_rate": 1e-2,
         "head_learning_rate": 1e-2,
         "discriminator_learning_rate": 1e-2,
@@ -146,7 +146,7 @@ OPTIONS = {
     "adversary": {"width": 32, "discriminator_steps": 0},
     "penalised": {"dann": {"width": 32, "discriminator_steps": 0, "strength": 1.0}},
     "long": {"width": 32, "discriminator_steps": 1, "extra_epochs": 60},
-    "refined": {"extra_epochs": 60},
+    "refined": {"extra_epochs": 40},
     "critic": {"width": 32, "discriminator_steps": 2},
 }
 MADE_FOR = [
@@ -171,13 +171,13 @@ MADE_FOR = [
 
 @pytest.mark.parametrize(("method", "shift", "strength", "options", "margin"), MADE_FOR)
 def test_a_method_beats_source_only_on_its_shift(method, shift, strength, options, margin):
-    seeds = range(5)
+    seeds = range(3)
     before = np.array([target_accuracy(shift, seed) for seed in seeds])
     after = np.array([target_accuracy(shift, seed, method, strength, options) for seed in seeds])
     gains = after - before
     print(f"{method} on {shift}: {before.mean():.3f} -> {after.mean():.3f}, {np.round(gains, 3)}")
     assert gains.mean() > margin
-    assert (gains > 0).sum() >= 4
+    assert (gains > 0).all()
 
 
 def reviews(seed: int, part: str, n: int = 300) -> tuple[list[str], np.ndarray]:

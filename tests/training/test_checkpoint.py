@@ -50,14 +50,14 @@ def trainer(folder: str, name: str, labels: list) -> Trainer:
     return Trainer(model, method, phases, batches, settings, runtime, (source, codes))
 
 
-@pytest.mark.parametrize("step", [6, 7])
+@pytest.mark.parametrize("step", [2, 3])
 @pytest.mark.parametrize("name", ["dann", "self_training", "mlm", "shot", "adda"])
 def test_a_run_goes_on_from_the_middle_of_an_epoch_and_relabels_nothing(name, step, tiny_encoder):
     """Ignite's EPOCH_STARTED fires again there, and would label the target with new weights."""
     whole_labels: list = []
     whole = trainer(tiny_encoder, name, whole_labels)
     # The second phase begins with step 9.
-    step += 4 if name in {"adda", "shot"} else 0
+    step += 8 if name in {"adda", "shot"} else 0
     snapshot: dict = {}
 
     def look(engine):
@@ -76,10 +76,8 @@ def test_a_run_goes_on_from_the_middle_of_an_epoch_and_relabels_nothing(name, st
     ):
         assert torch.equal(a, b), key
     assert again.history.steps == whole.history.steps
-    starts = [
-        k for k in range(step + 1, whole.timeline.total + 1) if whole.timeline.at(k).starts_epoch
-    ]
-    assert len(labels) == len(starts) if name not in {"adda"} else True
+    later = (whole.timeline.at(k) for k in range(step + 1, whole.timeline.total + 1))
+    assert len(labels) == sum(moment.starts_epoch for moment in later) > 0
     for own, before in zip(labels, whole_labels[len(whole_labels) - len(labels) :], strict=True):
         assert own.keys() == before.keys()
         assert all(torch.equal(own[k], before[k]) for k in own)
