@@ -435,7 +435,7 @@ class DomainAdapter(
         return self.outputs(X).probabilities
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the labels of texts, shape (n,), of the type that `fit` was given."""
+        """Return the labels of texts, shape (n,), of the type that was passed to `fit`."""
         return decision.labels(self.predict_proba(X), self.classes_)
 
     def transform(self, X: Any) -> np.ndarray:

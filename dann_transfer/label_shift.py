@@ -65,7 +65,7 @@ def em(prior: np.ndarray, target: np.ndarray, steps: int = 1000) -> np.ndarray:
         Probabilities of target texts under that prior. The estimate is as good as they are
         calibrated.
     steps : int
-        At most so many; it ends once nothing moves.
+        At most this many; it ends once nothing moves.
 
     References
     ----------

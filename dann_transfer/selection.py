@@ -63,7 +63,7 @@ def neighborhood_density(p: np.ndarray, temperature: float = 0.05, max_texts: in
         Probabilities of target texts, at least two.
     temperature : float
     max_texts : int
-        The first so many are used: memory grows with the square.
+        Only the first ones are used, up to this many: memory grows with the square.
 
     References
     ----------
@@ -101,7 +101,7 @@ def deep_embedded_validation(
     source, target : ndarray, shapes (n, width) and (m, width)
         Features of source texts that training has not seen, and of target texts.
     correct : ndarray of bool, shape (n,)
-        Whether each source text is predicted rightly.
+        Whether each source text is predicted right.
     random_state : int
         Chooses the folds in which weights are computed for texts not fitted to.
 

@@ -48,7 +48,7 @@ class MDD(Method):
         logits = self.second(reverse_gradient(forward.features, strength))
         first, n = forward.logits.detach().argmax(1), forward.n_source
         source = F.cross_entropy(logits[:n], first[:n])
-        # -log(1 - p) from logits alone, so that its gradient lives on where the two agree wholly.
+        # -log(1 - p) from logits alone, so that its gradient does not vanish where the two agree.
         others = logits[n:].scatter(1, first[n:, None], -torch.inf).logsumexp(1)
         target = (logits[n:].logsumexp(1) - others).mean()
         return {"disparity": self.margin * source + target}

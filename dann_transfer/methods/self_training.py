@@ -90,7 +90,7 @@ class SelfTraining(Method):
     def remember(
         self, predict_target: Callable[[], tuple[Tensor, Tensor]], progress: float
     ) -> dict[str, Tensor]:
-        """Let the teacher label the target anew."""
+        """Let the teacher label the target again."""
         if not progress:
             return {}
         return {"pseudo_labels": pseudo_labels(predict_target()[1], self.max_share * progress)}

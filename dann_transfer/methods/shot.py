@@ -55,7 +55,7 @@ class SHOT(Method):
     In the second phase the source teaches nothing and the task head stays as it is. The encoder
     moves so that predictions for the target become sure of one class each and of all classes
     together (information maximization), and towards the classes whose centroids, in the target's
-    own feature space, the texts are nearest to; these labels are made anew before each epoch. The
+    own feature space, the texts are nearest to; these labels are renewed before each epoch. The
     strength is the share of the learning rate at which it does so, whatever the strength's
     schedule. The second phase starts from the first one's chosen epoch and keeps its own last;
     `patience` does not apply. The paper's bottleneck, weight normalisation and label smoothing are

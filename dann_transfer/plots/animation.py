@@ -201,7 +201,7 @@ class AnimationDisplay(Display):
         return self
 
     def save(self, path: str | PathLike[str], seconds: float = 0.6, colour: str = "domain") -> Path:
-        """Write a GIF that shows each step for so many seconds, and the last one longest.
+        """Write a GIF that shows each step for this many seconds, and the last one longest.
 
         The file is complete or absent: it is written beside its place and then moved there.
         """

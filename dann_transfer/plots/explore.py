@@ -20,7 +20,7 @@ SYMBOLS = ("circle", "triangle-up", "square", "diamond", "triangle-down", "star"
 
 
 def hover(text: str, width: int = 60, lines: int = 8) -> str:
-    """Wrap and escape a text for a hover label, which would else read it as HTML.
+    """Wrap and escape a text for a hover label, which would otherwise read it as HTML.
 
     Examples
     --------

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 MARKERS = "o^sDvP*X<>"
 LAYOUTS = ("umap", "aligned_umap", "tsne", "pca")
-# Above so many points a panel shows where a domain is dense too: dots alone become a blot.
+# Above this many points a panel shows where a domain is dense too: dots alone become a blot.
 CROWDED = 3000
 
 

@@ -131,7 +131,7 @@ def report(
     if source is not None and target is not None:
         target_domain = target if isinstance(target, Domain) else Domain(target)
         display = AlignmentDisplay.from_estimator(adapter, source, target_domain).plot()
-        note = "The A-distance is measured in feature space: 0 is aligned, 2 is wholly apart."
+        note = "The A-distance is measured in feature space: 0 is aligned, 2 is entirely apart."
         parts += ["<h2>Features</h2>", _picture(display.figure_, "A map of both domains")]
         parts.append(f'<p class="note">{note} Overlap in two dimensions is not alignment.</p>')
     if target is not None:

@@ -254,7 +254,7 @@ def as_sources(
     Raises
     ------
     TypeError, ValueError
-        As `as_source` does, naming the domain; or if y is given beside a mapping.
+        As `as_source` does, naming the domain; or if y is passed beside a mapping.
 
     Examples
     --------
