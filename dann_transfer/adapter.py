@@ -26,7 +26,7 @@ from dann_transfer.model.encoder import Encoder
 from dann_transfer.model.heads import TaskHead
 from dann_transfer.model.model import Classifier, infer
 from dann_transfer.model.runtime import Runtime
-from dann_transfer.settings import Settings, as_seed, check_params
+from dann_transfer.settings import AT_PREDICTION, Settings, as_seed, check_params, plain
 from dann_transfer.texts.batches import PairedBatches
 from dann_transfer.texts.corpus import Tokens, tokenize, warn_truncated
 from dann_transfer.texts.reading import Domain, as_texts
@@ -134,8 +134,9 @@ class DomainAdapter(
     fitted_ : Fitted
         All else. Each of its fields stands on the adapter under its name with an underscore
         behind it: classes_, seed_, max_strength_, n_source_, n_target_, source_prior_, history_,
-        validation_, truncated_, source_domains_, target_prior_, target_shares_. `Fitted` says
-        what each is.
+        validation_, truncated_, source_domains_, target_prior_, target_shares_, params_.
+        `Fitted` says what each is. Of the hyperparameters those of ``params_`` hold for
+        predictions and for what is saved, but for `settings.AT_PREDICTION`.
 
     References
     ----------
@@ -266,9 +267,9 @@ class DomainAdapter(
         from dann_transfer.training.checkpoint import fingerprint
         from dann_transfer.training.loop import Trainer
 
-        params = self.get_params(deep=False)
+        params = plain(self.get_params(deep=False))
         check_params(params)
-        method = methods.create(self.method, self.method_options)
+        method = methods.create(params["method"], params["method_options"])
         if self.checkpoint_dir is not None and not isinstance(self.random_state, int | np.integer):
             raise ValueError(
                 f"checkpoint_dir needs an integer random_state, not {self.random_state!r}: a run "
@@ -318,6 +319,7 @@ class DomainAdapter(
             validation=history.epochs,
             truncated=truncated,
             source_domains=roles.names,
+            params={**params, "random_state": seed},
         )
         self._take(model, method.state_dict(), fitted)
         self._look_at_target(tokens, codes["source"], codes["validation"])
@@ -423,8 +425,9 @@ class DomainAdapter(
         """
         check_is_fitted(self)
         texts = as_texts(X, "X", self.text_column)
-        tokens, cut = tokenize(self.encoder_.tokenizer, texts, self.max_length)
-        warn_truncated({"given": (cut, len(texts))}, self.max_length)
+        max_length = self.params_["max_length"]
+        tokens, cut = tokenize(self.encoder_.tokenizer, texts, max_length)
+        warn_truncated({"given": (cut, len(texts))}, max_length)
         prior = decision.prior_for(self.correct_prior, self.fitted_)
         features, logits = self._infer(tokens)
         p = decision.probabilities(logits, self.source_prior_, prior)
@@ -459,8 +462,10 @@ class DomainAdapter(
 
         """
         check_is_fitted(self)
-        params = self.get_params(deep=False)
-        saved = saving.Saved(params, self.fitted_, self.model_, self.method_weights_)
+        changed = {name: plain(getattr(self, name)) for name in AT_PREDICTION}
+        saved = saving.Saved(
+            {**self.params_, **changed}, self.fitted_, self.model_, self.method_weights_
+        )
         saving.save(saved, folder)
 
     def report(

@@ -41,9 +41,11 @@ class Fitted:
     """The target's class shares as "em" and "bbse" estimate them, in the order of the classes."""
     target_shares: dict[Any, float] | None = None
     """Share of the target texts predicted to be of each class."""
+    params: dict[str, Any] = field(default_factory=dict)
+    """The hyperparameters that were fitted with, whatever was set since."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON can hold them.
+        """Return the fields but `params` as JSON can hold them.
 
         Examples
         --------
@@ -54,6 +56,7 @@ class Fitted:
 
         """
         values = asdict(self)
+        del values["params"]
         values["classes"] = self.classes.tolist()
         values["source_prior"] = self.source_prior.tolist()
         values["target_prior"] = {name: prior.tolist() for name, prior in self.target_prior.items()}

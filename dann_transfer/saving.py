@@ -17,7 +17,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -151,11 +150,7 @@ def _write(saved: Saved, folder: Path) -> None:
 
 
 def _json_params(saved: Saved) -> dict[str, Any]:
-    # A grid over a numpy range sets numpy numbers, which JSON does not know.
-    params = {
-        key: value.item() if isinstance(value, np.generic) else value
-        for key, value in saved.params.items()
-    }
+    params = dict(saved.params)
     if isinstance(params["class_weight"], dict):
         # As pairs, because the keys of a JSON object are strings.
         params["class_weight"] = list(params["class_weight"].items())
@@ -274,6 +269,7 @@ def load(
         path, params["pooling"], params["freeze_layers"], trust_remote_code, local_files_only=True
     )
     fitted = Fitted.from_json(config)
+    fitted.params = params
     head = TaskHead(encoder.features, len(fitted.classes))
     parts: dict[str, dict[str, Tensor]] = {"head": {}, "method": {}}
     for name, tensor in load_file(path / HEADS).items():

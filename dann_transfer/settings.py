@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -172,6 +173,28 @@ ADAPTATION = (
 """What acts only through a method, and not on source-only."""
 
 
+AT_PREDICTION = ("correct_prior", "text_column", "label_column", "device", "precision", "progress")
+"""What may be changed on a fitted adapter and then holds; all else stays as it was fitted."""
+
+
+def plain(value: Any) -> Any:
+    """Turn numpy scalars into Python's own, in dicts, lists and tuples at any depth.
+
+    Examples
+    --------
+    >>> plain({np.int64(1): [np.float64(0.5)]})
+    {1: [0.5]}
+
+    """
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, dict):
+        return {plain(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(plain(entry) for entry in value)
+    return value
+
+
 def check_params(params: Mapping[str, Any]) -> None:
     """Check every hyperparameter of a `DomainAdapter`.
 
@@ -236,7 +259,7 @@ class Settings:
         if full["max_strength"] is None:
             values["max_strength"] = default_strength
         folder = full["checkpoint_dir"]
-        values["checkpoint_dir"] = None if folder is None else str(folder)
+        values["checkpoint_dir"] = None if folder is None else str(Path(folder).expanduser())
         return cls(seed=seed, **values)
 
 

@@ -196,6 +196,11 @@ PARAMS: dict[str, tuple[dict, type[Exception], str]] = {
         ValueError,
         "correct_prior=1 must be one of [None, False, True, 'bbse', 'em']",
     ),
+    "class weights as an array": (
+        {"class_weight": np.array([1.0, 2.0])},
+        ValueError,
+        "must be 'balanced', None or a dict of class to weight",
+    ),
     "two phases in a combination": (
         {"method": "adda+mcc"},
         ValueError,

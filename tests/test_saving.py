@@ -260,9 +260,71 @@ def test_the_model_card_says_what_it_is(saved):
     assert "`'neg'`, `'pos'`" in card
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"pooling": "cls"},
+        {"method": "mcc"},
+        {"method": "no such method"},
+        {"max_length": 100_000},
+        {"max_length": 3},
+        {"freeze_layers": 3},
+        {"class_weight": {"neg": 2.0}},
+        {"encoder": "nowhere"},
+        {"random_state": 99},
+    ],
+    ids=str,
+)
+def test_what_predicts_and_is_saved_is_what_was_fitted(change, tiny, source, target, tmp_path):
+    adapter = tiny(epochs=1).fit(*source, X_target=target)
+    before = adapter.predict_proba(target)
+    adapter.set_params(**change)
+    assert (adapter.predict_proba(target) == before).all()
+    adapter.save_pretrained(tmp_path / "m")
+    loaded = DomainAdapter.from_pretrained(tmp_path / "m")
+    assert (loaded.predict_proba(target) == before).all()
+    fitted = tiny(epochs=1).get_params()
+    assert {k: v for k, v in loaded.get_params().items() if fitted[k] != v} == {"device": None}
+
+
+def test_a_refit_that_failed_leaves_the_model_as_it_was(tiny, source, target, tmp_path):
+    adapter = tiny(epochs=1).fit(*source, X_target=target)
+    before = adapter.predict_proba(target)
+    with pytest.raises(ValueError, match="X_target holds the same texts"):
+        adapter.set_params(pooling="cls").fit(*source, X_target=source[0])
+    assert (adapter.predict_proba(target) == before).all()
+    adapter.save_pretrained(tmp_path / "m")
+    loaded = DomainAdapter.from_pretrained(tmp_path / "m")
+    assert (loaded.predict_proba(target) == before).all()
+
+
+def test_what_is_set_for_predictions_holds_and_is_saved(tiny, source, target, tmp_path):
+    adapter = tiny(epochs=1).fit(*source, X_target=target)
+    corrected = adapter.set_params(correct_prior="em").predict_proba(target)
+    adapter.save_pretrained(tmp_path / "m")
+    loaded = DomainAdapter.from_pretrained(tmp_path / "m")
+    assert (loaded.predict_proba(target) == corrected).all()
+
+
+def test_numpy_numbers_at_any_depth_are_saved(tiny, source, target, tmp_path):
+    from sklearn.utils.class_weight import compute_class_weight
+
+    codes = np.array([int(label == "pos") for label in source[1]])
+    weights = compute_class_weight("balanced", classes=np.unique(codes), y=codes)
+    adapter = tiny(
+        epochs=1,
+        class_weight=dict(zip(np.unique(codes), weights, strict=True)),
+        method_options={"width": np.int64(16), "label_smoothing": np.float32(0.0)},
+    )
+    adapter.fit(source[0], codes, X_target=target).save_pretrained(tmp_path / "m")
+    loaded = DomainAdapter.from_pretrained(tmp_path / "m")
+    assert loaded.class_weight == {0: pytest.approx(1.0), 1: pytest.approx(1.0)}
+    assert loaded.method_options == {"width": 16, "label_smoothing": 0.0}
+
+
 def test_an_options_object_that_json_cannot_hold(tiny, source, target, tmp_path):
     adapter = tiny(epochs=1).fit(*source, X_target=target)
-    adapter.method_options = {"width": object()}
+    adapter.params_["method_options"] = {"width": object()}
     with pytest.raises(TypeError, match="the parameters cannot be saved: Object of type object"):
         adapter.save_pretrained(tmp_path / "m")
     assert not (tmp_path / "m").exists()

@@ -113,9 +113,11 @@ def report(
 
     """
     check_is_fitted(adapter)
-    params = adapter.get_params(deep=False)
+    params = dict(adapter.params_)
     params |= {"max_strength": adapter.max_strength_, "random_state": adapter.seed_}
-    title = f"{adapter.method}: {adapter.n_source_:,} source and {adapter.n_target_:,} target texts"
+    title = (
+        f"{params['method']}: {adapter.n_source_:,} source and {adapter.n_target_:,} target texts"
+    )
     parts = [
         f"<h1>{html.escape(title)}</h1>",
         "<p>How well it does on the target is not known from training, which saw no target label "

@@ -74,7 +74,8 @@ def text_weights(
     """
     if class_weight is None and sample_weight is None:
         return None
-    if not (class_weight is None or class_weight == "balanced" or isinstance(class_weight, dict)):
+    balanced = isinstance(class_weight, str) and class_weight == "balanced"
+    if not (class_weight is None or balanced or isinstance(class_weight, dict)):
         raise ValueError(
             f"class_weight={class_weight!r} must be 'balanced', None or a dict of class to weight."
         )

@@ -106,6 +106,18 @@ def test_a_killed_run_resumes_exactly(tiny, source, target, tmp_path, stop_at):
     assert same(weights(whole), weights(again))
 
 
+def test_a_home_folder_is_resumed_from_and_guarded(tiny, source, target, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    tiny(checkpoint_dir="~/run").fit(*source, X_target=target)
+    assert list((tmp_path / "run").glob("checkpoint_*.pt"))
+    seen = []
+    again = tiny(checkpoint_dir="~/run")
+    again.fit(*source, X_target=target, on_step=lambda *_: seen.append(1))
+    assert not seen, "a finished run takes no step"
+    with pytest.raises(ValueError, match="other texts, labels or settings"):
+        tiny(checkpoint_dir="~/run", learning_rate=5e-4).fit(*source, X_target=target)
+
+
 def test_a_checkpoint_of_another_run_is_refused(tiny, source, target, tmp_path):
     tiny(checkpoint_dir=tmp_path).fit(*source, X_target=target)
     with pytest.raises(ValueError, match="other texts, labels or settings; choose another"):
