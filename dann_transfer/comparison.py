@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,6 +19,7 @@ from dann_transfer import decision
 from dann_transfer import methods as registry
 from dann_transfer.adapter import DomainAdapter
 from dann_transfer.diagnostics import proxy_a_distance
+from dann_transfer.settings import HYPERPARAMETERS, as_seed, check_params
 from dann_transfer.texts.reading import as_labelled, as_sources, as_texts, encode_labels
 
 if TYPE_CHECKING:
@@ -67,7 +69,13 @@ class Comparison:
         return pd.DataFrame(self.rows)
 
     def _of(self, method: str, key: str) -> list[float]:
-        return [row[key] for row in self.rows if row["method"] == method]
+        own = [row for row in self.rows if row["method"] == method]
+        if not own:
+            ran = list(dict.fromkeys(row["method"] for row in self.rows))
+            raise ValueError(f"method {method!r} did not run; {ran} did.")
+        if key not in own[0]:
+            raise ValueError(f"the rows have no {key!r}; they have {list(own[0])}.")
+        return [row[key] for row in own]
 
     def mean(self, method: str, key: str) -> float | None:
         """Return the mean of a column over the seeds of a method, or None where it has none."""
@@ -82,6 +90,9 @@ class Comparison:
         over several seeds, their spread, by Student's t because seeds are few. With one seed the
         spread over seeds is unknown and left out.
         """
+        if method == BASELINE:
+            others = [name for name in self.adapters if name != BASELINE]
+            raise ValueError(f"{BASELINE} is what the others are compared with: {others}.")
         before, after = (self._of(name, "target_accuracy") for name in (BASELINE, method))
         if before[0] is None:
             unknown = f"Whether {method} helped is not known: no labelled target texts to test on."
@@ -110,8 +121,8 @@ def compare(
     y: Any = None,
     *,
     X_target: Any,
-    methods: Sequence[str] = ("dann",),
-    seeds: Sequence[int] = (0,),
+    methods: Iterable[str] = ("dann",),
+    seeds: Iterable[int] = (0,),
     X_test: Any = None,
     y_test: Any = None,
     X_target_test: Any = None,
@@ -140,8 +151,8 @@ def compare(
     X_target_labelled, y_target_labelled : optional
         As for ``DomainAdapter.fit``; source-only trains on them too.
     **params
-        Passed on to ``DomainAdapter``; `method_options` to the methods alone, and under
-        `checkpoint_dir` each run has a folder of its own.
+        Passed on to ``DomainAdapter``, `method` and `random_state` excepted; `method_options` to
+        the methods alone, and under `checkpoint_dir` each run has a folder of its own.
 
     Raises
     ------
@@ -162,8 +173,11 @@ def compare(
     ['source_only', 'dann']
 
     """
-    if not seeds:
-        raise ValueError("seeds is empty; pass at least one, such as seeds=(0, 1, 2).")
+    methods, seeds = _names(methods), _seeds(seeds)
+    for wrong, right in (("method", "methods"), ("random_state", "seeds")):
+        if wrong in params:
+            value = params[wrong]
+            raise ValueError(f"compare takes {right}=[{value!r}] and not {wrong}={value!r}.")
     columns = params.get("text_column", "text"), params.get("label_column", "label")
     texts, labels, _ = as_sources(X, y, *columns)
     target = as_texts(X_target, "X_target", columns[0])
@@ -173,8 +187,15 @@ def compare(
         "target": _test_set(X_target_test, y_target_test, "target_test", target, classes, columns),
     }
     options, folder = params.pop("method_options", None), params.pop("checkpoint_dir", None)
+    epochs = params.get("epochs", HYPERPARAMETERS["epochs"].default)
+    check_params(params)
     for method in methods:
-        registry.create(method, None if method == BASELINE else options)
+        fewest = registry.create(method, None if method == BASELINE else options).min_epochs
+        if epochs < fewest:
+            raise ValueError(
+                f"epochs={epochs!r}, but method={method!r} acts only from epoch {fewest} on; "
+                "use more epochs."
+            )
     rows: list[dict[str, Any]] = []
     adapters: dict[str, DomainAdapter] = {}
     for seed in seeds:
@@ -202,6 +223,30 @@ def compare(
     return Comparison(rows, adapters)
 
 
+def _names(methods: Iterable[str]) -> list[str]:
+    """Return the methods to set beside source-only, each once."""
+    if isinstance(methods, str):
+        raise TypeError(f"methods={methods!r} is a single string; pass methods=[{methods!r}].")
+    names = list(methods)
+    if twice := sorted({str(name) for name in names if names.count(name) > 1}):
+        raise ValueError(f"methods={names!r} names {twice[0]!r} more than once.")
+    return names
+
+
+def _seeds(seeds: Iterable[int]) -> list[int]:
+    """Return the seeds, each once."""
+    if isinstance(seeds, Integral):
+        raise TypeError(
+            f"seeds={seeds!r} is a number; pass the seeds themselves, such as seeds=[0, 1, 2]."
+        )
+    numbers = [as_seed(seed) for seed in seeds]
+    if not numbers:
+        raise ValueError("seeds is empty; pass at least one, such as seeds=(0, 1, 2).")
+    if len(set(numbers)) < len(numbers):
+        raise ValueError(f"seeds={numbers!r} repeats a seed: the same run again is not another.")
+    return numbers
+
+
 class _TestSet(NamedTuple):
     """Texts to score on; without labels they serve the A-distance alone."""
 
@@ -219,6 +264,8 @@ def _test_set(
 ) -> _TestSet:
     """Check a labelled test set; where the user passed none, take the training texts."""
     if X is None:
+        if y is not None:
+            raise ValueError(f"y_{suffix} was passed without X_{suffix}; pass both or neither.")
         return _TestSet(training, None)
     texts, labels = as_labelled(X, y, f"X_{suffix}", f"y_{suffix}", *columns)
     encode_labels(labels, classes, f"y_{suffix}")

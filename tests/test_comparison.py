@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import TINY, toy_texts
 
-from dann_transfer import Domain, compare
+from dann_transfer import Domain, DomainAdapter, compare
 from dann_transfer.comparison import Comparison
 
 
@@ -117,6 +117,52 @@ def test_bad_tests_are_found_before_training(tiny_encoder, source, target):
         compare(*source, X_target=target, X_target_test=["a", "b"], y_target_test=["pos"])
     with pytest.raises(ValueError, match="seeds is empty"):
         compare(*source, X_target=target, seeds=())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"method": "mcc"}, ValueError, r"takes methods=\['mcc'\] and not method='mcc'"),
+        ({"random_state": 7}, ValueError, r"takes seeds=\[7\] and not random_state=7"),
+        ({"methods": "mcc"}, TypeError, r"is a single string; pass methods=\['mcc'\]"),
+        ({"methods": ["mcc", "dann", "mcc"]}, ValueError, "names 'mcc' more than once"),
+        ({"seeds": 3}, TypeError, "seeds=3 is a number; pass the seeds themselves"),
+        ({"seeds": [0, 0, 0]}, ValueError, "repeats a seed"),
+        ({"seeds": ["a"]}, ValueError, "random_state='a'"),
+        ({"y_target_test": ["pos"]}, ValueError, "y_target_test was passed without X_target_test"),
+        ({"y_test": ["pos"]}, ValueError, "y_test was passed without X_test"),
+        ({"epochs": 0}, ValueError, "epochs=0 must be a whole number"),
+        ({"methods": ["self_training"], "epochs": 1}, ValueError, "acts only from epoch 2 on"),
+    ],
+    ids=str,
+)
+def test_what_compare_would_drop_is_refused(arguments, error, words, source, target, monkeypatch):
+    monkeypatch.setattr(DomainAdapter, "fit", lambda *_, **__: pytest.fail("training started"))
+    with pytest.raises(error, match=words):
+        compare(*source, X_target=target, **arguments)
+
+
+@pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
+def test_methods_and_seeds_may_be_generators(tiny_encoder, source, target):
+    params = {k: v for k, v in TINY.items() if k != "random_state"} | {"epochs": 1}
+    result = compare(
+        *source,
+        X_target=target,
+        methods=(name for name in ["mcc"]),
+        seeds=(seed for seed in [3, 4]),
+        encoder=tiny_encoder,
+        **params,
+    )
+    runs = [(row["method"], row["seed"]) for row in result.rows]
+    assert runs == [("source_only", 3), ("mcc", 3), ("source_only", 4), ("mcc", 4)]
+    with pytest.raises(
+        ValueError, match=r"method 'dann' did not run; \['source_only', 'mcc'\] did"
+    ):
+        result.verdict("dann")
+    with pytest.raises(ValueError, match=r"what the others are compared with: \['mcc'\]"):
+        result.verdict("source_only")
+    with pytest.raises(ValueError, match="the rows have no 'accuracy'; they have"):
+        result.mean("mcc", "accuracy")
 
 
 @pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")

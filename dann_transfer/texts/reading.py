@@ -39,6 +39,26 @@ def _is_frame(X: object) -> bool:
     return hasattr(X, "column_names") or (hasattr(X, "columns") and hasattr(X, "iloc"))
 
 
+def _refuse_splits(X: object, name: str) -> None:
+    """Refuse a datasets.DatasetDict: it maps names of splits, test texts among them."""
+    if isinstance(X, Mapping) and hasattr(X, "column_names"):
+        raise TypeError(
+            f"{name} is a {type(X).__name__} of the splits {list(X)}; pass one of them, such as "
+            f"{name}[{next(iter(X), 'train')!r}]."
+        )
+
+
+def _labels_of(frame: Any, column: str, name: str) -> list[Any]:
+    """Return a label column; numbers of a datasets.ClassLabel become the names they stand for."""
+    values = list(_column(frame, column, name, "label_column"))
+    features = getattr(frame, "features", None)
+    names = getattr(features.get(column), "names", None) if isinstance(features, Mapping) else None
+    if names is None:
+        return values
+    # -1 stands for no label.
+    return [None if value is None or value < 0 else names[int(value)] for value in values]
+
+
 def _column(frame: Any, column: str, name: str, keyword: str) -> Any:
     columns = list(getattr(frame, "column_names", None) or frame.columns)
     if column not in columns:
@@ -79,6 +99,7 @@ def as_texts(X: Any, name: str, text_column: str = "text") -> list[str]:
             f"{name} is a single {type(X).__name__}, {_show(X)}; "
             f"pass a list of texts, such as [{name}]."
         )
+    _refuse_splits(X, name)
     if _is_frame(X):
         X = _column(X, text_column, name, "text_column")
     if isinstance(X, Mapping | set | frozenset):
@@ -208,7 +229,7 @@ def as_labelled(
     if y is None and isinstance(X, Domain):
         y = X.labels
     elif y is None and _is_frame(X):
-        y = list(_column(X, label_column, name, "label_column"))
+        y = _labels_of(X, label_column, name)
     return texts, as_labels(y, len(texts), y_name, name)
 
 
@@ -262,7 +283,7 @@ def as_sources(
     (['x', 'y', 'z', 'w'], array([0, 1, 0, 1]), {'a': 2, 'b': 2})
 
     """
-    # A datasets.DatasetDict is a mapping that has column names.
+    _refuse_splits(X, "X")
     if not isinstance(X, Mapping):
         return *as_source(X, y, text_column, label_column), {}
     if y is not None:

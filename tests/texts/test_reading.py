@@ -8,6 +8,7 @@ from dann_transfer.texts.reading import (
     Domain,
     as_labels,
     as_source,
+    as_sources,
     as_target,
     as_texts,
     encode_labels,
@@ -79,6 +80,38 @@ def test_the_label_column_of_the_target_is_not_read():
             return super().__getitem__(key)
 
     assert as_target(Watched({"text": TEXTS, "label": [1, 0, 1]}), ["other"]) == TEXTS
+
+
+def dataset(labels: list):
+    from datasets import ClassLabel, Dataset, Features, Value
+
+    texts = [f"text {i}" for i in range(len(labels))]
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["neg", "pos"])})
+    return Dataset.from_dict({"text": texts, "label": labels}, features=features)
+
+
+def test_class_labels_keep_their_names():
+    assert as_source(dataset([1, 0, 1, 0]), None)[1].tolist() == ["pos", "neg", "pos", "neg"]
+    torch_format = dataset([1, 0, 1, 0]).with_format("torch")
+    assert as_source(torch_format, None)[1].tolist() == ["pos", "neg", "pos", "neg"]
+    _, labels, sizes = as_sources({"a": dataset([0, 1]), "b": dataset([1, 0])}, None)
+    assert labels.tolist() == ["neg", "pos", "pos", "neg"]
+    assert sizes == {"a": 2, "b": 2}
+    with pytest.raises(ValueError, match=r"y\[2\] is missing .*Texts without labels belong in"):
+        as_source(dataset([0, 1, -1, 0]), None)
+
+
+def test_splits_are_not_domains():
+    from datasets import DatasetDict
+
+    splits = DatasetDict(train=dataset([0, 1, 0, 1]), test=dataset([0, 1]))
+    words = r"is a DatasetDict of the splits \['train', 'test'\]; pass one of them, such as "
+    with pytest.raises(TypeError, match=rf"X {words}X\['train'\]"):
+        as_sources(splits, None)
+    with pytest.raises(TypeError, match=rf"X_target {words}"):
+        as_target(splits, ["a"])
+    with pytest.raises(TypeError, match=rf"X\['a'\] {words}"):
+        as_sources({"a": splits}, None)
 
 
 def test_labels_become_positions():
