@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
+from threading import RLock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -34,6 +35,10 @@ from dann_transfer.texts.roles import Roles, read
 
 if TYPE_CHECKING:
     from ignite.engine import Engine
+
+
+# A run seeds torch's generators, which are the process's: fits in other threads wait.
+_FITTING = RLock()
 
 
 class Outputs(NamedTuple):
@@ -292,7 +297,7 @@ class DomainAdapter(
         )
         runtime = Runtime.of(self.device, self.precision)
         settings = Settings.of(params, seed, method.default_strength)
-        with torch.random.fork_rng(list(range(torch.cuda.device_count()))):
+        with _FITTING, torch.random.fork_rng(list(range(torch.cuda.device_count()))):
             model = self._build(method, roles, seed).to(runtime.device)
             method.to(runtime.device)
             tokens, truncated = self._tokenize(model.encoder, roles.texts)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from dann_transfer import Domain, DomainAdapter
 from dann_transfer.diagnostics import CollapseWarning
-from dann_transfer.texts.corpus import TruncationWarning
+from dann_transfer.texts.corpus import TruncationWarning, tokenize
 
 pytestmark = pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
 
@@ -262,6 +263,34 @@ def test_several_sources_train_as_one(tiny, source, target):
         for k, s in (("a", slice(50)), ("b", slice(50, None)))
     }
     assert same(weights(tiny().fit(frames, X_target=target)), weights(several))
+
+
+@pytest.mark.filterwarnings("ignore::dann_transfer.texts.corpus.TruncationWarning")
+def test_one_model_is_asked_from_several_threads(tiny, source, target):
+    adapter = tiny(max_length=8, epochs=1).fit(*source, X_target=target)
+    short, long = "good film", "bad plot " * 60
+    alone = {text: adapter.predict_proba([text]) for text in (short, long)}
+
+    def ask(i: int) -> bool:
+        text = long if i % 2 else short
+        tokens, _ = tokenize(adapter.encoder_.tokenizer, [text, short], 8)
+        same_answer = np.array_equal(adapter.predict_proba([text]), alone[text])
+        return same_answer and int(tokens.lengths.max()) <= 8
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(ask, range(400)))
+
+
+def test_fits_in_threads_give_what_they_give_alone(tiny, source, target):
+    seeds = [0, 1, 0, 1]
+
+    def fit(seed: int) -> dict:
+        return weights(tiny(random_state=seed, epochs=1).fit(*source, X_target=target))
+
+    alone = [fit(seed) for seed in seeds[:2]]
+    with ThreadPoolExecutor(4) as pool:
+        for seed, state in zip(seeds, pool.map(fit, seeds), strict=True):
+            assert same(state, alone[seed])
 
 
 def test_outputs_are_features_and_probabilities_of_one_pass(fitted, target):

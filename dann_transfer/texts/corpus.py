@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ class Tokens:
 
 
 def tokenize(tokenizer: Any, texts: Sequence[str], max_length: int) -> tuple[Tokens, int]:
-    """Tokenise texts without padding, cutting each to max_length tokens.
+    """Tokenise texts without padding, cutting each to max_length tokens. Safe in threads.
 
     Returns
     -------
@@ -63,6 +64,15 @@ def tokenize(tokenizer: Any, texts: Sequence[str], max_length: int) -> tuple[Tok
         How many texts were longer than max_length tokens.
 
     """
+    with _TOKENIZING:
+        return _tokenize(tokenizer, texts, max_length)
+
+
+# A fast tokenizer keeps whether it cuts as a state of its own, which threads would share.
+_TOKENIZING = Lock()
+
+
+def _tokenize(tokenizer: Any, texts: Sequence[str], max_length: int) -> tuple[Tokens, int]:
     rows = tokenizer(list(texts), verbose=False, return_attention_mask=False)["input_ids"]
     # The tokenizer cuts the long ones itself, because it alone knows where special tokens go.
     too_long = [i for i, row in enumerate(rows) if len(row) > max_length]
