@@ -275,6 +275,7 @@ class DomainAdapter(
         params = plain(self.get_params(deep=False))
         check_params(params)
         method = methods.create(params["method"], params["method_options"])
+        methods.check_run(method, params["method"], params["epochs"], params["batch_size"])
         if self.checkpoint_dir is not None and not isinstance(self.random_state, int | np.integer):
             raise ValueError(
                 f"checkpoint_dir needs an integer random_state, not {self.random_state!r}: a run "
@@ -285,7 +286,6 @@ class DomainAdapter(
             params,
             seed,
             method.uses_target,
-            method.min_epochs,
             X=X,
             y=y,
             X_target=X_target,

@@ -187,15 +187,13 @@ def compare(
         "target": _test_set(X_target_test, y_target_test, "target_test", target, classes, columns),
     }
     options, folder = params.pop("method_options", None), params.pop("checkpoint_dir", None)
-    epochs = params.get("epochs", HYPERPARAMETERS["epochs"].default)
     check_params(params)
+    epochs, batch_size = (
+        params.get(name, HYPERPARAMETERS[name].default) for name in ("epochs", "batch_size")
+    )
     for method in methods:
-        fewest = registry.create(method, None if method == BASELINE else options).min_epochs
-        if epochs < fewest:
-            raise ValueError(
-                f"epochs={epochs!r}, but method={method!r} acts only from epoch {fewest} on; "
-                "use more epochs."
-            )
+        created = registry.create(method, None if method == BASELINE else options)
+        registry.check_run(created, method, epochs, batch_size)
     rows: list[dict[str, Any]] = []
     adapters: dict[str, DomainAdapter] = {}
     for seed in seeds:

@@ -19,7 +19,7 @@ from dann_transfer.methods import (
     source_only,
     wdgrl,
 )
-from dann_transfer.methods.base import Method
+from dann_transfer.methods.base import Method, check_run
 from dann_transfer.methods.registry import (
     create,
     default_strength,
@@ -37,6 +37,7 @@ __all__ = [
     "afn",
     "bsp",
     "cdan",
+    "check_run",
     "coral",
     "create",
     "dann",

@@ -27,6 +27,9 @@ class Method(nn.Module, ABC):
     """Whether batches carry target texts."""
     min_epochs: ClassVar[int] = 1
     """The fewest epochs in which the method can do something."""
+    min_batch: ClassVar[int] = 1
+    """The fewest texts of a domain in a batch with which it can: of a single one, what compares
+    texts has no gradient."""
     default_strength: ClassVar[float] = 1.0
     """The `max_strength` used where the user names none."""
     discriminator_steps: int = 0
@@ -79,6 +82,29 @@ class Method(nn.Module, ABC):
 
         `strength` is what the schedule gives at this step, between 0 and ``max_strength``.
         """
+
+
+def check_run(method: Method, name: str, epochs: int, batch_size: int) -> None:
+    """Raise a ValueError if a method can do nothing in a run.
+
+    Parameters
+    ----------
+    method : Method
+    name : str
+        What the user calls it.
+    epochs, batch_size : int
+
+    """
+    if epochs < method.min_epochs:
+        raise ValueError(
+            f"epochs={epochs!r}, but method={name!r} acts only from epoch "
+            f"{method.min_epochs} on; use more epochs."
+        )
+    if batch_size < method.min_batch:
+        raise ValueError(
+            f"batch_size={batch_size!r}, but method={name!r} compares texts of a batch and does "
+            f"nothing with fewer than {method.min_batch} of a domain; use a larger batch_size."
+        )
 
 
 def check_extra_epochs(name: str, value: Any) -> int:

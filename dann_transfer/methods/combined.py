@@ -40,6 +40,7 @@ class Combined(Method):
         for name, value in (
             ("uses_target", any(part.uses_target for part in each)),
             ("min_epochs", max(part.min_epochs for part in each)),
+            ("min_batch", max(part.min_batch for part in each)),
         ):
             setattr(self, name, value)
 

@@ -37,6 +37,7 @@ class CORAL(Method):
     """
 
     default_strength = 1e4
+    min_batch = 2
 
     def loss(self, forward: Forward, strength: float) -> dict[str, Tensor]:
         """Return strength times the distance of the covariances; one row of a domain has none."""

@@ -48,6 +48,7 @@ class MCC(Method):
     """
 
     default_strength = 1.0
+    min_batch = 2
 
     def __init__(self, temperature: float = 2.5) -> None:
         super().__init__()

@@ -41,7 +41,6 @@ def read(
     params: dict[str, Any],
     seed: int,
     uses_target: bool,
-    min_epochs: int,
     *,
     X: Any,
     y: Any,
@@ -61,8 +60,6 @@ def read(
     seed : int
     uses_target : bool
         Whether the method trains on target texts.
-    min_epochs : int
-        The fewest epochs in which the method can do something.
     X, y, X_target, sample_weight, X_val, y_val, X_target_labelled, y_target_labelled
         As for ``DomainAdapter.fit``.
 
@@ -85,11 +82,6 @@ def read(
     elif X_target is not None:
         # Not to train on, but to say what the model makes of the target.
         target = as_texts(X_target, "X_target", params["text_column"])
-    if params["epochs"] < min_epochs:
-        raise ValueError(
-            f"epochs={params['epochs']!r}, but method={params['method']!r} acts only from epoch "
-            f"{min_epochs} on; use more epochs."
-        )
     classes, codes = np.unique(labels, return_inverse=True)
     labelled = _labelled(X_target_labelled, y_target_labelled, "target_labelled", classes, columns)
     val = _labelled(X_val, y_val, "val", classes, columns)
