@@ -134,4 +134,5 @@ def deep_embedded_validation(
     weighted = weights * correct
     spread = weights.var()
     slope = np.cov(weighted, weights, ddof=0)[0, 1] / spread if spread else 0.0
-    return float(weighted.mean() - slope * (weights.mean() - 1))
+    # The control variate may carry the estimate past what an accuracy can be.
+    return float(np.clip(weighted.mean() - slope * (weights.mean() - 1), 0, 1))

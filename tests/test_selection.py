@@ -60,3 +60,12 @@ def test_bad_input_is_named(p):
         neighborhood_density(p[:1])
     with pytest.raises(ValueError, match=r"correct has shape \(3,\).* 40 source texts"):
         deep_embedded_validation(p, np.ones(3), p)
+
+
+def test_an_estimate_of_accuracy_is_one():
+    """Weights that differ a lot let the control variate carry it below 0 or above 1."""
+    rng = np.random.default_rng(0)
+    for shift in (1.0, 3.0, 6.0):
+        source, target = rng.normal(size=(40, 2)), rng.normal(shift, 1, size=(40, 2))
+        for right in (source[:, 0] > 0, source[:, 0] < 0, source[:, 0] < 9):
+            assert 0 <= deep_embedded_validation(source, right, target) <= 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, cast
 
 import numpy as np
@@ -148,6 +149,9 @@ def as_texts(X: Any, name: str, text_column: str = "text") -> list[str]:
 def _label(value: Any, where: str) -> str | int | bool | float:
     if isinstance(value, np.generic):
         value = value.item()
+    if isinstance(value, Enum) and isinstance(value, str | int):
+        # numpy would write the name of a str's member in place of the str that it equals.
+        value = value.value
     # pandas.NA compares to nothing, so it is known by its name; NaN is unequal to itself.
     missing = value is None or type(value).__name__ in {"NAType", "NaTType"}
     # An empty cell of a CSV file reads as a blank string.
@@ -162,6 +166,13 @@ def _label(value: Any, where: str) -> str | int | bool | float:
             f"{where} is {_show(value)} ({type(value).__name__}); "
             "labels must be strings, integers or booleans."
         )
+    if isinstance(value, str) and value.endswith("\0"):
+        raise ValueError(
+            f"{where} is {_show(value)}; numpy drops null characters at the end of a string, and "
+            "labels that differ by them would be one. Remove them."
+        )
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError(f"{where} is {value!r}, which 64 bits do not hold; use strings.")
     if isinstance(value, float) and not value.is_integer():
         raise ValueError(
             f"{where} is {value!r}; labels are classes, not quantities. "

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from enum import Enum, IntEnum
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -112,6 +114,46 @@ def test_splits_are_not_domains():
         as_target(splits, ["a"])
     with pytest.raises(TypeError, match=rf"X\['a'\] {words}"):
         as_sources({"a": splits}, None)
+
+
+class Sentiment(str, Enum):  # noqa: UP042 - what people have
+    POS = "positive"
+    POS_2 = "positively"
+    NEG = "negative"
+
+
+class Grade(IntEnum):
+    LOW = 1
+    HIGH = 2
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [Sentiment.POS, Sentiment.NEG, Sentiment.POS_2],
+        [Grade.HIGH, Grade.LOW],
+        [np.uint64(3), np.uint64(5)],
+        [-(2**63), 2**63 - 1],
+        ["a", "b\0c"],
+    ],
+)
+def test_labels_come_back_as_they_went_in(labels):
+    assert as_labels(labels, len(labels)).tolist() == labels
+    assert len(np.unique(as_labels(labels, len(labels)))) == len(labels)
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        ([2**63, 2**63 + 1], "y\\[0\\] is 9223372036854775808, which 64 bits do not hold"),
+        (np.array([2**63 + 1, 1], dtype=np.uint64), "which 64 bits do not hold; use strings"),
+        (["a", "a\0"], "numpy drops null characters at the end"),
+    ],
+    ids=str,
+)
+def test_labels_that_would_merge_are_refused(labels, words):
+    with pytest.raises(ValueError, match=words):
+        as_labels(labels, 2)
 
 
 def test_labels_become_positions():
