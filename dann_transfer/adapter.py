@@ -32,6 +32,7 @@ from dann_transfer.texts.batches import PairedBatches
 from dann_transfer.texts.corpus import Tokens, tokenize, warn_truncated
 from dann_transfer.texts.reading import Domain, as_texts
 from dann_transfer.texts.roles import Roles, read
+from dann_transfer.training.checkpoint import fingerprint
 
 if TYPE_CHECKING:
     from ignite.engine import Engine
@@ -269,7 +270,6 @@ class DomainAdapter(
 
         """
         # Training needs Ignite, and prediction does not.
-        from dann_transfer.training.checkpoint import fingerprint
         from dann_transfer.training.loop import Trainer
 
         params = plain(self.get_params(deep=False))
@@ -308,9 +308,8 @@ class DomainAdapter(
                 validation = tokens["validation"], codes["validation"]
             phases = method.phases(self.epochs)
             trainer = Trainer(model, method, phases, batches, settings, runtime, validation)
-            arrays = [*codes.values(), roles.weights, roles.domains]
             history = trainer.run(
-                fingerprint(tokens, arrays, {**params, "seed": seed}),
+                fingerprint_of(settings, params, roles, tokens, trainer.parts),
                 None if on_step is None else lambda engine: on_step(engine, model),
             )
         fitted = Fitted(
@@ -515,3 +514,18 @@ def trained_prior(roles: Roles, batches: PairedBatches) -> np.ndarray:
         share = labelled / len(roles.codes["labelled target"])
         mass = mass + share * batches.labelled_rows * len(batches)
     return np.asarray(mass / mass.sum())
+
+
+def fingerprint_of(
+    settings: Settings,
+    params: dict[str, Any],
+    roles: Roles,
+    tokens: dict[str, Tokens],
+    parts: torch.nn.Module,
+) -> str:
+    """Return what identifies a run that is about to start; nothing where it is not saved."""
+    if settings.checkpoint_dir is None:
+        return ""
+    arrays = [*roles.codes.values(), roles.weights, roles.domains]
+    run = {**params, "seed": settings.seed}
+    return fingerprint(tokens, arrays, run, parts.state_dict())

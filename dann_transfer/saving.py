@@ -171,7 +171,6 @@ def _card(saved: Saved) -> str:
         score = f"{fitted.validation[-1]['validation_accuracy']:.3f}"
     return f"""---
 library_name: dann_transfer
-pipeline_tag: text-classification
 tags: [domain-adaptation, {method}]
 ---
 # A text classifier adapted to another domain
@@ -190,7 +189,8 @@ adapter = DomainAdapter.from_pretrained("path/to/this/folder")
 adapter.predict(["some text"])
 ```
 
-`AutoModel.from_pretrained` opens the encoder alone.
+`AutoModel.from_pretrained` opens the encoder alone; `transformers.pipeline` would put a random
+classifier on it.
 """
 
 

@@ -256,6 +256,8 @@ def test_a_method_that_is_not_registered_still_predicts(tiny_encoder, source, ta
 def test_the_model_card_says_what_it_is(saved):
     card = (saved / "README.md").read_text()
     assert card.startswith("---\nlibrary_name: dann_transfer\n")
+    # A pipeline would open the folder with a random head: it is not invited.
+    assert "pipeline_tag" not in card
     assert "on 90\nlabelled source texts and 70 unlabelled target texts" in card
     assert "`'neg'`, `'pos'`" in card
 

@@ -75,9 +75,12 @@ _IGNORED = {"checkpoint_dir", "progress", "device", "random_state", "correct_pri
 
 
 def fingerprint(
-    tokens: Mapping[str, Tokens], arrays: Sequence[np.ndarray | None], params: Mapping[str, Any]
+    tokens: Mapping[str, Tokens],
+    arrays: Sequence[np.ndarray | None],
+    params: Mapping[str, Any],
+    weights: Mapping[str, Tensor],
 ) -> str:
-    """Return a digest of the data and settings of a run, so that no other run continues it."""
+    """Return a digest of a run's data, settings and first weights: no other run continues it."""
     digest = hashlib.sha256(str(FORMAT).encode())
     for role in sorted(tokens):
         digest.update(tokens[role].ids.tobytes() + tokens[role].offsets.tobytes())
@@ -85,6 +88,10 @@ def fingerprint(
         digest.update(b"-" if array is None else array.tobytes())
     relevant = sorted((key, repr(value)) for key, value in params.items() if key not in _IGNORED)
     digest.update(repr(relevant).encode())
+    for name, values in weights.items():
+        # As bytes, because numpy has no bfloat16.
+        content = values.detach().cpu().contiguous().flatten().view(torch.uint8)
+        digest.update(name.encode() + content.numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -102,7 +109,8 @@ class Fingerprint:
         """Refuse the checkpoint of another run."""
         if state["value"] != self.value:
             raise ValueError(
-                "the checkpoint was written by a run with other texts, labels or settings; "
+                "the checkpoint was written by a run with other texts, labels or settings, or from "
+                "another encoder; "
                 "choose another checkpoint_dir, or delete this one to start anew."
             )
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import Killed, kill_at, same, toy_texts, weights
+from conftest import TINY, Killed, kill_at, make_tiny_encoder, same, toy_texts, weights
 
-from dann_transfer import methods, streams
+from dann_transfer import DomainAdapter, methods, streams
 from dann_transfer.methods import Method
 from dann_transfer.training.phases import Joint
 
@@ -120,7 +120,7 @@ def test_a_home_folder_is_resumed_from_and_guarded(tiny, source, target, tmp_pat
 
 def test_a_checkpoint_of_another_run_is_refused(tiny, source, target, tmp_path):
     tiny(checkpoint_dir=tmp_path).fit(*source, X_target=target)
-    with pytest.raises(ValueError, match="other texts, labels or settings; choose another"):
+    with pytest.raises(ValueError, match="or from another encoder; choose another"):
         tiny(checkpoint_dir=tmp_path, learning_rate=5e-4).fit(*source, X_target=target)
 
 
@@ -171,6 +171,16 @@ def test_patience_runs_out_among_adapted_epochs(schedule, patience, epochs, tiny
 def test_weights_that_diverge_in_the_last_step_are_noticed(tiny, source, target):
     with pytest.raises(FloatingPointError, match="the weights are not finite after the last step"):
         tiny(epochs=1, batch_size=128, learning_rate=1e39, warmup=0.0).fit(*source, X_target=target)
+
+
+def test_a_checkpoint_knows_the_encoder_that_it_started_from(source, target, tmp_path):
+    """Another encoder at the same path has the same name, and none of the weights."""
+    folder = make_tiny_encoder(tmp_path / "encoder")
+    params = {**TINY, "encoder": folder, "checkpoint_dir": tmp_path / "run"}
+    DomainAdapter(**params).fit(*source, X_target=target)
+    make_tiny_encoder(tmp_path / "encoder", initializer_range=0.03)
+    with pytest.raises(ValueError, match="or from another encoder; choose another checkpoint_dir"):
+        DomainAdapter(**params).fit(*source, X_target=target)
 
 
 def test_a_checkpoint_knows_its_validation_labels(tiny, source, target, tmp_path):
