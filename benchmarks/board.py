@@ -28,6 +28,7 @@ import torch
 from sklearn.metrics import accuracy_score, f1_score
 
 from dann_transfer import DomainAdapter, datasets, methods, selection
+from dann_transfer.decision import labels
 from dann_transfer.diagnostics import proxy_a_distance
 from dann_transfer.label_shift import correct
 from dann_transfer.settings import ADAPTATION
@@ -116,14 +117,15 @@ def run(
         if id(texts) not in seen:
             seen[id(texts)] = adapter.outputs(texts)
     (source_features, p_source), (target_features, p_target) = seen[id(X_test)], seen[id(T_test)]
-    predicted = adapter.classes_[p_target.argmax(1)]
+    predicted = labels(p_target, adapter.classes_)
     corrected = {}
     for kind, prior in adapter.target_prior_.items():
-        guess = adapter.classes_[correct(p_target, adapter.source_prior_, prior).argmax(1)]
+        guess = labels(correct(p_target, adapter.source_prior_, prior), adapter.classes_)
         corrected[f"target_accuracy_{kind}"] = accuracy_score(t_test, guess)
     last = adapter.history_[-50:]
     accuracies = [row["domain_accuracy"] for row in last if "domain_accuracy" in row]
-    guessed = adapter.classes_[p_source.argmax(1)] == np.array(y_test)
+    predicted_source = labels(p_source, adapter.classes_)
+    guessed = predicted_source == np.array(y_test)
     # What could be known without target labels; whether it goes with accuracy is the question.
     criteria = {
         "information_maximization": selection.information_maximization(p_target),
@@ -142,7 +144,7 @@ def run(
         "target_accuracy": accuracy_score(t_test, predicted),
         "target_macro_f1": f1_score(t_test, predicted, average="macro"),
         **corrected,
-        "source_accuracy": accuracy_score(y_test, adapter.classes_[p_source.argmax(1)]),
+        "source_accuracy": accuracy_score(y_test, predicted_source),
         "a_distance": proxy_a_distance(source_features, target_features),
         "domain_accuracy": sum(accuracies) / len(accuracies) if accuracies else None,
         "predicted": dict(zip(map(str, adapter.classes_), found.tolist(), strict=True)),

@@ -79,9 +79,8 @@ class DomainAdapter(
     discriminator_learning_rate : float
         The same for the method's own parameters; does not decay.
     max_strength : float, optional
-        Λ of the reversed gradient, or the weight of the method's loss, at the end of its
-        schedule; None takes the method's own; for a combination a factor on each part's
-        own.
+        The strength at the end of its schedule: λ of the reversed gradient, or the weight of the
+        method's loss; None takes the method's own; for a combination a factor on each part's own.
     strength_schedule : {"dann", "linear", "constant"}
         How strength grows over the run's steps.
     max_length : int

@@ -209,7 +209,7 @@ def predict(
     """Print a CSV of label and probability, one row a text."""
     import sys
 
-    from dann_transfer import DomainAdapter
+    from dann_transfer import DomainAdapter, decision
 
     try:
         adapter = DomainAdapter.from_pretrained(model)
@@ -218,8 +218,9 @@ def predict(
         raise _fail(error) from error
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["label", "probability"])
-    for row in probabilities:
-        writer.writerow([adapter.classes_[row.argmax()], f"{row.max():.4f}"])
+    predicted = decision.labels(probabilities, adapter.classes_)
+    for label, row in zip(predicted, probabilities, strict=True):
+        writer.writerow([label, f"{row.max():.4f}"])
 
 
 if __name__ == "__main__":

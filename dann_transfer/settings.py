@@ -93,8 +93,8 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
     ),
     "max_strength": H(
         None,
-        "λ of the reversed gradient, or the weight of the method's loss, at the end of its "
-        "schedule; None takes the method's own; for a combination a factor on each part's own",
+        "the strength at the end of its schedule: λ of the reversed gradient, or the weight of the "
+        "method's loss; None takes the method's own; for a combination a factor on each part's own",
         low=0,
         optional=True,
     ),

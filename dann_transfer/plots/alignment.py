@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dann_transfer.adapter import DomainAdapter
+from dann_transfer.decision import labels
 from dann_transfer.diagnostics import proxy_a_distance
 from dann_transfer.plots.display import Display, axes_for, named
 from dann_transfer.plots.maps import embed_all, feature_map, keys, share_limits
@@ -75,7 +76,7 @@ def features_frame(
                 "domain": name,
                 "text": list(domain.texts),
                 "label": None if domain.labels is None else list(domain.labels),
-                "predicted": adapter.classes_[p.argmax(1)],
+                "predicted": labels(p, adapter.classes_),
                 "features": list(features),
             }
             parts.append(pd.DataFrame(own).astype({"label": object}))

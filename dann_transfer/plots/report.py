@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from dann_transfer._version import __version__
 from dann_transfer.adapter import DomainAdapter
+from dann_transfer.decision import labels
 from dann_transfer.plots.alignment import AlignmentDisplay
 from dann_transfer.plots.explore import write_page
 from dann_transfer.plots.training import TrainingDisplay
@@ -83,7 +84,8 @@ def _examples(adapter: DomainAdapter, texts: list[str], n: int) -> str:
     p = adapter.predict_proba(texts)
     order = np.argsort(-p.max(1), kind="stable")
     places = [*order[:n], *order[max(n, len(order) - n) :]]
-    rows = [(texts[i], adapter.classes_[p[i].argmax()].item(), float(p[i].max())) for i in places]
+    predicted = labels(p, adapter.classes_).tolist()
+    rows = [(texts[i], predicted[i], float(p[i].max())) for i in places]
     return _table(["text", "predicted", "probability"], rows)
 
 
