@@ -32,7 +32,7 @@ from dann_transfer.texts.batches import PairedBatches
 from dann_transfer.texts.corpus import Tokens, tokenize, warn_truncated
 from dann_transfer.texts.reading import Domain, as_texts
 from dann_transfer.texts.roles import Roles, read
-from dann_transfer.training.checkpoint import fingerprint
+from dann_transfer.training.checkpoint import Checkpoints, Identity, check_folder
 
 if TYPE_CHECKING:
     from ignite.engine import Engine
@@ -121,11 +121,16 @@ class DomainAdapter(
     label_column : str
         The column of labels in a table.
     checkpoint_dir : str or path, optional
-        Save every epoch there, and continue exactly where a run was stopped.
+        Save the run there at every epoch's end and at every `checkpoint_every`, and continue
+        exactly where it was stopped.
+    checkpoint_every : int, str or None
+        How often in an epoch a run is saved: every so many steps, or minutes such as "10
+        min"; None only at its end.
     progress : bool
         Show a progress bar.
     random_state : int, RandomState or None
-        The same integer gives the same weights, bit for bit, on the same CPU.
+        The same integer gives the same weights, bit for bit, on the same CPU with the same
+        number of threads.
     trust_remote_code : bool
         Let the encoder run code from its repository.
 
@@ -190,6 +195,7 @@ class DomainAdapter(
         text_column: str = "text",
         label_column: str = "label",
         checkpoint_dir: str | PathLike[str] | None = None,
+        checkpoint_every: int | str | None = "10 min",
         progress: bool = True,
         random_state: int | np.random.RandomState | None = None,
         trust_remote_code: bool = False,
@@ -220,6 +226,7 @@ class DomainAdapter(
         self.text_column = text_column
         self.label_column = label_column
         self.checkpoint_dir = checkpoint_dir
+        self.checkpoint_every = checkpoint_every
         self.progress = progress
         self.random_state = random_state
         self.trust_remote_code = trust_remote_code
@@ -266,6 +273,10 @@ class DomainAdapter(
             On bad input, before any training, naming what was wrong and the remedy.
         FloatingPointError
             If a loss, or in the end a weight, is not finite.
+        OSError
+            If `checkpoint_dir` cannot be written; during a run too, whose last checkpoint is kept.
+        RuntimeError
+            If another run is using `checkpoint_dir`.
 
         """
         # Training needs Ignite, and prediction does not.
@@ -296,6 +307,8 @@ class DomainAdapter(
         )
         runtime = Runtime.of(self.device, self.precision)
         settings = Settings.of(params, seed, method.default_strength)
+        if settings.checkpoint_dir is not None:
+            check_folder(settings.checkpoint_dir)
         with _FITTING, torch.random.fork_rng(list(range(torch.cuda.device_count()))):
             model = self._build(method, roles, seed).to(runtime.device)
             method.to(runtime.device)
@@ -308,7 +321,7 @@ class DomainAdapter(
             phases = method.phases(self.epochs)
             trainer = Trainer(model, method, phases, batches, settings, runtime, validation)
             history = trainer.run(
-                fingerprint_of(settings, params, roles, tokens, trainer.parts),
+                self._checkpoints(settings, params, roles, tokens, trainer.parts),
                 None if on_step is None else lambda engine: on_step(engine, model),
             )
         fitted = Fitted(
@@ -382,6 +395,23 @@ class DomainAdapter(
             all_frozen_states(encoder, parts, runtime),
         )
 
+    def _checkpoints(
+        self,
+        settings: Settings,
+        params: dict[str, Any],
+        roles: Roles,
+        tokens: dict[str, Tokens],
+        parts: torch.nn.Module,
+    ) -> Checkpoints | None:
+        """Return where a run that is about to start is saved, if it is."""
+        if settings.checkpoint_dir is None:
+            return None
+        arrays = {"weights of texts": roles.weights, "source domains": roles.domains}
+        arrays |= {f"{role} labels": codes for role, codes in roles.codes.items()}
+        run = {**params, "seed": settings.seed}
+        identity = Identity.of(tokens, arrays, run, parts.state_dict())
+        return Checkpoints.of(settings, identity, getattr(self, "_is_clone", False))
+
     def _look_at_target(
         self, tokens: dict[str, Tokens], codes: np.ndarray, val_codes: np.ndarray
     ) -> None:
@@ -448,6 +478,12 @@ class DomainAdapter(
         """Return the encoder's pooled features, shape (n, width), float32."""
         return self.outputs(X).features
 
+    def __sklearn_clone__(self) -> DomainAdapter:
+        twin: DomainAdapter = super().__sklearn_clone__()
+        # Of one checkpoint_dir each clone gets a folder of its own: GridSearchCV fits many.
+        twin._is_clone = True
+        return twin
+
     def __sklearn_is_fitted__(self) -> bool:
         return "fitted_" in vars(self)
 
@@ -513,18 +549,3 @@ def trained_prior(roles: Roles, batches: PairedBatches) -> np.ndarray:
         share = labelled / len(roles.codes["labelled target"])
         mass = mass + share * batches.labelled_rows * len(batches)
     return np.asarray(mass / mass.sum())
-
-
-def fingerprint_of(
-    settings: Settings,
-    params: dict[str, Any],
-    roles: Roles,
-    tokens: dict[str, Tokens],
-    parts: torch.nn.Module,
-) -> str:
-    """Return what identifies a run that is about to start; nothing where it is not saved."""
-    if settings.checkpoint_dir is None:
-        return ""
-    arrays = [*roles.codes.values(), roles.weights, roles.domains]
-    run = {**params, "seed": settings.seed}
-    return fingerprint(tokens, arrays, run, parts.state_dict())

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
@@ -35,6 +36,8 @@ class Hyperparameter:
         The values that it may have, where these are few.
     optional : bool
         Whether a number may be None.
+    verify : callable, optional
+        Raises a ValueError for a value that is off, where none of the above can tell.
 
     """
 
@@ -46,6 +49,7 @@ class Hyperparameter:
     above: bool = False
     choices: tuple[Any, ...] = ()
     optional: bool = False
+    verify: Callable[[Any], object] | None = None
 
     def check(self, name: str, value: Any) -> None:
         """Raise a ValueError that quotes the value and says what it may be."""
@@ -56,6 +60,8 @@ class Hyperparameter:
                 raise ValueError(f"{name}={value!r} must be one of {list(self.choices)}.")
         elif self.low is not None and not (value is None and self.optional):
             self._check_number(name, value, self.low)
+        if self.verify is not None:
+            self.verify(value)
 
     def _check_number(self, name: str, value: Any, low: float) -> None:
         kind = "a whole number" if self.whole else "a number"
@@ -154,11 +160,21 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
     "text_column": H("text", "the column of texts in a table"),
     "label_column": H("label", "the column of labels in a table"),
     "checkpoint_dir": H(
-        None, "save every epoch there, and continue exactly where a run was stopped"
+        None,
+        "save the run there at every epoch's end and at every `checkpoint_every`, and continue "
+        "exactly where it was stopped",
+    ),
+    "checkpoint_every": H(
+        "10 min",
+        'how often in an epoch a run is saved: every so many steps, or minutes such as "10 min"; '
+        "None only at its end",
+        verify=lambda value: interval_of(value),
     ),
     "progress": H(True, "show a progress bar"),
     "random_state": H(
-        None, "the same integer gives the same weights, bit for bit, on the same CPU"
+        None,
+        "the same integer gives the same weights, bit for bit, on the same CPU with the same "
+        "number of threads",
     ),
     "trust_remote_code": H(False, "let the encoder run code from its repository"),
 }
@@ -234,6 +250,7 @@ class Settings:
     precision: str
     seed: int
     checkpoint_dir: str | None
+    checkpoint_every: int | str | None
     progress: bool
 
     @classmethod
@@ -261,6 +278,35 @@ class Settings:
         folder = full["checkpoint_dir"]
         values["checkpoint_dir"] = None if folder is None else str(Path(folder).expanduser())
         return cls(seed=seed, **values)
+
+
+def interval_of(checkpoint_every: int | str | None) -> tuple[int | None, float | None]:
+    """Turn `checkpoint_every` into steps and seconds, of which at most one is not None.
+
+    Raises
+    ------
+    ValueError
+        If it is neither a number of steps nor one of minutes.
+
+    Examples
+    --------
+    >>> interval_of(200), interval_of("10 min"), interval_of(None)
+    ((200, None), (None, 600.0), (None, None))
+
+    """
+    if checkpoint_every is None:
+        return None, None
+    if isinstance(checkpoint_every, Integral) and not isinstance(checkpoint_every, bool):
+        if checkpoint_every >= 1:
+            return int(checkpoint_every), None
+    elif isinstance(checkpoint_every, str):
+        match = re.fullmatch(r"(\d+(?:\.\d+)?) ?min(?:utes?)?", checkpoint_every.strip())
+        if match and float(match[1]) > 0:
+            return None, 60 * float(match[1])
+    raise ValueError(
+        f"checkpoint_every={checkpoint_every!r} must be a whole number of steps of at least 1, "
+        "minutes such as '10 min', or None."
+    )
 
 
 def as_seed(random_state: int | np.random.RandomState | None) -> int:

@@ -1,16 +1,23 @@
-"""What a checkpoint holds beside Ignite's own: the history, the memory, whose run it is."""
+"""What a checkpoint holds and whose run it is, and the folder that always has a whole one."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import os
+import re
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from dann_transfer.settings import Settings, interval_of
 from dann_transfer.texts.corpus import Tokens
 
 
@@ -67,65 +74,318 @@ class PhaseStates:
         self.method.memory = {name: values.cpu() for name, values in state["memory"].items()}
 
 
-FORMAT = 2
+FORMAT = 3
 """Changes when a checkpoint's content does, so that none of another format is continued."""
 
-# What may differ between a run and the one that continues it.
-_IGNORED = {"checkpoint_dir", "progress", "device", "random_state", "correct_prior"}
+# What may differ between a run and the one that continues it; the seed stands for random_state.
+_IGNORED = {
+    "checkpoint_dir", "checkpoint_every", "progress", "device", "random_state", "correct_prior",
+}  # fmt: skip
 
 
-def fingerprint(
-    tokens: Mapping[str, Tokens],
-    arrays: Sequence[np.ndarray | None],
-    params: Mapping[str, Any],
-    weights: Mapping[str, Tensor],
-) -> str:
-    """Return a digest of a run's data, settings and first weights: no other run continues it."""
-    digest = hashlib.sha256(str(FORMAT).encode())
-    for role in sorted(tokens):
-        digest.update(tokens[role].ids.tobytes() + tokens[role].offsets.tobytes())
-    for array in arrays:
-        digest.update(b"-" if array is None else array.tobytes())
-    relevant = sorted((key, repr(value)) for key, value in params.items() if key not in _IGNORED)
-    digest.update(repr(relevant).encode())
-    for name, values in weights.items():
-        # As bytes, because numpy has no bfloat16.
-        content = values.detach().cpu().contiguous().flatten().view(torch.uint8)
-        digest.update(name.encode() + content.numpy().tobytes())
-    return digest.hexdigest()
+class CheckpointWarning(UserWarning):
+    """A checkpoint is damaged, so a run goes on from an earlier one or starts anew."""
 
 
-class Fingerprint:
-    """Ties a checkpoint to the run that wrote it."""
+@dataclass(frozen=True)
+class Identity:
+    """What a run is: one that differs in any of it does not continue its checkpoints."""
 
-    def __init__(self, value: str) -> None:
-        self.value = value
+    settings: dict[str, str]
+    """Hyperparameters, as they are written in Python, by name."""
+    digests: dict[str, str]
+    """sha256 of texts, labels and first weights, by name."""
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps."""
-        return {"value": self.value}
+    @classmethod
+    def of(
+        cls,
+        tokens: Mapping[str, Tokens],
+        arrays: Mapping[str, np.ndarray | None],
+        params: Mapping[str, Any],
+        weights: Mapping[str, Tensor],
+    ) -> Identity:
+        """Take the identity of a run that is about to start.
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Refuse the checkpoint of another run."""
-        if state["value"] != self.value:
-            raise ValueError(
-                "the checkpoint was written by a run with other texts, labels or settings, or from "
-                "another encoder; "
-                "choose another checkpoint_dir, or delete this one to start anew."
-            )
+        Parameters
+        ----------
+        tokens : mapping
+            Texts by role.
+        arrays : mapping
+            Labels and weights of texts by name.
+        params : mapping
+            Hyperparameters.
+        weights : mapping
+            All weights before the first step.
+
+        """
+        parts: dict[str, list[bytes]] = {}
+        for role, own in tokens.items():
+            parts[f"the {role} texts"] = [own.ids.tobytes(), own.offsets.tobytes()]
+        for name, array in arrays.items():
+            parts[f"the {name}"] = [b"-" if array is None else array.tobytes()]
+        for name, values in weights.items():
+            part = "the encoder's weights" if ".encoder." in name else "the first weights of heads"
+            # As bytes, because numpy has no bfloat16.
+            content = values.detach().cpu().contiguous().flatten().view(torch.uint8)
+            parts.setdefault(part, []).extend([name.encode(), content.numpy().tobytes()])
+        settings = {k: repr(v) for k, v in sorted(params.items()) if k not in _IGNORED}
+        return cls(settings, {name: _sha256(*content) for name, content in parts.items()})
+
+    @property
+    def digest(self) -> str:
+        """A name for the run, 16 characters long."""
+        return _sha256(repr(sorted(self.settings.items())).encode(), repr(self.digests).encode())
+
+    def differences(self, other: Identity) -> list[str]:
+        """Say in what the run `other`, which is here, differs from this one, which is there.
+
+        Examples
+        --------
+        >>> there = Identity({"epochs": "3"}, {"the source texts": "ab"})
+        >>> there.differences(Identity({"epochs": "4"}, {"the source texts": "cd"}))
+        ['epochs (3 there, 4 here)', 'the source texts']
+
+        """
+        named = [
+            f"{name} ({self.settings.get(name)} there, {other.settings.get(name)} here)"
+            for name in sorted({*self.settings, *other.settings})
+            if self.settings.get(name) != other.settings.get(name)
+        ]
+        both = list(dict.fromkeys([*self.digests, *other.digests]))
+        return named + [n for n in both if self.digests.get(n) != other.digests.get(n)]
 
 
-def resume(folder: str, to_save: dict[str, Any], saver: Any, device: torch.device) -> None:
-    """Load the newest checkpoint of `folder`, if there is one."""
-    from ignite.handlers import Checkpoint
+def _sha256(*parts: bytes) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()[:16]
 
-    files = sorted(
-        Path(folder).glob("checkpoint_*.pt"), key=lambda p: int(p.stem.rsplit("_", 1)[1])
+
+_WHOLE = re.compile(r"checkpoint_(\d+)_([0-9a-f]{16})\.pt")
+
+
+class Checkpoints:
+    """The folder of a run's last two checkpoints.
+
+    A file is named by its step and its content's sha256, so that a damaged one is found out. It
+    is written beside the others, brought to the disk and then renamed, and only after that the
+    one before the last is removed: whenever a run is killed, there is a whole checkpoint.
+
+    Parameters
+    ----------
+    folder : path
+    identity : Identity
+        Of the run that writes and continues.
+    every : int, str or None
+        As `DomainAdapter`'s `checkpoint_every`.
+
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], identity: Identity, every: Any) -> None:
+        self.folder, self.identity = Path(folder), identity
+        self.steps, self.seconds = interval_of(every)
+        self.last: Path | None = None
+        self.written = time.monotonic()
+
+    @classmethod
+    def of(cls, settings: Settings, identity: Identity, own_folder: bool) -> Checkpoints:
+        """Return the checkpoints of a run.
+
+        Parameters
+        ----------
+        settings : Settings
+            Its `checkpoint_dir` is set.
+        identity : Identity
+        own_folder : bool
+            Whether the run shares `checkpoint_dir` with others, and has a folder of its own in it.
+
+        """
+        folder = Path(str(settings.checkpoint_dir))
+        return cls(
+            folder / identity.digest if own_folder else folder, identity, settings.checkpoint_every
+        )
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other runs out of the folder, and sweep what a killed one left half written.
+
+        Raises
+        ------
+        RuntimeError
+            If another run holds it.
+
+        """
+        from filelock import FileLock, Timeout
+
+        check_folder(self.folder)
+        lock = FileLock(self.folder / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise RuntimeError(
+                f"checkpoint_dir={str(self.folder)!r} is in use by another run; "
+                "wait for it, or choose another checkpoint_dir."
+            ) from None
+        try:
+            for path in self.folder.glob(".checkpoint_*.part"):
+                path.unlink()
+            yield
+        finally:
+            lock.release()
+
+    def due(self, step: int) -> bool:
+        """Tell whether a step in the middle of an epoch is to be followed by a checkpoint."""
+        if self.steps is not None:
+            return step % self.steps == 0
+        return self.seconds is not None and time.monotonic() - self.written >= self.seconds
+
+    def write(self, step: int, states: Mapping[str, Stateful]) -> None:
+        """Write the checkpoint of a step, and then remove the one before the last.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written. The last one is still there.
+
+        """
+        content = {"format": FORMAT, "identity": asdict(self.identity)}
+        content |= {name: state.state_dict() for name, state in states.items()}
+        part = self.folder / f".checkpoint_{step}.part"
+        try:
+            with part.open("wb") as file:
+                hashed = _Hashed(file)
+                torch.save(content, cast("IO[bytes]", hashed))
+                file.flush()
+                os.fsync(file.fileno())
+            whole = self.folder / f"checkpoint_{step}_{hashed.digest}.pt"
+            part.replace(whole)
+            _sync(self.folder)
+        # torch turns an error of the file into one of its own.
+        except (OSError, RuntimeError) as error:
+            with suppress(OSError):
+                part.unlink()
+            kept = f"{self.last.name} is intact" if self.last else "there is none before it"
+            raise OSError(
+                f"the checkpoint of step {step} cannot be written to {str(self.folder)!r} "
+                f"({error}); {kept}. Make room, or choose another checkpoint_dir, and fit again: "
+                "a run with the same settings goes on from its last checkpoint."
+            ) from error
+        for path in self._files():
+            if path not in {whole, self.last}:
+                path.unlink()
+        self.last, self.written = whole, time.monotonic()
+
+    def newest(self, device: torch.device) -> dict[str, Any] | None:
+        """Return the states of the newest checkpoint that is intact, or None if there is none.
+
+        Raises
+        ------
+        ValueError
+            If it was written by another run, naming what differs.
+
+        """
+        for path in self._files():
+            state = _intact(path, device)
+            if state is None:
+                continue
+            if state.get("format") != FORMAT:
+                raise ValueError(
+                    f"{str(path)!r} has another format than this version's; choose another "
+                    "checkpoint_dir, or delete it to start anew."
+                )
+            if differ := Identity(**state["identity"]).differences(self.identity):
+                raise ValueError(
+                    f"checkpoint_dir={str(self.folder)!r} is of another run: it differs in "
+                    f"{'; '.join(differ)}. Choose another checkpoint_dir, or delete this one to "
+                    "start anew."
+                )
+            self.last = path
+            return state
+        return None
+
+    def _files(self) -> list[Path]:
+        """Return the checkpoints in the folder, whole or not, the newest first."""
+        found = [(_WHOLE.fullmatch(path.name), path) for path in self.folder.iterdir()]
+        own = [(int(match[1]), path) for match, path in found if match]
+        return [path for _, path in sorted(own, reverse=True)]
+
+
+class _Hashed:
+    """A file to write to that hashes what passes."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file, self._sha256 = file, hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self._sha256.update(data)
+        return self.file.write(data)
+
+    def flush(self) -> None:
+        self.file.flush()
+
+    @property
+    def digest(self) -> str:
+        return self._sha256.hexdigest()[:16]
+
+
+def _intact(path: Path, device: torch.device) -> dict[str, Any] | None:
+    """Read a checkpoint, or warn and return None where it is damaged."""
+    match = _WHOLE.fullmatch(path.name)
+    assert match
+    with path.open("rb") as file:
+        damage = "its content does not fit its name"
+        if hashlib.file_digest(file, "sha256").hexdigest()[:16] == match[2]:
+            try:
+                return dict(torch.load(path, map_location=device, weights_only=True))
+            except Exception as error:  # torch raises half a dozen kinds
+                damage = str(error).splitlines()[0]
+    warnings.warn(
+        f"checkpoint {str(path)!r} is damaged ({damage}); the run goes on from the one before it, "
+        "or starts anew where there is none.",
+        CheckpointWarning,
+        stacklevel=2,
     )
-    if not files:
-        return
-    state = torch.load(files[-1], map_location=device, weights_only=True)
-    to_save["fingerprint"].load_state_dict(state["fingerprint"])
-    # Its own state tells the saver which file to remove after it has written the next.
-    saver.load_state_dict(state["checkpointer"])
-    Checkpoint.load_objects(to_save, state)
+    return None
+
+
+def check_folder(folder: str | os.PathLike[str]) -> None:
+    """Make a folder for checkpoints where there is none, and try to write to it.
+
+    Raises
+    ------
+    ValueError
+        If a file is in its place, or it holds checkpoints that are not ours.
+    OSError
+        If it cannot be made or written.
+
+    """
+    path = Path(folder).expanduser()
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"checkpoint_dir={str(path)!r} is a file; name a folder.")
+    trial = path / ".checkpoint_trial.part"
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        trial.write_bytes(b"x")
+        trial.unlink()
+        others = sorted(p.name for p in path.glob("*.pt") if not _WHOLE.fullmatch(p.name))
+    except OSError as error:
+        raise type(error)(
+            error.errno,
+            f"checkpoint_dir={str(path)!r} cannot be written ({error.strerror}); name another",
+        ) from error
+    if others:
+        raise ValueError(
+            f"checkpoint_dir={str(path)!r} holds {others[:5]}, which this version did not write; "
+            "choose another checkpoint_dir, or move them away."
+        )
+
+
+def _sync(folder: Path) -> None:
+    """Bring a rename to the disk, where the system can."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

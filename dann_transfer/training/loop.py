@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
-from ignite.handlers import Checkpoint, DiskSaver, EarlyStopping, ProgressBar
+from ignite.handlers import EarlyStopping, ProgressBar
 from torch import Tensor, nn
 
 from dann_transfer import streams
@@ -17,7 +19,7 @@ from dann_transfer.model.runtime import Runtime
 from dann_transfer.settings import Settings
 from dann_transfer.texts.batches import PairedBatches
 from dann_transfer.texts.corpus import Tokens
-from dann_transfer.training.checkpoint import Fingerprint, History, PhaseStates, Stateful, resume
+from dann_transfer.training.checkpoint import Checkpoints, History, PhaseStates, Stateful
 from dann_transfer.training.keeping import Keeper
 from dann_transfer.training.optimizer import Optimizer, total
 from dann_transfer.training.phases import Phase
@@ -63,6 +65,9 @@ class Trainer:
         self.keeper = Keeper(self.parts, settings.validation_tolerance, n_texts)
         self.history = History()
         self.engine = Engine(self.step)
+        # Ignite logs each error before it raises it, which a user would read twice.
+        self.engine.logger = logging.getLogger(__name__)
+        self.engine.logger.setLevel(logging.CRITICAL)
         self.states: dict[str, Stateful] = {
             "parts": self.parts,
             "optimizer": self.optimizer,
@@ -109,14 +114,16 @@ class Trainer:
             self.keeper.offer(accuracy)
 
     def run(
-        self, fingerprint: str = "", on_step: Callable[[Engine], None] | None = None
+        self,
+        checkpoints: Checkpoints | None = None,
+        on_step: Callable[[Engine], None] | None = None,
     ) -> History:
         """Train, from the newest checkpoint where there is one, and return the history.
 
         Parameters
         ----------
-        fingerprint : str
-            Identifies data and settings, so that a checkpoint is not continued by another run.
+        checkpoints : Checkpoints, optional
+            Where the run is saved, and continued from.
         on_step : callable, optional
             Called with the engine after each step.
 
@@ -124,12 +131,17 @@ class Trainer:
         ------
         FloatingPointError
             If a loss, or in the end a weight, is not finite.
+        ValueError, RuntimeError
+            If the checkpoints are of another run, or another run is at them.
+        OSError
+            If a checkpoint cannot be written.
 
         """
-        finished = self._attach_handlers(fingerprint, on_step)
-        self.model.train()
-        if not finished:
-            self.engine.run(epoch_length=len(self.batches), max_epochs=self.timeline.epochs)
+        with nullcontext() if checkpoints is None else checkpoints.held():
+            finished = self._attach_handlers(checkpoints, on_step)
+            self.model.train()
+            if not finished:
+                self.engine.run(epoch_length=len(self.batches), max_epochs=self.timeline.epochs)
         if not all(torch.isfinite(p).all() for p in self.parts.parameters() if p.requires_grad):
             raise FloatingPointError(
                 "the weights are not finite after the last step; lower learning_rate, "
@@ -141,7 +153,9 @@ class Trainer:
         self.optimizer.clear()
         return self.history
 
-    def _attach_handlers(self, fingerprint: str, on_step: Callable[[Engine], None] | None) -> bool:
+    def _attach_handlers(
+        self, checkpoints: Checkpoints | None, on_step: Callable[[Engine], None] | None
+    ) -> bool:
         """Attach what happens beside the steps, and tell whether the run is finished already."""
         engine = self.engine
 
@@ -155,23 +169,31 @@ class Trainer:
             bar = ProgressBar(desc=type(self.parts["method"]).__name__, mininterval=0.5)
             bar.attach(engine, output_transform=_bar_numbers)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.end_epoch)
-        to_save = {"fingerprint": Fingerprint(fingerprint), **self.states}
         stopper = self._stopper()
         if stopper is not None:
-            to_save["stopper"] = stopper
-        if self.settings.checkpoint_dir is not None:
-            folder = DiskSaver(self.settings.checkpoint_dir, require_empty=False)
-            saver = Checkpoint(
-                to_save,
-                folder,
-                n_saved=1,
-                global_step_transform=lambda engine, _: engine.state.iteration,
-                include_self=True,
-            )
-            engine.add_event_handler(Events.EPOCH_COMPLETED, saver)
-            resume(self.settings.checkpoint_dir, to_save, saver, self.runtime.device)
+            self.states["stopper"] = stopper
+        if checkpoints is not None:
+            self._keep_checkpoints(checkpoints)
         stopped = stopper is not None and stopper.counter >= stopper.patience
         return stopped or int(engine.state.iteration) >= self.timeline.total
+
+    def _keep_checkpoints(self, checkpoints: Checkpoints) -> None:
+        """Go on from the newest checkpoint, and write others."""
+        state = checkpoints.newest(self.runtime.device)
+        if state is not None:
+            for name, part in self.states.items():
+                part.load_state_dict(state[name])
+
+        @self.engine.on(Events.ITERATION_COMPLETED)
+        def _in_epoch(engine: Engine) -> None:
+            step = engine.state.iteration
+            # At an epoch's end the model is first scored, or a continued run would not do it.
+            if step % len(self.batches) and checkpoints.due(step):
+                checkpoints.write(step, self.states)
+
+        @self.engine.on(Events.EPOCH_COMPLETED)
+        def _after_epoch(engine: Engine) -> None:
+            checkpoints.write(engine.state.iteration, self.states)
 
     def _stopper(self) -> EarlyStopping | None:
         """Return what ends a run that no longer improves, where the user asked for patience."""

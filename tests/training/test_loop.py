@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, Killed, kill_at, make_tiny_encoder, same, toy_texts, weights
+from conftest import Killed, kill_at, same, toy_texts, weights
 
-from dann_transfer import DomainAdapter, methods, streams
+from dann_transfer import methods, streams
 from dann_transfer.methods import Method
 from dann_transfer.training.phases import Joint
 
@@ -100,7 +100,9 @@ def test_a_killed_run_resumes_exactly(tiny, source, target, tmp_path, stop_at):
     resumed = tiny(epochs=3, checkpoint_dir=tmp_path).fit(*source, X_target=target)
     assert same(weights(whole), weights(resumed))
     assert whole.history_ == resumed.history_
-    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint_15.pt"]
+    # The last two, and nothing half written.
+    names = sorted(p.name for p in tmp_path.iterdir() if p.name != ".lock")
+    assert [name.rsplit("_", 1)[0] for name in names] == ["checkpoint_10", "checkpoint_15"]
     # Once more finds a finished run and trains nothing.
     again = tiny(epochs=3, checkpoint_dir=tmp_path).fit(*source, X_target=target)
     assert same(weights(whole), weights(again))
@@ -114,14 +116,8 @@ def test_a_home_folder_is_resumed_from_and_guarded(tiny, source, target, tmp_pat
     again = tiny(checkpoint_dir="~/run")
     again.fit(*source, X_target=target, on_step=lambda *_: seen.append(1))
     assert not seen, "a finished run takes no step"
-    with pytest.raises(ValueError, match="other texts, labels or settings"):
+    with pytest.raises(ValueError, match="is of another run: it differs in learning_rate"):
         tiny(checkpoint_dir="~/run", learning_rate=5e-4).fit(*source, X_target=target)
-
-
-def test_a_checkpoint_of_another_run_is_refused(tiny, source, target, tmp_path):
-    tiny(checkpoint_dir=tmp_path).fit(*source, X_target=target)
-    with pytest.raises(ValueError, match="or from another encoder; choose another"):
-        tiny(checkpoint_dir=tmp_path, learning_rate=5e-4).fit(*source, X_target=target)
 
 
 def epoch_weights(seen: dict):
@@ -171,24 +167,6 @@ def test_patience_runs_out_among_adapted_epochs(schedule, patience, epochs, tiny
 def test_weights_that_diverge_in_the_last_step_are_noticed(tiny, source, target):
     with pytest.raises(FloatingPointError, match="the weights are not finite after the last step"):
         tiny(epochs=1, batch_size=128, learning_rate=1e39, warmup=0.0).fit(*source, X_target=target)
-
-
-def test_a_checkpoint_knows_the_encoder_that_it_started_from(source, target, tmp_path):
-    """Another encoder at the same path has the same name, and none of the weights."""
-    folder = make_tiny_encoder(tmp_path / "encoder")
-    params = {**TINY, "encoder": folder, "checkpoint_dir": tmp_path / "run"}
-    DomainAdapter(**params).fit(*source, X_target=target)
-    make_tiny_encoder(tmp_path / "encoder", initializer_range=0.03)
-    with pytest.raises(ValueError, match="or from another encoder; choose another checkpoint_dir"):
-        DomainAdapter(**params).fit(*source, X_target=target)
-
-
-def test_a_checkpoint_knows_its_validation_labels(tiny, source, target, tmp_path):
-    texts, labels = source
-    val = {"X_target": target, "X_val": texts[:10]}
-    tiny(checkpoint_dir=tmp_path).fit(texts, labels, **val, y_val=labels[:10])
-    with pytest.raises(ValueError, match="other texts, labels or settings"):
-        tiny(checkpoint_dir=tmp_path).fit(texts, labels, **val, y_val=labels[1:11])
 
 
 def test_frozen_layers_do_not_move(tiny, source, target, tiny_encoder):

@@ -1,0 +1,210 @@
+"""Kill real training runs, let them go on, and compare what they come to with whole runs.
+
+    python benchmarks/crash.py                    # all methods, 30 + 10 kills each
+    python benchmarks/crash.py dann shot --kills 5 --kills-in-writes 5
+
+Each run is a process of its own, ended by SIGKILL: at a random moment, or in the middle of the
+writing of a checkpoint (at a random write, sync, rename or removal). It is started again, killed
+again, and in the end let through; its weights, history and validation must equal those of the run
+that was never stopped, bit for bit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+import numpy as np
+import torch
+from conftest import TINY, make_tiny_encoder, toy_texts, weights
+
+from dann_transfer import DomainAdapter, methods
+from dann_transfer.training import checkpoint
+
+PARAMS = {**TINY, "epochs": 3, "checkpoint_every": 2, "batch_size": 32}
+
+
+@dataclass
+class Tally:
+    """What was seen of one method."""
+
+    method: str
+    kills: int = 0
+    kills_in_writes: int = 0
+    runs: int = 0
+    wrong: int = 0
+    most_steps_lost: int = 0
+    most_left_over: int = 0
+    left_over_in_the_end: int = 0
+    without_a_checkpoint: int = 0
+    """Kills after the first checkpoint that left no whole one."""
+
+
+def fit(encoder: str, method: str, on_step: Callable[[int], None], **params: Any) -> str:
+    """Train, and return a digest of all that a run comes to."""
+    warnings.simplefilter("ignore")
+    source = toy_texts(160, "film plot actor scene the", 0)
+    target = toy_texts(120, "tweet lol omg today friend", 1)[0]
+    adapter = DomainAdapter(encoder, **{**PARAMS, "method": method, **params})
+    adapter.fit(*source, X_target=target, on_step=lambda engine, _: on_step(engine.state.iteration))
+    digest = hashlib.sha256()
+    for name, values in weights(adapter).items():
+        digest.update(name.encode() + values.numpy().tobytes())
+    digest.update(json.dumps([adapter.history_, adapter.validation_]).encode())
+    return digest.hexdigest()
+
+
+def child(work: Callable[[Callable[[str], None]], None]) -> tuple[int, int]:
+    """Start work in a process, and return its number and the end of a pipe with its words."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid:
+        os.close(write)
+        return pid, read
+    try:
+        work(lambda word: os.write(write, f"{word}\n".encode()))
+    finally:
+        os._exit(0)
+
+
+def kill_in_a_write(rng: np.random.Generator) -> None:
+    """Let this process kill itself at a random one of the next things that it does to a file."""
+    countdown = int(rng.integers(1, 220))
+
+    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            nonlocal countdown
+            countdown -= 1
+            if countdown == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return function(*args, **kwargs)
+
+        return call
+
+    checkpoint._Hashed.write = counted(checkpoint._Hashed.write)  # type: ignore[method-assign]
+    # Once more after it, so that the moments between two of them are hit too.
+    for place, name in ((os, "fsync"), (Path, "replace"), (Path, "unlink")):
+        setattr(place, name, counted(counted(getattr(place, name))))
+
+
+def whole_checkpoints(folder: Path) -> int:
+    """Count the checkpoints whose content fits their name."""
+    return sum(
+        hashlib.sha256(path.read_bytes()).hexdigest()[:16] in path.name
+        for path in folder.glob("checkpoint_*.pt")
+    )
+
+
+def attempt(
+    encoder: str, method: str, folder: Path, seconds: float | None, rng: np.random.Generator | None
+) -> tuple[list[int], str | None, bool]:
+    """Start a run, or let one go on; kill it after some seconds, or in a write, or not at all.
+
+    Returns
+    -------
+    steps : list of int
+        Those that it took.
+    digest : str or None
+        What it came to, where it was not killed.
+
+    """
+
+    def work(say: Callable[[str], None]) -> None:
+        if rng is not None:
+            kill_in_a_write(rng)
+        say(fit(encoder, method, lambda step: say(str(step)), checkpoint_dir=folder))
+
+    pid, pipe = child(work)
+    if seconds is not None:
+        time.sleep(seconds)
+        os.kill(pid, signal.SIGKILL)
+    with os.fdopen(pipe) as words:
+        said = words.read().split()
+    status = os.waitpid(pid, 0)[1]
+    steps = [int(word) for word in said if len(word) < 20]
+    digest = said[-1] if said and len(said[-1]) == 64 else None
+    return steps, digest, os.WIFSIGNALED(status)
+
+
+def torment(
+    encoder: str, method: str, kills: int, kills_in_writes: int, seed: int, folder: Path
+) -> Tally:
+    """Kill runs of a method until there were so many kills, and count what came of it."""
+    rng = np.random.default_rng([seed, *method.encode()])
+    tally = Tally(method)
+    begun = time.perf_counter()
+    # In a process too, so that this one never trains and can go on being copied.
+    right = attempt(encoder, method, folder / "right", None, None)[1]
+    span = time.perf_counter() - begun
+    while tally.kills < kills or tally.kills_in_writes < kills_in_writes:
+        tally.runs += 1
+        run, reached, had_one = folder / str(tally.runs), 0, False
+        for _ in range(6):
+            in_write = bool(rng.random() < 0.3) or tally.kills >= kills
+            in_write = in_write and tally.kills_in_writes < kills_in_writes
+            if not in_write and tally.kills >= kills:
+                break
+            moment = None if in_write else float(rng.uniform(0, span))
+            own = np.random.default_rng(rng.integers(2**63)) if in_write else None
+            steps, digest, killed = attempt(encoder, method, run, moment, own)
+            if steps:
+                # What is lost is done again.
+                tally.most_steps_lost = max(tally.most_steps_lost, reached - steps[0] + 1)
+            reached = max([reached, *steps])
+            if not killed:
+                tally.wrong += digest != right
+                break
+            tally.kills_in_writes += in_write
+            tally.kills += not in_write
+            whole = whole_checkpoints(run) if run.exists() else 0
+            tally.without_a_checkpoint += had_one and not whole
+            had_one = had_one or whole > 0
+            left = len(list(run.glob(".checkpoint_*.part"))) if run.exists() else 0
+            tally.most_left_over = max(tally.most_left_over, left)
+        steps, digest, _ = attempt(encoder, method, run, None, None)
+        if steps:
+            tally.most_steps_lost = max(tally.most_steps_lost, reached - steps[0] + 1)
+        tally.wrong += digest != right
+        tally.left_over_in_the_end += len(list(run.glob(".checkpoint_*.part")))
+    return tally
+
+
+def main() -> None:
+    """Torment every method and print a row for each."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("methods", nargs="*", default=methods.names())
+    parser.add_argument("--kills", type=int, default=30)
+    parser.add_argument("--kills-in-writes", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    # A process that has started threads cannot be copied.
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        encoder = make_tiny_encoder(Path(folder) / "encoder")
+        for method in arguments.methods:
+            tally = torment(
+                encoder,
+                method,
+                arguments.kills,
+                arguments.kills_in_writes,
+                arguments.seed,
+                Path(folder) / method,
+            )
+            print(json.dumps(asdict(tally)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
