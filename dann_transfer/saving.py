@@ -22,8 +22,9 @@ from torch import Tensor
 
 from dann_transfer._version import __version__
 from dann_transfer.fitted import Fitted
-from dann_transfer.model.encoder import Encoder, quiet_loading
+from dann_transfer.model.encoder import Encoder
 from dann_transfer.model.heads import TaskHead
+from dann_transfer.model.loading import quiet_loading
 from dann_transfer.model.model import Classifier
 from dann_transfer.model.runtime import resolve_device
 from dann_transfer.settings import check_params

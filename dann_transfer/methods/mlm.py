@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from dann_transfer.methods.base import Method
 from dann_transfer.methods.registry import register
-from dann_transfer.model.encoder import Encoder, quiet_loading
+from dann_transfer.model.encoder import Encoder
+from dann_transfer.model.loading import quiet_loading
 from dann_transfer.texts.batches import Batch
 from dann_transfer.training.forward import Forward
 from dann_transfer.training.phases import Joint, Phase

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -41,22 +41,22 @@ def handed_on(encoder: Encoder, states: Tensor | None) -> Iterator[None]:
     if states is None:
         yield
         return
-    frozen = encoder.frozen
+    own = encoder.handing_on
 
-    def begin(*args: Any, **kwargs: Any) -> Tensor:
-        return states
+    def replaced(first: bool, outputs: int) -> Callable[..., Any]:
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            hidden = states if first else args[0] if args else kwargs["hidden_states"]
+            return (hidden, *[None] * (outputs - 1)) if outputs else hidden
 
-    def go_on(*args: Any, **kwargs: Any) -> Any:
-        hidden = args[0] if args else kwargs["hidden_states"]
-        return (hidden, *[None] * (encoder.outputs - 1)) if encoder.outputs else hidden
+        return forward
 
     try:
-        for module in frozen:
+        for i, (module, outputs) in enumerate(own):
             # Python finds it before the method of the class, and it is gone after the pass.
-            vars(module)["forward"] = begin if module is frozen[0] else go_on
+            vars(module)["forward"] = replaced(i == 0, outputs)
         yield
     finally:
-        for module in frozen:
+        for module, _ in own:
             vars(module).pop("forward", None)
 
 
@@ -66,59 +66,112 @@ def frozen_states(encoder: Encoder, tokens: Tokens, max_bytes: int = MAX_BYTES) 
     Returns
     -------
     Tensor, shape (tokens of all texts, width), in the order of ``tokens.ids``
-        Or None: no layer is frozen, the states would take more than `max_bytes`, or the encoder
-        does something between its layers that would be left out.
+        Or None: no layer is frozen, the states would take more than `max_bytes`, or a trial shows
+        that the upper layers do not make of them what the whole encoder makes of the tokens.
 
     """
     if not encoder.frozen or len(tokens.ids) * encoder.features * 4 > max_bytes:
         return None
     training = encoder.training
-    encoder.eval()
     try:
-        states = _computed(encoder, tokens)
-        return states if states is not None and _same(encoder, tokens, states) else None
+        # Without padding, with it, and of one text: as many kinds of batch as there are.
+        trial = tokens.take(np.argsort(tokens.lengths, kind="stable")[[0, -1]])
+        # An architecture may do anything between its layers; what it raises means no states.
+        with suppress(Exception):
+            if _can_hand_on(encoder, trial):
+                return _computed(encoder.eval(), tokens)
+        return None
     finally:
         encoder.train(training)
 
 
 @torch.no_grad()
-def _computed(encoder: Encoder, tokens: Tokens) -> Tensor | None:
-    def stop(module: nn.Module, args: object, output: object) -> None:
-        raise _Reached(output)
-
+def _computed(encoder: Encoder, tokens: Tokens) -> Tensor:
+    """Run the frozen part on all texts."""
     flat = torch.empty(len(tokens.ids), encoder.features)
-    hook = encoder.frozen[-1].register_forward_hook(stop)
-    try:
+    with _stopped_after(encoder.frozen[-1]):
         for rows, ids, mask in by_length(tokens, INFERENCE_BATCH):
             try:
                 encoder.token_states(ids, mask)
             except _Reached as reached:
                 output = reached.output
-            encoder.outputs = len(output) if isinstance(output, tuple) else 0
-            hidden = output[0] if isinstance(output, tuple) else output
-            if not isinstance(hidden, Tensor) or hidden.shape[2] != encoder.features:
-                return None
+            hidden = _first(output)
+            if hidden.shape != (*ids.shape, encoder.features):
+                raise ValueError(f"the frozen part hands on states of shape {hidden.shape}.")
             for row, states in zip(rows, hidden, strict=True):
                 first, last = tokens.offsets[row], tokens.offsets[row + 1]
                 flat[first:last] = states[: last - first]
-    finally:
-        hook.remove()
     return flat
 
 
+@contextmanager
+def _stopped_after(module: nn.Module) -> Iterator[None]:
+    def stop(module: nn.Module, args: object, output: object) -> None:
+        raise _Reached(output)
+
+    hook = module.register_forward_hook(stop)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
 @torch.no_grad()
+def _can_hand_on(encoder: Encoder, tokens: Tokens) -> bool:
+    """Find the frozen modules that can hand states on, and tell whether there are such."""
+    states = _computed(encoder.eval(), tokens)
+    if not torch.equal(states, _computed(encoder.train(), tokens)):
+        # Dropout that is not a frozen module's own stays on below.
+        return False
+    encoder.eval()
+    encoder.handing_on = _chain(encoder, tokens)
+    if _same(encoder, tokens, states):
+        return True
+    encoder.handing_on = []
+    return False
+
+
+def _chain(encoder: Encoder, tokens: Tokens) -> list[tuple[nn.Module, int]]:
+    """Return the frozen modules of which each takes what the one before it gives, up to the last.
+
+    Beside their way stand such as give positions to all layers.
+    """
+    calls: list[tuple[nn.Module, Any, Any]] = []
+
+    def note(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        calls.append((module, args[0] if args else kwargs.get("hidden_states"), output))
+
+    handles = [m.register_forward_hook(note, with_kwargs=True) for m in encoder.frozen]
+    try:
+        _, ids, mask = next(by_length(tokens, 1))
+        encoder.token_states(ids, mask)
+    finally:
+        for handle in handles:
+            handle.remove()
+    chain: list[tuple[nn.Module, int]] = []
+    wanted = _first(calls[-1][2])
+    for module, given, output in reversed(calls):
+        if _first(output) is wanted:
+            chain.append((module, len(output) if isinstance(output, tuple) else 0))
+            wanted = given
+    return chain[::-1]
+
+
+def _first(output: Any) -> Any:
+    return output[0] if isinstance(output, tuple) else output
+
+
 def _same(encoder: Encoder, tokens: Tokens, states: Tensor) -> bool:
     """Tell whether the upper layers make of the states what the whole makes of the tokens."""
-    rows = np.arange(min(2, len(tokens)))
-    _, ids, mask = next(by_length(tokens.take(rows), len(rows)))
-    order = np.argsort(-tokens.lengths[rows], kind="stable")
-    parts = [states[tokens.offsets[row] : tokens.offsets[row + 1]] for row in order]
-    try:
+    for rows in ([0, 1], [0], [1]):
+        order = [rows[i] for i in np.argsort(-tokens.lengths[rows], kind="stable")]
+        _, ids, mask = next(by_length(tokens.take(rows), len(rows)))
+        parts = [states[tokens.offsets[row] : tokens.offsets[row + 1]] for row in order]
         with handed_on(encoder, pad_states(parts, mask.shape[1])):
             features = encoder(ids, mask)
-    except (RuntimeError, TypeError, ValueError, AttributeError):
-        return False
-    return torch.allclose(features, encoder(ids, mask), atol=1e-4)
+        if not torch.allclose(features, encoder(ids, mask), atol=1e-4):
+            return False
+    return True
 
 
 def all_frozen_states(

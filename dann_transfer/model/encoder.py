@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
-import logging
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from dann_transfer.model import loading
 from dann_transfer.model.tuning import freeze
 
 if TYPE_CHECKING:
@@ -85,11 +83,12 @@ class Encoder(nn.Module):
             pooler.requires_grad_(False)
         self.origin: tuple[str, dict[str, Any]] | None = None
         """The name and the options that the encoder was loaded with; None where it was not."""
-        self.frozen: list[nn.Module] = freeze(model, freeze_layers)
-        """The embeddings and the frozen layers; the words alone where a model keeps its
-        embeddings and layers together; empty if nothing is frozen."""
-        self.outputs = 0
-        """How long a tuple the layers return, as those of some models do; 0 is no tuple."""
+        self.frozen: list[nn.Module] = freeze(model, freeze_layers, loading.trial_ids(tokenizer))
+        """What runs below the lowest layer that trains and nowhere else, in the order in which it
+        runs; empty if nothing is frozen."""
+        self.handing_on: list[tuple[nn.Module, int]] = []
+        """Those of `frozen` that hand on states which were computed before, and how long a tuple
+        each returns; 0 is no tuple."""
 
     def train(self, mode: bool = True) -> Encoder:
         """Set training mode, leaving the frozen layers in evaluation mode."""
@@ -136,88 +135,11 @@ class Encoder(nn.Module):
         Raises
         ------
         ValueError
-            If there is no such model, it has no tokenizer, or it is no encoder.
+            If there is no such model, it has no tokenizer, weights are missing, it is no encoder,
+            or its layers cannot be frozen.
 
         """
-        from transformers import AutoConfig, AutoModel, AutoTokenizer
-
-        name = str(name)
-        folder = Path(name).expanduser()
-        if folder.is_dir():
-            if not (folder / "config.json").is_file():
-                files = sorted(p.name for p in folder.iterdir())[:8]
-                raise ValueError(
-                    f"encoder folder {name!r} has no config.json (it holds {files}); "
-                    "pass the folder that save_pretrained wrote."
-                )
-            _require_tokenizer(folder)
-            name = str(folder)
-        elif folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
-            raise ValueError(f"encoder folder {name!r} does not exist; check the path.")
-        options: dict[str, Any] = {
-            "trust_remote_code": trust_remote_code,
-            "local_files_only": local_files_only,
-        }
-        try:
-            config = AutoConfig.from_pretrained(name, **options)
-            if "/" in str(getattr(config, "_attn_implementation", "")):
-                raise ValueError(
-                    f"encoder {name!r} asks for attention code from a hub; "
-                    "remove the entry from its config.json."
-                )
-            if getattr(config, "is_encoder_decoder", False):
-                raise ValueError(
-                    f"encoder {name!r} is an encoder-decoder ({config.model_type}); "
-                    "pass an encoder such as BERT."
-                )
-            tokenizer = AutoTokenizer.from_pretrained(name, **options)
-            with quiet_loading():
-                # Weights are read from safetensors alone: a .bin file is a pickle.
-                model = AutoModel.from_pretrained(name, use_safetensors=True, **options)
-        except ValueError as error:
-            if str(error).startswith("encoder "):
-                raise
-            raise ValueError(f"encoder {name!r} cannot be loaded: {error}") from error
-        except Exception as error:  # the loaders raise OSError, SafetensorError, KeyError and more
-            where = "" if folder.is_dir() else "no local folder has that name, and the hub gave "
-            first = (str(error).splitlines() or [""])[0]
-            raise ValueError(
-                f"encoder {name!r} cannot be loaded: {where}{type(error).__name__}: {first} "
-                "Pass a Hugging Face folder, "
-                "a model name that the hub knows, or dann_transfer.datasets.encoder('minilm')."
-            ) from error
-        if "attention_mask" not in inspect.signature(model.forward).parameters:
-            raise ValueError(f"encoder {name!r} ({type(model).__name__}) takes no attention mask.")
-        encoder = cls(model.float(), tokenizer, pooling, freeze_layers)
-        encoder.origin = name, options
+        loaded = loading.load(name, pooling, trust_remote_code, local_files_only)
+        encoder = cls(loaded.model, loaded.tokenizer, pooling, freeze_layers)
+        encoder.origin = loaded.origin
         return encoder
-
-
-def _require_tokenizer(folder: Path) -> None:
-    """Raise if a folder has no tokenizer: transformers would build an empty one and go on."""
-    # Character models such as CANINE have a tokenizer without a vocabulary.
-    marks = ("tokenizer*", "vocab*", "*.model")
-    if not any(path.is_file() for mark in marks for path in folder.glob(mark)):
-        raise ValueError(
-            f"encoder folder {str(folder)!r} has no tokenizer (no {', '.join(marks)}); "
-            "save one beside the model with tokenizer.save_pretrained(folder)."
-        )
-
-
-class quiet_loading:
-    """Silence the bars of loading and saving, and the report on weights left unused."""
-
-    def __enter__(self) -> None:
-        from transformers.utils import logging as hf
-
-        self._bars = hf.is_progress_bar_enabled()
-        self._level = hf.get_verbosity()
-        hf.disable_progress_bar()
-        hf.set_verbosity(logging.ERROR)
-
-    def __exit__(self, *_: object) -> None:
-        from transformers.utils import logging as hf
-
-        if self._bars:
-            hf.enable_progress_bar()
-        hf.set_verbosity(self._level)

@@ -1,52 +1,172 @@
-"""Which parts of an encoder train: its embeddings and lowest layers may be frozen."""
+"""Which parts of an encoder train: its embeddings and lowest layers may be frozen.
+
+What lies below a layer is found by a trial pass and not by names: every architecture calls its
+parts otherwise, puts projections between them, or shares tables of positions between layers.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-
-def _layers(model: nn.Module, n: int) -> nn.ModuleList | None:
-    """Find the stack of transformer layers, whatever the architecture calls it."""
-    for module in model.modules():
-        if isinstance(module, nn.ModuleList) and len(module) == n:
-            return module
-    return None
+M = TypeVar("M", bound=nn.Module)
 
 
-def freeze(model: PreTrainedModel, k: int) -> list[nn.Module]:
-    """Freeze the embeddings and the k lowest layers of a model, and return them; 0 freezes nothing.
+class _Trace:
+    """The calls of a pass through a model: in order, and where the frozen part ends.
+
+    Parameters
+    ----------
+    model : nn.Module
+    edge : list of nn.Module
+        What the first layer above the frozen part is made of, or the last layer if all are frozen.
+    above : bool
+        Whether the frozen part ends before `edge` and not after it.
+
+    """
+
+    def __init__(self, model: nn.Module, edge: list[nn.Module], above: bool) -> None:
+        self.model, self.edge, self.above = model, edge, above
+        self.begun: list[nn.Module] = []
+        self.done: list[nn.Module] = []
+        """The modules that were through when the frozen part ended, in order of their ends."""
+        self.later: set[nn.Module] = set()
+        """Those that were called after it."""
+        self.states: list[Tensor] = []
+        """What the frozen part hands on."""
+        self.over = False
+
+    def _begin(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        if self.above and module in self.edge:
+            self._end((args, kwargs))
+        if self.over:
+            self.later.add(module)
+
+    def _finish(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        if not self.over:
+            self.done.append(module)
+        if not self.above and module in self.edge:
+            # The last of the parts of a layer is its end; what came between was not above it.
+            self.over, self.states = False, []
+            self.later.clear()
+            if module not in self.done:
+                self.done.append(module)
+            self._end(output)
+
+    def _end(self, values: Any) -> None:
+        if not self.over:
+            self.over, self.states = True, list(_tensors(values))
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Watch the passes within."""
+        handles = []
+        for module in self.model.modules():
+            handles.append(module.register_forward_pre_hook(self._begin, with_kwargs=True))
+            handles.append(module.register_forward_hook(self._finish, with_kwargs=True))
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+def _tensors(values: Any) -> Iterator[Tensor]:
+    """Yield the tensors that gradients pass through, at any depth."""
+    if isinstance(values, Tensor):
+        if values.requires_grad:
+            yield values
+    elif isinstance(values, dict):
+        yield from _tensors(list(values.values()))
+    elif isinstance(values, list | tuple):
+        for value in values:
+            yield from _tensors(value)
+
+
+def stacks_of(model: PreTrainedModel) -> list[nn.ModuleList]:
+    """Return the stacks of a model's layers; several where each holds a part of every layer."""
+    n = getattr(model.config, "num_hidden_layers", None)
+    lists = [m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) == n]
+    # A layer may hold as many parts of one kind as there are layers.
+    return _outermost(lists)
+
+
+def freeze(model: PreTrainedModel, k: int, input_ids: Tensor) -> list[nn.Module]:
+    """Freeze the embeddings and the k lowest layers of a model; 0 freezes nothing.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+    k : int
+    input_ids : Tensor, shape (rows, length)
+        A trial text.
+
+    Returns
+    -------
+    list of nn.Module
+        The modules that run below layer k alone, in the order in which they run.
 
     Raises
     ------
     ValueError
-        If the model has fewer layers, or they cannot be found.
+        If the model has fewer layers, they cannot be found, or the upper ones share weights with
+        the lower ones.
 
     """
     if not k:
         return []
-    n = model.config.num_hidden_layers
-    layers = _layers(model, n)
-    if layers is None:
+    name, stacks = type(model).__name__, stacks_of(model)
+    if not stacks:
         raise ValueError(
-            f"freeze_layers={k}: cannot find the layers of {type(model).__name__}; "
-            "use freeze_layers=0."
+            f"freeze_layers={k}: cannot find the layers of {name}; use freeze_layers=0."
         )
+    n = len(stacks[0])
     if k > n:
         raise ValueError(f"freeze_layers={k}, but the encoder has {n} layers only.")
-    words = model.get_input_embeddings()
-    # The embeddings proper sit beside position embeddings and a norm; freeze the whole block.
-    block = next(
-        child for child in model.children() if any(module is words for module in child.modules())
+    trace = _Trace(model, [stack[min(k, n - 1)] for stack in stacks], above=k < n)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    training = model.training
+    try:
+        with torch.enable_grad(), trace.watching():
+            model.eval()(input_ids=input_ids, attention_mask=torch.ones_like(input_ids))
+    finally:
+        model.train(training)
+    if not trace.states:
+        raise ValueError(
+            f"freeze_layers={k}: cannot find what the layers of {name} hand on; "
+            "use freeze_layers=0."
+        )
+    found = torch.autograd.grad(
+        [states.sum() for states in trace.states], parameters, allow_unused=True
     )
-    # Where words and layers share one child (a `transformer`), only the words are set apart.
-    if any(module is layers for module in block.modules()):
-        block = words
-    frozen = [block, *layers[:k]]
+    below = {p for p, gradient in zip(parameters, found, strict=True) if gradient is not None}
+    lower, upper = (
+        {p for stack in stacks for layer in stack[part] for p in layer.parameters()}
+        for part in (slice(k), slice(k, n))
+    )
+    if upper and upper <= below | lower:
+        raise ValueError(
+            f"freeze_layers={k}: the layers of {name} share their weights; use freeze_layers=0."
+        )
+    only_below = [module for module in trace.done if module not in trace.later]
+    frozen = _outermost(dict.fromkeys(only_below))
     for module in frozen:
-        module.requires_grad_(False)
+        # With what this text did not use, such as a table for pairs of texts.
+        below |= set(module.parameters())
+    for parameter in below:
+        parameter.requires_grad_(False)
     return frozen
+
+
+def _outermost(modules: Iterable[M]) -> list[M]:
+    """Return those that are no part of another, in their order."""
+    own = list(modules)
+    inner: set[nn.Module] = {p for module in own for p in module.modules() if p is not module}
+    return [module for module in own if module not in inner]

@@ -15,6 +15,11 @@ def texts_of(encoder: Encoder):
     return tokenize(encoder.tokenizer, texts, 16)[0]
 
 
+# What these make of a text depends on its padding, their dropout cannot be set apart, or a lower
+# layer gives positions to the upper ones.
+NOT_CACHED = {"convbert", "flaubert", "longformer", "nystromformer", "t5", "xlm", "xlnet"}
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_upper_layers_make_of_the_states_what_the_whole_makes(kind, tmp_path, tiny_encoder):
     from transformers import AutoTokenizer
@@ -23,8 +28,9 @@ def test_the_upper_layers_make_of_the_states_what_the_whole_makes(kind, tmp_path
     encoder = Encoder.from_pretrained(folder, freeze_layers=2)
     tokens = texts_of(encoder)
     states = frozen_states(encoder, tokens)
-    assert states is not None
-    assert states.shape == (len(tokens.ids), encoder.features)
+    assert (states is None) == (kind in NOT_CACHED)
+    if states is not None:
+        assert states.shape == (len(tokens.ids), encoder.features)
     assert not any("forward" in vars(module) for module in encoder.modules())
 
 

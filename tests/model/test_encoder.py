@@ -5,39 +5,50 @@ import torch
 
 from dann_transfer.model.encoder import Encoder, pool
 
+KINDS = [
+    "bert", "big_bird", "camembert", "convbert", "data2vec-text", "deberta", "deberta-v2",
+    "distilbert", "electra", "ernie", "esm", "flaubert", "ibert", "layoutlm", "longformer",
+    "megatron-bert", "mobilebert", "modernbert", "mpnet", "mra", "nystromformer", "rembert",
+    "roberta", "roberta-prelayernorm", "roformer", "t5", "xlm", "xlm-roberta", "xlnet",
+]  # fmt: skip
+"""The text encoders of transformers that can be made small and that have layers of their own."""
 
-def build(kind: str, folder, tokenizer) -> str:
-    """Save a small random encoder of another architecture than BERT."""
-    import transformers as hf
 
-    n = len(tokenizer)
-    small = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2}
-    small |= {"intermediate_size": 24, "vocab_size": n}
-    made = {
-        "bert": lambda: hf.BertModel(hf.BertConfig(**small)),
-        "roberta": lambda: hf.RobertaModel(hf.RobertaConfig(**small, max_position_embeddings=40)),
-        "electra": lambda: hf.ElectraModel(hf.ElectraConfig(**small, embedding_size=16)),
-        "distilbert": lambda: hf.DistilBertModel(
-            hf.DistilBertConfig(vocab_size=n, dim=16, n_layers=3, n_heads=2, hidden_dim=24)
-        ),
-        "modernbert": lambda: hf.ModernBertModel(
-            hf.ModernBertConfig(**small, pad_token_id=0, global_attn_every_n_layers=1)
-        ),
-        "deberta": lambda: hf.DebertaV2Model(hf.DebertaV2Config(**small)),
+def build(kind: str, folder, tokenizer, **changed: object) -> str:
+    """Save a small random encoder of some architecture."""
+    from transformers import CONFIG_MAPPING, AutoModel, T5EncoderModel
+
+    small = {
+        "vocab_size": len(tokenizer),
+        "pad_token_id": 0,
+        "attention_window": 8,
+        "embedding_size": 24,
+        "max_position_embeddings": 64,
+        "d_kv": 8,
+        "d_head": 8,
     }
-    made[kind]().save_pretrained(folder)
+    # Architectures name these differently.
+    for names, value in (
+        (("hidden_size", "d_model", "dim", "emb_dim"), 32),
+        (("num_hidden_layers", "n_layers", "n_layer", "num_layers"), 3),
+        (("num_attention_heads", "n_heads", "n_head", "num_heads"), 4),
+        (("intermediate_size", "hidden_dim", "d_inner", "d_ff"), 48),
+    ):
+        small |= dict.fromkeys(names, value)
+    config = CONFIG_MAPPING[kind]
+    own = set(config().to_dict())
+    own = {k: v for k, v in small.items() if k in own}
+    made = config(**own, **changed)
+    (T5EncoderModel(made) if kind == "t5" else AutoModel.from_config(made)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return str(folder)
-
-
-KINDS = ["bert", "roberta", "electra", "distilbert", "modernbert", "deberta"]
 
 
 def test_roberta_positions_are_counted_from_its_padding(tmp_path, tiny_encoder):
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(tiny_encoder)
-    assert Encoder.from_pretrained(build("roberta", tmp_path, tokenizer)).longest == 38
+    assert Encoder.from_pretrained(build("roberta", tmp_path, tokenizer)).longest == 63
 
 
 def test_pooling():
