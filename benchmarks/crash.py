@@ -2,6 +2,7 @@
 
     python benchmarks/crash.py                    # all methods, 30 + 10 kills each
     python benchmarks/crash.py dann shot --kills 5 --kills-in-writes 5
+    python benchmarks/crash.py --saves 60         # the saving of a fitted model
 
 Each run is a process of its own, ended by SIGKILL: at a random moment, or in the middle of the
 writing of a checkpoint (at a random write, sync, rename or removal). It is started again, killed
@@ -53,13 +54,21 @@ class Tally:
     """Kills after the first checkpoint that left no whole one."""
 
 
-def fit(encoder: str, method: str, on_step: Callable[[int], None], **params: Any) -> str:
+def fit(
+    encoder: str,
+    method: str,
+    on_step: Callable[[int], None],
+    save: Path | None = None,
+    **params: Any,
+) -> str:
     """Train, and return a digest of all that a run comes to."""
     warnings.simplefilter("ignore")
     source = toy_texts(160, "film plot actor scene the", 0)
     target = toy_texts(120, "tweet lol omg today friend", 1)[0]
     adapter = DomainAdapter(encoder, **{**PARAMS, "method": method, **params})
     adapter.fit(*source, X_target=target, on_step=lambda engine, _: on_step(engine.state.iteration))
+    if save is not None:
+        adapter.save_pretrained(save)
     digest = hashlib.sha256()
     for name, values in weights(adapter).items():
         digest.update(name.encode() + values.numpy().tobytes())
@@ -182,18 +191,58 @@ def torment(
     return tally
 
 
+def kill_saves(encoder: str, kills: int, seed: int, folder: Path) -> dict[str, Any]:
+    """Kill the saving of two models in turn, and count what is found in their place."""
+    rng = np.random.default_rng(seed)
+    for own in (0, 1):
+
+        def train(say: Callable[[str], None], own: int = own) -> None:
+            fit(encoder, "dann", lambda step: None, random_state=own, save=folder / str(own))
+
+        os.waitpid(child(train)[0], 0)
+    models = [DomainAdapter.from_pretrained(folder / str(own)) for own in (0, 1)]
+    texts = ["good film", "the plot the actor", "lol so bad today"]
+    right = [model.predict_proba(texts) for model in models]
+    place = folder / "saved" / "model"
+    models[0].save_pretrained(place)
+    begun = time.perf_counter()
+    models[1].save_pretrained(place)
+    span = time.perf_counter() - begun
+    tally = {"saves": 0, "kills": 0, "not_whole": 0, "most_left_over": 0, "left_over_later": 0}
+    while tally["kills"] < kills:
+        model = models[tally["saves"] % 2]
+        pid, pipe = child(lambda say, model=model: model.save_pretrained(place))
+        os.close(pipe)
+        time.sleep(rng.uniform(0, 1.2 * span))
+        os.kill(pid, signal.SIGKILL)
+        tally["saves"] += 1
+        tally["kills"] += os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+        found = DomainAdapter.from_pretrained(place).predict_proba(texts)
+        tally["not_whole"] += not any(np.array_equal(found, own) for own in right)
+        tally["most_left_over"] = max(
+            tally["most_left_over"], len(list(place.parent.iterdir())) - 1
+        )
+    models[0].save_pretrained(place)
+    tally["left_over_later"] = len(list(place.parent.iterdir())) - 1
+    return tally
+
+
 def main() -> None:
     """Torment every method and print a row for each."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("methods", nargs="*", default=methods.names())
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--kills-in-writes", type=int, default=10)
+    parser.add_argument("--saves", type=int, default=0, help="Kill so many saves, and no runs.")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     # A process that has started threads cannot be copied.
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         encoder = make_tiny_encoder(Path(folder) / "encoder")
+        if arguments.saves:
+            print(json.dumps(kill_saves(encoder, arguments.saves, arguments.seed, Path(folder))))
+            return
         for method in arguments.methods:
             tally = torment(
                 encoder,

@@ -9,19 +9,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from dann_transfer._version import __version__
 from dann_transfer.fitted import Fitted
+from dann_transfer.folders import exchange, workplace
 from dann_transfer.model.encoder import Encoder
 from dann_transfer.model.heads import TaskHead
 from dann_transfer.model.loading import quiet_loading
@@ -31,6 +35,8 @@ from dann_transfer.settings import check_params
 
 CONFIG, HEADS, CARD = "adapter.json", "heads.safetensors", "README.md"
 FORMAT = 1
+TRIES = 20
+"""How often a folder is read that is being replaced all the while."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +68,20 @@ def check_destination(folder: str | PathLike[str]) -> Path:
     Raises
     ------
     ValueError
-        If something that is no saved adapter is there; it is left alone.
+        If something that is no saved adapter is there, or it is the current folder; it is left
+        alone.
     OSError
         If the folder above it cannot be made or written.
 
     """
-    path = Path(folder).expanduser().absolute()
+    path = Path(folder).expanduser().resolve()
     if path.exists() and not path.is_dir():
         raise ValueError(f"{str(path)!r} is a file; name a folder to save to.")
+    if Path.cwd().is_relative_to(path):
+        raise ValueError(
+            f"{str(path)!r} is the current folder or above it, which saving would replace; "
+            "name a folder in it."
+        )
     if path.is_dir():
         ours = {CONFIG, CARD, *_files_of(path)}
         others = sorted({str(p.relative_to(path)) for p in path.rglob("*") if p.is_file()} - ours)
@@ -99,26 +111,28 @@ def _files_of(folder: Path) -> list[str]:
 
 
 def save(saved: Saved, folder: str | PathLike[str]) -> None:
-    """Write a fitted adapter to a folder, whole or not at all."""
+    """Write a fitted adapter to a folder, whole or not at all.
+
+    Raises
+    ------
+    ValueError
+        As `check_destination`.
+    OSError
+        If it cannot be written; what was in the folder before is as it was.
+
+    """
     path = check_destination(folder)
-    work = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
-        work.chmod(0o755)
-        _write(saved, work)
-        old = None
-        if path.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{path.name}-old-", dir=path.parent)) / path.name
-            path.rename(old)
-        try:
-            work.rename(path)
-        except OSError:
-            if old is not None:
-                old.rename(path)
-            raise
-        if old is not None:
-            shutil.rmtree(old.parent, ignore_errors=True)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+        with workplace(path) as work:
+            _write(saved, work)
+            exchange(work, path)
+    # safetensors turns an error of the file into one of its own.
+    except (OSError, SafetensorError) as error:
+        size = sum(p.numel() * p.element_size() for p in saved.model.parameters())
+        raise OSError(
+            f"the model cannot be saved to {str(path)!r} ({error}); what was there is as it was. "
+            f"Some {size / 1e6:,.0f} MB are needed: make room, or save to another folder."
+        ) from error
 
 
 def _write(saved: Saved, folder: Path) -> None:
@@ -148,6 +162,13 @@ def _write(saved: Saved, folder: Path) -> None:
     }
     config["digest"] = _digest(config)
     (folder / CONFIG).write_text(json.dumps(config), encoding="utf-8")
+    # safetensors lets nobody else read its files; those that Python writes follow the umask.
+    mode = (folder / CONFIG).stat().st_mode
+    for file in folder.rglob("*"):
+        if file.is_file():
+            file.chmod(mode)
+            with file.open("rb") as handle:
+                os.fsync(handle.fileno())
 
 
 def _json_params(saved: Saved) -> dict[str, Any]:
@@ -225,6 +246,9 @@ def _check_files(path: Path, files: dict[str, str]) -> None:
                 f"{str(path / name)!r} is damaged or was changed since it was saved; "
                 "save or copy the model again."
             )
+    if "adapter_config.json" in files:
+        # transformers would fetch the encoder that it names from elsewhere.
+        raise ValueError(f"{str(path / 'adapter_config.json')!r} is no part of a saved model.")
     # A loader may pick up a file that the checksums do not cover.
     ours = {*files, CONFIG}
     for file in path.rglob("*"):
@@ -244,7 +268,7 @@ def load(
     device: str | None = None,
     trust_remote_code: bool = False,
 ) -> Saved:
-    """Read a folder that `save` wrote.
+    """Read a folder that `save` wrote; while it is being replaced, the old model or the new one.
 
     Raises
     ------
@@ -253,6 +277,45 @@ def load(
 
     """
     path = Path(folder).expanduser()
+    for attempt in range(TRIES):
+        before = _version(path)
+        try:
+            # A copy is taken faster than a model is read.
+            with _copy_of(path) if attempt >= 2 else nullcontext(path) as place:
+                saved = _read(place, param_names, device, trust_remote_code)
+                if attempt >= 2:
+                    return saved
+        except Exception:
+            # A file may have been taken away while it was being read.
+            if _version(path) == before:
+                raise
+            continue
+        if _version(path) == before:
+            return saved
+    raise OSError(
+        f"{str(path)!r} was saved anew {TRIES} times while it was being read; try again later."
+    )
+
+
+@contextmanager
+def _copy_of(path: Path) -> Iterator[Path]:
+    """Copy a folder that is being replaced; its checksums tell whether the copy is of one model."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(shutil.copytree(path, Path(folder, path.name)))
+
+
+def _version(path: Path) -> tuple[int, ...]:
+    """Return what tells one saving of a folder from the next; nothing where there is none."""
+    try:
+        found = (path / CONFIG).stat()
+    except OSError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _read(
+    path: Path, param_names: Collection[str], device: str | None, trust_remote_code: bool
+) -> Saved:
     config = _read_config(path)
     _check_files(path, config["files"])
     params = config["params"]

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -330,3 +333,128 @@ def test_an_options_object_that_json_cannot_hold(tiny, source, target, tmp_path)
     with pytest.raises(TypeError, match="the parameters cannot be saved: Object of type object"):
         adapter.save_pretrained(tmp_path / "m")
     assert not (tmp_path / "m").exists()
+
+
+SAVER = """
+import itertools, sys
+from dann_transfer import DomainAdapter
+models = [DomainAdapter.from_pretrained(folder) for folder in sys.argv[2:]]
+for i in itertools.count():
+    models[i % 2].save_pretrained(sys.argv[1])
+    if i == 0:
+        print("ready", flush=True)
+"""
+
+
+@pytest.fixture
+def saver(tiny, source, target, tmp_path):
+    """Start a process that saves two models in turn, and return what these make of texts."""
+    made = []
+    for seed in (0, 1):
+        adapter = tiny(epochs=1, random_state=seed).fit(*source, X_target=target)
+        adapter.save_pretrained(tmp_path / f"model{seed}")
+        made.append(adapter.predict_proba(target))
+    (tmp_path / "in").mkdir()
+    started = []
+
+    def start() -> subprocess.Popen:
+        command = [sys.executable, "-c", SAVER, str(tmp_path / "in" / "model")]
+        command += [str(tmp_path / f"model{seed}") for seed in (0, 1)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        assert process.stdout.readline() == "ready\n"
+        return process
+
+    yield start, made, tmp_path / "in" / "model"
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def test_a_model_that_is_being_saved_is_read_whole(saver, target):
+    start, made, folder = saver
+    process, seen = start(), set()
+    for _ in range(60):
+        probabilities = DomainAdapter.from_pretrained(folder, device="cpu").predict_proba(target)
+        same = [bool(np.allclose(probabilities, own, atol=1e-6)) for own in made]
+        assert sum(same) == 1, "the encoder of one model and the head of the other"
+        seen.add(same.index(True))
+    assert seen == {0, 1}
+    assert process.poll() is None
+
+
+def test_a_save_that_is_killed_leaves_a_whole_model_and_nothing_for_long(saver, fitted, target):
+    start, made, folder = saver
+    rng = np.random.default_rng(0)
+    for _ in range(2):
+        process = start()
+        time.sleep(rng.uniform(0.2, 0.6))
+        process.kill()
+        process.wait()
+        probabilities = DomainAdapter.from_pretrained(folder, device="cpu").predict_proba(target)
+        assert any(np.allclose(probabilities, own, atol=1e-6) for own in made)
+        # Its folder and its lock, and in no more than one copy.
+        assert len(list(folder.parent.iterdir())) <= 3
+    fitted.save_pretrained(folder)
+    assert [p.name for p in folder.parent.iterdir()] == ["model"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="an umask is POSIX's")
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
+def test_who_may_read_a_model_is_what_the_umask_says(umask, fitted, tmp_path):
+    before = os.umask(umask)
+    try:
+        fitted.save_pretrained(tmp_path / "m")
+    finally:
+        os.umask(before)
+    for path in (tmp_path / "m", *(tmp_path / "m").rglob("*")):
+        mode = 0o777 if path.is_dir() else 0o666
+        assert stat.S_IMODE(path.stat().st_mode) == mode & ~umask, path
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits of a process are POSIX")
+def test_a_full_disk_is_an_oserror_with_a_remedy(fitted, saved, target):
+    import resource
+
+    before = fitted.predict_proba(target)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for room in (1_000, 20_000, 60_000):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+        try:
+            with pytest.raises(OSError, match=r"cannot be saved to .*as it was\. Some 0 MB are"):
+                fitted.save_pretrained(saved)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert (DomainAdapter.from_pretrained(saved).predict_proba(target) == before).all()
+        assert [p.name for p in saved.parent.iterdir()] == ["model"]
+
+
+def test_the_current_folder_is_not_replaced(fitted, saved, monkeypatch):
+    monkeypatch.chdir(saved)
+    for place in (".", saved, "..", "../model"):
+        with pytest.raises(ValueError, match="is the current folder or above it"):
+            fitted.save_pretrained(place)
+    DomainAdapter.from_pretrained(".")
+
+
+def test_a_link_is_followed(fitted, saved, target):
+    link = saved.parent / "latest"
+    link.symlink_to(saved)
+    fitted.save_pretrained(link)
+    assert link.is_symlink()
+    assert DomainAdapter.from_pretrained(link).predict(target).shape == (len(target),)
+
+
+def test_a_signed_folder_names_no_weights_elsewhere(saved, tmp_path):
+    weights = load_file(saved / "model.safetensors")
+    (saved / "model.safetensors").rename(tmp_path / "outside.safetensors")
+    index = {"metadata": {}, "weight_map": dict.fromkeys(weights, "../outside.safetensors")}
+    (saved / "model.safetensors.index.json").write_text(json.dumps(index))
+    resign(saved)
+    with pytest.raises(ValueError, match="only safetensors files beside it are read"):
+        DomainAdapter.from_pretrained(saved)
+    (saved / "model.safetensors.index.json").unlink()
+    (saved / "adapter_config.json").write_text('{"base_model_name_or_path": "/elsewhere"}')
+    resign(saved)
+    with pytest.raises(ValueError, match=r"adapter_config\.json' is no part of a saved model"):
+        DomainAdapter.from_pretrained(saved)

@@ -1,0 +1,86 @@
+"""A folder is written beside its place and then takes it, at once and whole."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+
+@contextmanager
+def workplace(path: Path) -> Iterator[Path]:
+    """Make a new folder beside `path` to work in, and remove it in the end.
+
+    What killed processes left of theirs is swept first: the lock beside a folder tells whether
+    its process is alive.
+    """
+    mark = f".{path.name}-saving-"
+    for lock_file in path.parent.glob(f"{mark}*.lock"):
+        with suppress(Timeout, OSError), FileLock(lock_file, timeout=0):
+            _sweep(lock_file.with_suffix(""), path)
+            lock_file.unlink()
+    work = path.parent / f"{mark}{uuid.uuid4().hex[:12]}"
+    lock_file = work.with_suffix(".lock")
+    try:
+        with FileLock(lock_file, timeout=0):
+            # Unlike tempfile's, it may be read by whom the umask lets.
+            work.mkdir()
+            yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+        with suppress(OSError):
+            lock_file.unlink()
+
+
+def exchange(work: Path, path: Path) -> None:
+    """Put a folder in the place of another, which takes its place; or where there is none."""
+    if not path.exists():
+        # Another process may have been faster.
+        with suppress(OSError):
+            work.rename(path)
+            return
+    if _exchange_at_once(work, path):
+        return
+    # Where a system cannot do it at once, the place is empty for a moment.
+    aside = _aside(work)
+    path.rename(aside)
+    try:
+        work.rename(path)
+    except OSError:
+        aside.rename(path)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _aside(work: Path) -> Path:
+    return work.with_name(f"{work.name}-old")
+
+
+def _sweep(work: Path, path: Path) -> None:
+    """Remove what a process left that was killed while it worked; give back what it took away."""
+    with suppress(OSError):
+        if not path.exists():
+            _aside(work).rename(path)
+    for left in (work, _aside(work)):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _exchange_at_once(one: Path, two: Path) -> bool:
+    """Exchange two folders in one step of the file system; False where it has none."""
+    if os.name != "posix":
+        return False
+    libc = ctypes.CDLL(None)
+    here, swap = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux; macOS's RENAME_SWAP is 2 too.
+    names = os.fsencode(one), os.fsencode(two)
+    if sys.platform == "linux" and hasattr(libc, "renameat2"):
+        return bool(libc.renameat2(here, names[0], here, names[1], swap) == 0)
+    if sys.platform == "darwin" and hasattr(libc, "renamex_np"):
+        return bool(libc.renamex_np(*names, swap) == 0)
+    return False

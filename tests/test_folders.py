@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dann_transfer import folders
+from dann_transfer.folders import exchange, workplace
+
+
+@pytest.fixture(params=["at once", "in two steps"])
+def how(request, monkeypatch):
+    """As this system does it, and as one does that cannot do it at once."""
+    if request.param == "in two steps":
+        monkeypatch.setattr(folders, "_exchange_at_once", lambda one, two: False)
+
+
+def write(path: Path, content: str) -> None:
+    with workplace(path) as work:
+        (work / "content").write_text(content)
+        exchange(work, path)
+
+
+def names(path: Path) -> list[str]:
+    return sorted(p.name for p in path.iterdir())
+
+
+@pytest.mark.usefixtures("how")
+def test_a_folder_takes_its_place_or_that_of_another(tmp_path):
+    for content in ("one", "two", "three"):
+        write(tmp_path / "model", content)
+        assert (tmp_path / "model" / "content").read_text() == content
+        assert names(tmp_path) == ["model"]
+
+
+@pytest.mark.usefixtures("how")
+def test_what_fails_changes_nothing(tmp_path):
+    write(tmp_path / "model", "one")
+    too_much = "\ud800"  # which UTF-8 cannot write
+    with pytest.raises(UnicodeEncodeError):
+        write(tmp_path / "model", too_much)
+    assert (tmp_path / "model" / "content").read_text() == "one"
+    assert names(tmp_path) == ["model"]
+
+
+def test_what_a_killed_process_left_is_swept_and_what_another_does_is_not(tmp_path):
+    path = tmp_path / "model"
+    mark = ".model-saving-000000000000"
+    (tmp_path / mark).mkdir()
+    (tmp_path / mark / "content").write_text("half")
+    (tmp_path / f"{mark}.lock").touch()
+    # Its neighbour is of another place.
+    (tmp_path / ".other-saving-000000000000").mkdir()
+    with workplace(path) as work:
+        (work / "content").write_text("alive")
+        write(path, "another's")
+        assert (work / "content").read_text() == "alive"
+        exchange(work, path)
+    assert (path / "content").read_text() == "alive"
+    assert names(tmp_path) == [".other-saving-000000000000", "model"]
+
+
+def test_what_was_taken_away_is_given_back(tmp_path):
+    """Killed between two renames, where a system has no exchange."""
+    write(tmp_path / "model", "one")
+    mark = ".model-saving-000000000000"
+    (tmp_path / "model").rename(tmp_path / f"{mark}-old")
+    (tmp_path / f"{mark}.lock").touch()
+    with workplace(tmp_path / "model"):
+        assert (tmp_path / "model" / "content").read_text() == "one"
+    assert names(tmp_path) == ["model"]
