@@ -21,7 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 from dann_transfer import decision, methods, saving, streams
 from dann_transfer.diagnostics import class_shares, warn_of_collapse
 from dann_transfer.fitted import Fitted
-from dann_transfer.label_shift import bbse, em
+from dann_transfer.label_shift import estimate
 from dann_transfer.model.caching import all_frozen_states
 from dann_transfer.model.encoder import Encoder
 from dann_transfer.model.heads import TaskHead
@@ -29,7 +29,13 @@ from dann_transfer.model.model import Classifier, infer
 from dann_transfer.model.runtime import Runtime
 from dann_transfer.settings import AT_PREDICTION, Settings, as_seed, check_params, plain
 from dann_transfer.texts.batches import PairedBatches
-from dann_transfer.texts.corpus import Tokens, tokenize, warn_truncated
+from dann_transfer.texts.corpus import (
+    Tokens,
+    tokenize,
+    unknown_share,
+    warn_truncated,
+    warn_unknown,
+)
 from dann_transfer.texts.reading import Domain, as_texts
 from dann_transfer.texts.roles import Roles, read
 from dann_transfer.training.checkpoint import Checkpoints, Identity, check_folder
@@ -40,6 +46,10 @@ if TYPE_CHECKING:
 
 # A run seeds torch's generators, which are the process's: fits in other threads wait.
 _FITTING = RLock()
+
+
+# So many texts are tokenised at once where nothing is trained.
+PART = 4096
 
 
 class Outputs(NamedTuple):
@@ -144,7 +154,8 @@ class DomainAdapter(
     fitted_ : Fitted
         All else. Each of its fields stands on the adapter under its name with an underscore
         behind it: classes_, seed_, max_strength_, n_source_, n_target_, source_prior_, history_,
-        validation_, truncated_, source_domains_, target_prior_, target_shares_, params_.
+        validation_, truncated_, unknown_, source_domains_, target_prior_, refused_prior_,
+        calibration_, target_shares_, params_.
         `Fitted` says what each is. Of the hyperparameters those of ``params_`` hold for
         predictions and for what is saved, but for `settings.AT_PREDICTION`.
 
@@ -312,7 +323,7 @@ class DomainAdapter(
         with _FITTING, torch.random.fork_rng(list(range(torch.cuda.device_count()))):
             model = self._build(method, roles, seed).to(runtime.device)
             method.to(runtime.device)
-            tokens, truncated = self._tokenize(model.encoder, roles.texts)
+            tokens, truncated, unknown = self._tokenize(model.encoder, roles.texts)
             batches = self._batches(model.encoder, method, roles, tokens, seed, runtime)
             codes = roles.codes
             validation = None
@@ -334,6 +345,7 @@ class DomainAdapter(
             history=history.steps,
             validation=history.epochs,
             truncated=truncated,
+            unknown=unknown,
             source_domains=roles.names,
             params={**params, "random_state": seed},
         )
@@ -362,13 +374,16 @@ class DomainAdapter(
 
     def _tokenize(
         self, encoder: Encoder, roles: dict[str, list[str]]
-    ) -> tuple[dict[str, Tokens], dict[str, int]]:
+    ) -> tuple[dict[str, Tokens], dict[str, int], dict[str, float]]:
+        """Return tokens, how many texts were cut and the share of unknown tokens, by role."""
         tokens, cut = {}, {}
         for role, texts in roles.items():
             if texts:
                 tokens[role], cut[role] = tokenize(encoder.tokenizer, texts, self.max_length)
         warn_truncated({role: (cut[role], len(tokens[role])) for role in cut}, self.max_length)
-        return tokens, cut
+        unknown = {role: unknown_share(encoder.tokenizer, own) for role, own in tokens.items()}
+        warn_unknown(unknown)
+        return tokens, cut, unknown
 
     def _batches(
         self,
@@ -419,14 +434,22 @@ class DomainAdapter(
         if "target" not in tokens:
             return
         fitted = self.fitted_
-        target = self._infer(tokens["target"])[1].softmax(1).numpy()
+        target = self._infer(tokens["target"])[1].numpy()
         fitted.target_shares = class_shares(target.argmax(1), fitted.classes)
-        warn_of_collapse(fitted.target_shares, class_shares(codes, fitted.classes), len(target))
-        fitted.target_prior["em"] = em(fitted.source_prior, target)
-        # A class without a validation text leaves unknown how it is confused.
-        if len(np.unique(val_codes)) == len(fitted.classes):
-            source = self._infer(tokens["validation"])[1].softmax(1).numpy()
-            fitted.target_prior["bbse"] = bbse(source, val_codes, target)
+        warn_of_collapse(
+            fitted.target_shares,
+            class_shares(codes, fitted.classes),
+            len(target),
+            str(self.method),
+            fitted.unknown["target"],
+        )
+        source = np.empty((0, target.shape[1]))
+        if "validation" in tokens:
+            source = self._infer(tokens["validation"])[1].numpy()
+        found = estimate(source, val_codes, target)
+        fitted.target_prior, fitted.refused_prior = found.priors, found.refused
+        fitted.calibration = found.calibration
+        decision.prior_for(self.correct_prior, fitted)
 
     def _take(
         self, model: Classifier, method_weights: dict[str, torch.Tensor], fitted: Fitted
@@ -456,19 +479,38 @@ class DomainAdapter(
             features, probabilities = adapter.outputs(texts)
 
         """
+        return self._outputs(X, with_features=True)
+
+    def _outputs(self, X: Any, with_features: bool) -> Outputs:
+        """Pass texts through the model, a part at a time, so that memory does not grow with them.
+
+        Without features there are none of them in what is returned.
+        """
         check_is_fitted(self)
-        texts = as_texts(X, "X", self.text_column)
-        max_length = self.params_["max_length"]
-        tokens, cut = tokenize(self.encoder_.tokenizer, texts, max_length)
-        warn_truncated({"given": (cut, len(texts))}, max_length)
+        texts = as_texts(X, "X", self.text_column, empty_is_text=True)
+        max_length, tokenizer = self.params_["max_length"], self.encoder_.tokenizer
         prior = decision.prior_for(self.correct_prior, self.fitted_)
-        features, logits = self._infer(tokens)
-        p = decision.probabilities(logits, self.source_prior_, prior)
-        return Outputs(features.numpy(), p)
+        cut, unknown = 0, 0.0
+        features: list[np.ndarray] = []
+        p: list[np.ndarray] = []
+        for start in range(0, len(texts), PART):
+            part = texts[start : start + PART]
+            tokens, n = tokenize(tokenizer, part, max_length)
+            cut += n
+            unknown += unknown_share(tokenizer, tokens) * len(part) / len(texts)
+            made, logits = self._infer(tokens)
+            p.append(decision.probabilities(logits, self.fitted_, prior))
+            features += [made.numpy()] if with_features else []
+        warn_truncated({"given": (cut, len(texts))}, max_length)
+        warn_unknown({"given": unknown})
+        width = self.encoder_.features
+        return Outputs(
+            np.concatenate([np.empty((0, width), np.float32), *features]), np.concatenate(p)
+        )
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return class probabilities, shape (n, n_classes), in the order of ``classes_``."""
-        return self.outputs(X).probabilities
+        return self._outputs(X, with_features=False).probabilities
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the labels of texts, shape (n,), of the type that was passed to `fit`."""

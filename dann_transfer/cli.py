@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,9 +19,26 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-ERRORS = (ValueError, TypeError, OSError, FloatingPointError, csv.Error)
+ERRORS = (ValueError, TypeError, OSError, RuntimeError, FloatingPointError)
 # The package's defaults, which README.md shows over five seeds.
 DEMO: dict[str, Any] = {}
+
+
+@app.callback()
+def _plain_warnings(context: typer.Context) -> None:
+    context.with_resource(_warnings_in_a_line())
+
+
+@contextmanager
+def _warnings_in_a_line() -> Iterator[None]:
+    """Show a warning as a line of its own, without the code that it came from."""
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        typer.secho(f"warning: {message}", fg="yellow", err=True)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 def _fail(error: Exception) -> typer.Exit:
@@ -151,38 +170,57 @@ def _draw(
     history.savefig(out / "history.png", dpi=130)
 
 
-def _read(path: Path, columns: list[str]) -> list[list[str]]:
-    """Read columns of a CSV file with a header."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        missing = [c for c in columns if c not in (reader.fieldnames or [])]
-        if missing:
-            raise ValueError(f"{path} has no column {missing[0]!r}; it has {reader.fieldnames}.")
-        rows = list(reader)
-    return [[row[c] for row in rows] for c in columns]
+Encoding = Annotated[
+    str | None, typer.Option(help="Of CSV and JSON files; else UTF-8, or UTF-16 with its mark.")
+]
+Separator = Annotated[
+    str | None, typer.Option(help="Of CSV files; else a comma, semicolon, tab or bar is found.")
+]
+
+
+def _read(path: Path, columns: list[str], encoding: str | None, separator: str | None) -> Any:
+    from dann_transfer.texts.tables import read_table
+
+    # A shell does not write a tab.
+    separator = {"\\t": "\t", "tab": "\t"}.get(str(separator), separator)
+    return read_table(path, columns, encoding, separator)
 
 
 @app.command()
 def adapt(
-    source: Annotated[Path, typer.Argument(help="CSV of labelled source texts.")],
-    target: Annotated[Path, typer.Argument(help="CSV of target texts; labels are not read.")],
+    source: Annotated[Path, typer.Argument(help="Labelled source texts: CSV, Parquet, JSON.")],
+    target: Annotated[Path, typer.Argument(help="Target texts; labels are not read.")],
     out: Annotated[Path, typer.Argument(help="Folder to save the model to.")],
     encoder: Annotated[str, typer.Option(help="Hub name or folder.")] = "bert-base-uncased",
     method: Annotated[str, typer.Option()] = "dann",
     text_column: Annotated[str, typer.Option()] = "text",
     label_column: Annotated[str, typer.Option()] = "label",
+    target_text_column: Annotated[
+        str | None, typer.Option(help="Where the target's differs from the source's.")
+    ] = None,
+    encoding: Encoding = None,
+    separator: Separator = None,
     epochs: Annotated[int, typer.Option()] = 3,
     freeze_layers: Annotated[int, typer.Option()] = 0,
     max_length: Annotated[int, typer.Option(help="Tokens a text.")] = 256,
+    checkpoint_dir: Annotated[
+        Path | None, typer.Option(help="Save the run there, and go on from where it stopped.")
+    ] = None,
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
-    """Train on one CSV file, adapt to another, and save the model."""
+    """Train on one file of labelled texts, adapt to another's texts, and save the model."""
     from dann_transfer import DomainAdapter, saving
 
+    target_column = target_text_column or text_column
     try:
         saving.check_destination(out)
-        texts, labels = _read(source, [text_column, label_column])
-        (target_texts,) = _read(target, [text_column])
+        frame = _read(source, [text_column, label_column], encoding, separator)
+        target_frame = _read(target, [target_column], encoding, separator)
+        counts = frame[label_column].value_counts()
+        shown = ", ".join(f"{label!r} {n}" for label, n in counts.head(20).items())
+        typer.echo(
+            f"{len(frame)} labelled source texts: {shown}. {len(target_frame)} target texts."
+        )
         adapter = DomainAdapter(
             encoder,
             method=method,
@@ -191,9 +229,10 @@ def adapt(
             max_length=max_length,
             text_column=text_column,
             label_column=label_column,
+            checkpoint_dir=checkpoint_dir,
             random_state=seed,
         )
-        adapter.fit(texts, labels, X_target=target_texts)
+        adapter.fit(frame, X_target=target_frame[target_column])
         adapter.save_pretrained(out)
     except ERRORS as error:
         raise _fail(error) from error
@@ -203,24 +242,38 @@ def adapt(
 @app.command()
 def predict(
     model: Annotated[Path, typer.Argument(help="Folder that `adapt` saved.")],
-    texts: Annotated[Path, typer.Argument(help="CSV of texts.")],
+    texts: Annotated[Path, typer.Argument(help="Texts: CSV, Parquet, JSON.")],
     text_column: Annotated[str, typer.Option()] = "text",
+    encoding: Encoding = None,
+    separator: Separator = None,
+    out: Annotated[Path | None, typer.Option(help="CSV file to write, in place of output.")] = None,
 ) -> None:
-    """Print a CSV of label and probability, one row a text."""
+    """Write a CSV of label and probability in UTF-8, one row a text."""
+    import io
     import sys
+
+    import pandas as pd
 
     from dann_transfer import DomainAdapter, decision
 
     try:
+        if out is not None and not out.absolute().parent.is_dir():
+            raise ValueError(f"there is no folder {str(out.absolute().parent)!r} to write to.")
+        frame = _read(texts, [text_column], encoding, separator)
         adapter = DomainAdapter.from_pretrained(model)
-        probabilities = adapter.predict_proba(_read(texts, [text_column])[0])
+        probabilities = adapter.predict_proba(frame[text_column])
+        predicted = decision.labels(probabilities, adapter.classes_)
+        rounded = [f"{row.max():.4f}" for row in probabilities]
+        result = pd.DataFrame({"label": predicted, "probability": rounded})
+        if out is None:
+            # A pipe may have an encoding that the labels have no letters in.
+            if isinstance(sys.stdout, io.TextIOWrapper):
+                sys.stdout.reconfigure(encoding="utf-8")
+            result.to_csv(sys.stdout, index=False, lineterminator="\n")
+        else:
+            result.to_csv(out, index=False, lineterminator="\n", encoding="utf-8")
     except ERRORS as error:
         raise _fail(error) from error
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["label", "probability"])
-    predicted = decision.labels(probabilities, adapter.classes_)
-    for label, row in zip(predicted, probabilities, strict=True):
-        writer.writerow([label, f"{row.max():.4f}"])
 
 
 if __name__ == "__main__":

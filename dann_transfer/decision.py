@@ -7,10 +7,17 @@ from torch import Tensor
 
 from dann_transfer.fitted import Fitted
 from dann_transfer.label_shift import correct
+from dann_transfer.notices import warn
+
+
+class PriorWarning(UserWarning):
+    """The target's class shares could not be estimated, so predictions are not corrected."""
 
 
 def prior_for(correct_prior: str | bool | None, fitted: Fitted) -> np.ndarray | None:
     """Return the target's class prior that predictions are corrected by, or None.
+
+    Where the estimate was refused there is none, and a warning says why.
 
     Parameters
     ----------
@@ -21,41 +28,44 @@ def prior_for(correct_prior: str | bool | None, fitted: Fitted) -> np.ndarray | 
     Raises
     ------
     ValueError
-        If the prior was not estimated in the fit.
+        If the model was fitted without a target.
 
     """
     if not correct_prior:
         return None
     kind = "em" if correct_prior is True else str(correct_prior)
-    if kind not in fitted.target_prior:
+    if kind in fitted.target_prior:
+        return fitted.target_prior[kind]
+    if kind not in fitted.refused_prior:
         raise ValueError(
             f"correct_prior={correct_prior!r} was not estimated when the model was "
             "fitted; fit it with X_target and this setting."
         )
-    return fitted.target_prior[kind]
+    warn(
+        f"correct_prior={correct_prior!r} changes nothing: the estimate of the target's class "
+        f"shares was refused ({fitted.refused_prior[kind]}). More than class shares differs "
+        "between the domains.",
+        PriorWarning,
+    )
+    return None
 
 
-def probabilities(
-    logits: Tensor, source_prior: np.ndarray, target_prior: np.ndarray | None = None
-) -> np.ndarray:
-    """Turn logits (n, classes) into probabilities (n, classes), under the target's class prior.
+def probabilities(logits: Tensor, fitted: Fitted, target_prior: np.ndarray | None) -> np.ndarray:
+    """Turn logits (n, classes) into probabilities (n, classes).
 
     Parameters
     ----------
     logits : Tensor, shape (n, classes)
-    source_prior, target_prior : ndarray, shape (classes,)
-        Without a target prior the source's is taken to hold.
-
-    Examples
-    --------
-    >>> import torch
-    >>> even = np.array([0.5, 0.5])
-    >>> probabilities(torch.zeros(1, 2), even, np.array([0.8, 0.2]))
-    array([[0.8, 0.2]])
+    fitted : Fitted
+    target_prior : ndarray, shape (classes,), or None
+        The target's class shares, for which the model's calibrated probabilities are corrected.
+        None leaves them as the model gives them.
 
     """
-    p = logits.softmax(1).numpy()
-    return p if target_prior is None else correct(p, source_prior, target_prior)
+    if target_prior is None or fitted.calibration is None:
+        return logits.softmax(1).numpy()
+    calibration = fitted.calibration
+    return correct(calibration.probabilities(logits.numpy()), calibration.prior, target_prior)
 
 
 def labels(p: np.ndarray, classes: np.ndarray) -> np.ndarray:

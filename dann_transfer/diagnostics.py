@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
+
+from dann_transfer.notices import warn
 
 
 class CollapseWarning(UserWarning):
@@ -99,14 +100,42 @@ def class_shares(codes: np.ndarray, classes: np.ndarray) -> dict[Any, float]:
     return dict(zip(classes.tolist(), counts.tolist(), strict=True))
 
 
-def warn_of_collapse(predicted: dict[Any, float], source: dict[Any, float], n: int) -> None:
-    """Warn if nearly all of n target texts are given one class that the source does not favour."""
+def warn_of_collapse(
+    predicted: dict[Any, float], source: dict[Any, float], n: int, method: str, unknown: float
+) -> None:
+    """Warn if nearly all of n target texts are given one class that the source does not favour.
+
+    Parameters
+    ----------
+    predicted, source : dict
+        Shares of the classes among predictions on the target, and in the source.
+    n : int
+        Number of target texts.
+    method : str
+    unknown : float
+        The share of the target's tokens that the encoder does not know.
+
+    """
     top = max(predicted, key=lambda label: predicted[label])
-    if n >= 20 and predicted[top] > 0.95 and source[top] < 0.9:
-        warnings.warn(
-            f"{predicted[top]:.0%} of the target texts are predicted to be {top!r}, a class that "
-            f"{source[top]:.0%} of the source texts have: training has probably collapsed. "
-            "Lower max_strength, freeze more layers, or compare with method='source_only'.",
-            CollapseWarning,
-            stacklevel=3,
+    if n < 20 or predicted[top] <= 0.95 or source[top] >= 0.9:
+        return
+    if unknown > 0.5:
+        why = (
+            f"{unknown:.0%} of their tokens are unknown to the encoder, to which they look alike: "
+            "use an encoder that was trained on their language."
         )
+    elif method == "source_only":
+        why = (
+            "the model has not learnt the task, or sees nothing of it in these texts. Look at "
+            "validation_; train for more epochs, or at another learning_rate."
+        )
+    else:
+        why = (
+            f"training with {method!r} has probably collapsed. Lower max_strength, freeze more "
+            "layers, or compare with method='source_only'."
+        )
+    warn(
+        f"{predicted[top]:.0%} of the target texts are predicted to be {top!r}, a class that "
+        f"{source[top]:.0%} of the source texts have: {why}",
+        CollapseWarning,
+    )

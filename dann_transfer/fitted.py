@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from dann_transfer.label_shift import Calibration
+
 
 @dataclass
 class Fitted:
@@ -35,10 +37,17 @@ class Fitted:
     """Epoch and accuracy on held-out source texts, one entry an epoch."""
     truncated: dict[str, int]
     """How many texts were cut to `max_length`, by role."""
+    unknown: dict[str, float] = field(default_factory=dict)
+    """The share of tokens that the encoder's vocabulary does not have, by role."""
     source_domains: list[str] = field(default_factory=list)
     """Names of the source domains, where X was a mapping."""
     target_prior: dict[str, np.ndarray] = field(default_factory=dict)
     """The target's class shares as "em" and "bbse" estimate them, in the order of the classes."""
+    refused_prior: dict[str, str] = field(default_factory=dict)
+    """Why an estimate of these is not among them: what is confused on the source contradicts it,
+    or there is nothing to estimate it from."""
+    calibration: Calibration | None = None
+    """What turns logits into the probabilities that are corrected for the target's shares."""
     target_shares: dict[Any, float] | None = None
     """Share of the target texts predicted to be of each class."""
     params: dict[str, Any] = field(default_factory=dict)
@@ -60,6 +69,9 @@ class Fitted:
         values["classes"] = self.classes.tolist()
         values["source_prior"] = self.source_prior.tolist()
         values["target_prior"] = {name: prior.tolist() for name, prior in self.target_prior.items()}
+        if self.calibration is not None:
+            for name in ("bias", "prior"):
+                values["calibration"][name] = getattr(self.calibration, name).tolist()
         # In the order of the classes, because the keys of a JSON object are strings.
         shares = self.target_shares
         values["target_shares"] = None if shares is None else list(shares.values())
@@ -73,6 +85,11 @@ class Fitted:
         own["classes"] = np.asarray(own["classes"])
         own["source_prior"] = np.asarray(own["source_prior"])
         own["target_prior"] = {k: np.asarray(prior) for k, prior in own["target_prior"].items()}
+        if own.get("calibration") is not None:
+            kept = own["calibration"]
+            own["calibration"] = Calibration(
+                kept["temperature"], np.asarray(kept["bias"]), np.asarray(kept["prior"])
+            )
         if own["target_shares"] is not None:
             shares = zip(own["classes"].tolist(), own["target_shares"], strict=True)
             own["target_shares"] = dict(shares)

@@ -6,7 +6,10 @@ differ, that is harm, which no source validation shows.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+from scipy.special import log_softmax, softmax
 
 
 def bbse(source: np.ndarray, labels: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -99,3 +102,160 @@ def correct(probabilities: np.ndarray, prior: np.ndarray, target_prior: np.ndarr
     ratio = np.divide(target_prior, prior, out=np.zeros(len(prior)), where=prior > 0)
     weighted = probabilities * ratio
     return np.asarray(weighted / weighted.sum(1, keepdims=True).clip(min=1e-300))
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What turns logits into probabilities that can be taken at their word, on the source.
+
+    Logits are divided by a temperature and get a bias for each class, both fitted to labelled
+    texts that training has not seen: networks are surer than they are right, and estimates of
+    class shares take them at their word.
+
+    References
+    ----------
+    Platt, Probabilistic Outputs for Support Vector Machines, 1999, for the targets of the fit;
+    Alexandari, Kundaje and Shrikumar, Maximum Likelihood with Bias-Corrected Calibration is
+    Hard-To-Beat at Label Shift Adaptation, ICML 2020.
+
+    Examples
+    --------
+    >>> logits, labels = np.array([[9.0, 0.0], [0.0, 9.0]] * 50), np.array([0, 1, 0, 0] * 25)
+    >>> Calibration.fit(logits, labels).probabilities(logits[:2]).round(1).tolist()
+    [[1.0, 0.0], [0.5, 0.5]]
+
+    """
+
+    temperature: float
+    bias: np.ndarray
+    """Shape (classes,)."""
+    prior: np.ndarray
+    """Class shares of the texts that it was fitted to, under which its probabilities hold."""
+
+    @classmethod
+    def fit(cls, logits: np.ndarray, labels: np.ndarray) -> Calibration:
+        """Fit temperature and biases by maximum likelihood.
+
+        Parameters
+        ----------
+        logits : ndarray, shape (n, classes)
+            Of texts that training has not seen.
+        labels : ndarray of int, shape (n,)
+            Their class positions.
+
+        """
+        from scipy.optimize import minimize
+
+        logits = np.asarray(logits, dtype=float)
+        n, classes = logits.shape
+        counts = np.bincount(labels, minlength=classes)
+        # Platt's targets: that n texts are right does not make the next one certain.
+        doubt = 1 / (counts[labels] + 2)[:, None]
+        truth = np.where(np.eye(classes)[labels] > 0, 1 - doubt, doubt / max(1, classes - 1))
+
+        def loss(x: np.ndarray) -> tuple[float, np.ndarray]:
+            scaled = logits * np.exp(-x[0])
+            z = log_softmax(scaled + x[1:], axis=1)
+            p = np.exp(z)
+            likelihood = -(truth * z).sum() / n
+            slope = np.concatenate([[((truth - p) * scaled).sum() / n], (p - truth).mean(0)])
+            # Weak priors of temperature 1 and no bias, which count as much as one text.
+            return float(likelihood + x @ x / (2 * n)), slope + x / n
+
+        best = minimize(loss, np.zeros(classes + 1), jac=True, method="L-BFGS-B").x
+        return cls(float(np.exp(best[0])), best[1:], counts / n)
+
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """Turn logits into probabilities, both of shape (n, classes)."""
+        return np.asarray(
+            softmax(np.asarray(logits, dtype=float) / self.temperature + self.bias, 1)
+        )
+
+
+def contradiction(
+    estimate: np.ndarray, source: np.ndarray, labels: np.ndarray, target: np.ndarray
+) -> str | None:
+    """Say how an estimate of the target's class prior contradicts what is confused on the source.
+
+    Were it right, and were classes confused on the target as they are on the source, predictions
+    on the target would have certain class shares. They may differ by 10 points and by three
+    standard errors.
+
+    Parameters
+    ----------
+    estimate : ndarray, shape (classes,)
+    source : ndarray, shape (n, classes)
+        Probabilities of labelled source texts that training has not seen.
+    labels : ndarray of int, shape (n,)
+        Their class positions. Every class must occur.
+    target : ndarray, shape (m, classes)
+        Probabilities of target texts.
+
+    Returns
+    -------
+    str or None
+
+    Examples
+    --------
+    >>> sure, labels = np.eye(2)[[0, 1] * 50], np.array([0, 1] * 50)
+    >>> contradiction(np.array([0.0, 1.0]), sure, labels, sure)
+    'class 0 would be predicted for 2% of the target texts, and is for 50%'
+    >>> contradiction(np.array([0.5, 0.5]), sure, labels, sure)
+
+    """
+    classes = source.shape[1]
+    sizes = np.bincount(labels, minlength=classes)
+    counts = np.zeros((classes, classes))
+    np.add.at(counts, (source.argmax(1), labels), 1)
+    # Two texts' worth of doubt, or a class never confused in a few texts would have no error.
+    rates = (counts + 2 / classes) / (sizes + 2)
+    expected = rates @ estimate
+    seen = np.bincount(target.argmax(1), minlength=classes) / len(target)
+    variance = (rates * (1 - rates) / sizes) @ estimate**2 + seen * (1 - seen) / len(target)
+    excess = np.abs(expected - seen) - np.maximum(0.1, 3 * np.sqrt(variance))
+    worst = int(excess.argmax())
+    if excess[worst] <= 0:
+        return None
+    return (
+        f"class {worst} would be predicted for {expected[worst]:.0%} of the target texts, and is "
+        f"for {seen[worst]:.0%}"
+    )
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """The target's class prior, as far as it can be estimated."""
+
+    priors: dict[str, np.ndarray]
+    """By "em" and by "bbse", each of shape (classes,)."""
+    refused: dict[str, str]
+    """Why there is none, for those that are not in `priors`."""
+    calibration: Calibration | None
+
+
+def estimate(source: np.ndarray, labels: np.ndarray, target: np.ndarray) -> Estimates:
+    """Estimate the target's class prior from logits, and refuse what contradicts the source.
+
+    Parameters
+    ----------
+    source : ndarray, shape (n, classes)
+        Logits of labelled source texts that training has not seen.
+    labels : ndarray of int, shape (n,)
+        Their class positions.
+    target : ndarray, shape (m, classes)
+        Logits of target texts.
+
+    """
+    missing = np.flatnonzero(np.bincount(labels, minlength=target.shape[1]) == 0)
+    if len(missing):
+        why = f"of class {missing[0]} there is no held-out source text"
+        return Estimates({}, dict.fromkeys(("em", "bbse"), why), None)
+    calibration = Calibration.fit(source, labels)
+    p, q = calibration.probabilities(source), calibration.probabilities(target)
+    found = {"em": em(calibration.prior, q), "bbse": bbse(p, labels, q)}
+    against = {kind: contradiction(prior, p, labels, q) for kind, prior in found.items()}
+    return Estimates(
+        {kind: prior for kind, prior in found.items() if against[kind] is None},
+        {kind: why for kind, why in against.items() if why is not None},
+        calibration,
+    )

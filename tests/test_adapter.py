@@ -197,11 +197,12 @@ def test_a_shifted_prior_is_estimated_and_corrected(tiny, source, tmp_path):
     plain = adapter.predict_proba(texts)
     adapter.set_params(correct_prior="em")
     corrected = adapter.predict_proba(texts)
-    odds = corrected[:, 1] / corrected[:, 0] / (plain[:, 1] / plain[:, 0])
-    prior = adapter.target_prior_["em"]
-    assert np.allclose(
-        odds, prior[1] / prior[0] / np.divide(*adapter.source_prior_[::-1]), rtol=1e-3
-    )
+    # The logits as calibrated, and then the prior's odds.
+    prior, calibration = adapter.target_prior_["em"], adapter.calibration_
+    odds = np.log(plain[:, 1] / plain[:, 0]) / calibration.temperature
+    odds += calibration.bias[1] - calibration.bias[0]
+    odds += np.log(prior[1] / prior[0]) - np.log(calibration.prior[1] / calibration.prior[0])
+    assert np.allclose(np.log(corrected[:, 1] / corrected[:, 0]), odds, atol=1e-3)
     adapter.save_pretrained(tmp_path / "m")
     loaded = DomainAdapter.from_pretrained(tmp_path / "m")
     assert (loaded.predict_proba(texts) == corrected).all()

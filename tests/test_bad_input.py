@@ -135,7 +135,12 @@ TEXTS: dict[str, tuple[dict, type[Exception], str]] = {
     ),
     "a NaN weight": ({"sample_weight": [1.0] * 11 + [NAN]}, ValueError, "text 11 of X weighs nan"),
     "no weight at all": ({"sample_weight": [0.0] * 12}, ValueError, "weights must be finite"),
-    "unhashable labels": ({"y": [["pos"], ["neg"]] * 6}, TypeError, "y[0] is ['pos'] (list)"),
+    "labels in lists": (
+        {"y": [["pos"], ["neg"]] * 6},
+        ValueError,
+        "y has one column, shape (12, 1); pass [row[0] for row in y].",
+    ),
+    "unhashable labels": ({"y": [{"pos"}, {"neg"}] * 6}, TypeError, "y[0] is {'pos'} (set)"),
     "mixed labels": (
         {"y": ["pos", 0] * 6},
         TypeError,
@@ -323,7 +328,7 @@ PARAMS: dict[str, tuple[dict, type[Exception], str]] = {
     "bbse without validation": (
         {"correct_prior": "bbse", "validation_fraction": 0},
         ValueError,
-        "correct_prior='bbse' needs a validation text of every class",
+        "correct_prior='bbse' needs a held-out source text of every class",
     ),
     "unknown correction": (
         {"correct_prior": "eye"},
@@ -432,7 +437,7 @@ def test_pickled_weights_are_not_read(tmp_path, tiny):
     folder = Path(make_tiny_encoder(tmp_path / "pickled"))
     torch.save(AutoModel.from_pretrained(folder).state_dict(), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
-    with pytest.raises(ValueError, match="cannot be loaded"):
+    with pytest.raises(ValueError, match="has its weights as a pickle alone"):
         tiny(encoder=folder).fit(X, Y, X_target=T)
 
 

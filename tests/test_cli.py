@@ -61,7 +61,7 @@ def test_errors_are_one_line_and_come_before_training(tmp_path):
     assert "X_target holds the same texts as X" in marked.stderr
     missing = run(cli.app, ["adapt", str(tmp_path / "no.csv"), str(source), str(tmp_path / "m")])
     assert missing.exit_code == 2
-    assert "No such file" in missing.stderr
+    assert "there is no file" in missing.stderr
 
 
 def test_demo_does_the_main_job(tmp_path, tiny_encoder, monkeypatch):

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 
-from dann_transfer.label_shift import bbse, correct, em
+from dann_transfer.decision import PriorWarning
+from dann_transfer.label_shift import Calibration, bbse, correct, em, estimate
 
 
 def draw(rng, prior: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -60,12 +62,85 @@ def test_a_class_that_is_never_predicted_does_not_break_bbse():
         bbse(always, np.zeros(20, dtype=int), always)
 
 
+def overconfident(rng, prior: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Logits of a model that is five times surer than it should be, and leans to one class."""
+    x, labels = draw(rng, prior, n)
+    exact = np.log(posterior(x, np.array([0.5, 0.5])))
+    return 5 * exact + [0.0, 2.0], labels
+
+
+def test_overconfident_probabilities_are_calibrated():
+    rng = np.random.default_rng(0)
+    logits, labels = overconfident(rng, np.array([0.5, 0.5]), 20_000)
+    found = Calibration.fit(logits, labels)
+    assert found.temperature == pytest.approx(5, rel=0.05)
+    assert found.bias[0] - found.bias[1] == pytest.approx(0.4, abs=0.05)
+    p = found.probabilities(logits)
+    sure = p.max(1) > 0.9
+    assert (p.argmax(1) == labels)[sure].mean() == pytest.approx(p.max(1)[sure].mean(), abs=0.01)
+
+
+def test_em_on_calibrated_probabilities_finds_what_it_misses_on_raw_ones():
+    """It said 1e-8 against 1 where predictions were half and half."""
+    rng = np.random.default_rng(0)
+    prior = np.array([0.8, 0.2])
+    source, labels = overconfident(rng, np.array([0.5, 0.5]), 400)
+    target, _ = overconfident(rng, prior, 2000)
+    raw = em(np.array([0.5, 0.5]), softmax(target, axis=1))
+    assert np.abs(raw - prior).max() > 0.08
+    found = estimate(source, labels, target)
+    assert found.priors["em"] == pytest.approx(prior, abs=0.05)
+    assert found.priors["bbse"] == pytest.approx(prior, abs=0.05)
+    assert found.refused == {}
+
+
+def test_an_estimate_that_the_source_contradicts_is_refused():
+    """The target's texts lie where the source has none: its shares are not what differs."""
+    rng = np.random.default_rng(0)
+    even = np.array([0.5, 0.5])
+    x, labels = draw(rng, even, 400)
+    source = np.log(posterior(x, even))
+    # All of them look a little like class 1, and half are predicted to be of it.
+    target = np.log(posterior(rng.choice([-0.05, 0.4], 1000), even))
+    found = estimate(source, labels, target)
+    assert "em" in found.refused
+    assert "would be predicted for" in found.refused["em"]
+    # Of a class that no held-out text is of nothing is known.
+    lone = estimate(source[labels == 0], labels[labels == 0], target)
+    assert lone.priors == {}
+    assert lone.refused["bbse"] == "of class 1 there is no held-out source text"
+
+
+@pytest.mark.parametrize("n", [20, 100, 1000])
+def test_an_estimate_that_is_right_is_rarely_refused(n):
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(40):
+        prior = np.array([rng.uniform(0.1, 0.9)] * 2)
+        prior[1] = 1 - prior[0]
+        source, labels = overconfident(rng, np.array([0.5, 0.5]), n)
+        refused += "em" in estimate(source, labels, overconfident(rng, prior, 300)[0]).refused
+    assert refused <= 2
+
+
+def test_where_the_estimate_was_refused_predictions_stay_and_it_is_said(tiny, source, target):
+    adapter = tiny(epochs=1).fit(*source, X_target=target)
+    plain = adapter.predict_proba(target)
+    adapter.fitted_.target_prior.pop("em", None)
+    adapter.fitted_.refused_prior["em"] = "the reason"
+    adapter.set_params(correct_prior="em")
+    with pytest.warns(PriorWarning, match=r"changes nothing: .*refused \(the reason\)"):
+        assert (adapter.predict_proba(target) == plain).all()
+
+
 def test_correct_prior_true_is_em(tiny, source, target):
     skewed = [text for text in target if "good" in text or "bad" not in text]
     adapter = tiny(epochs=4).fit(*source, X_target=skewed)
     plain, prior = adapter.predict_proba(skewed), adapter.target_prior_["em"]
     corrected = adapter.set_params(correct_prior=True).predict_proba(skewed)
-    assert np.allclose(corrected, correct(plain, adapter.source_prior_, prior))
+    calibration = adapter.calibration_
+    calibrated = calibration.probabilities(np.log(plain))
+    assert np.allclose(corrected, correct(calibrated, calibration.prior, prior), atol=1e-6)
     assert not np.allclose(corrected, plain)
     off = adapter.set_params(correct_prior=False).predict_proba(skewed)
     assert (off == plain).all()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 import json
 import logging
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+
+from dann_transfer.notices import warn
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -166,10 +167,10 @@ def _check_complete(name: str, model: Any, report: dict[str, Any], pooling: str)
             "save_pretrained, and its weights under the names that the model has."
         )
     if pooler and pooling == "pooler":
-        warnings.warn(
+        warn(
             f"encoder {name!r} has no weights for its pooler; it starts at random. "
             "pooling='mean' needs none.",
-            stacklevel=5,
+            UserWarning,
         )
 
 

@@ -103,4 +103,13 @@ def resolve_device(device: str | torch.device | None) -> torch.device:
         raise ValueError(
             f"device={str(resolved)!r}, but there are {torch.cuda.device_count()} GPUs."
         )
+    try:
+        # A kind that this torch was not built for is known by name all the same, and "meta" holds
+        # no numbers.
+        torch.zeros(1, device=resolved).item()
+    except Exception as error:  # each backend raises its own kind
+        raise ValueError(
+            f"device={str(resolved)!r} is not to be had: this torch or this machine has none; "
+            "use device='cpu'."
+        ) from error
     return resolved

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
 import numpy as np
+
+from dann_transfer.notices import warn
 
 
 class TruncationWarning(UserWarning):
@@ -72,8 +73,16 @@ def tokenize(tokenizer: Any, texts: Sequence[str], max_length: int) -> tuple[Tok
 _TOKENIZING = Lock()
 
 
+# More characters than a token has on average, so that few texts are looked at twice.
+_CHARACTERS = 32
+
+
 def _tokenize(tokenizer: Any, texts: Sequence[str], max_length: int) -> tuple[Tokens, int]:
-    rows = tokenizer(list(texts), verbose=False, return_attention_mask=False)["input_ids"]
+    texts = [
+        text if len(text) <= _CHARACTERS * max_length else _head(tokenizer, text, max_length)
+        for text in texts
+    ]
+    rows = tokenizer(texts, verbose=False, return_attention_mask=False)["input_ids"]
     # The tokenizer cuts the long ones itself, because it alone knows where special tokens go.
     too_long = [i for i, row in enumerate(rows) if len(row) > max_length]
     if too_long:
@@ -86,16 +95,74 @@ def _tokenize(tokenizer: Any, texts: Sequence[str], max_length: int) -> tuple[To
         for i, row in zip(too_long, cut, strict=True):
             rows[i] = row
     pad_id = tokenizer.pad_token_id
-    return Tokens.from_rows(rows, 0 if pad_id is None else pad_id), len(too_long)
+    pad_id = 0 if pad_id is None else pad_id
+    # Of an empty text some tokenizers make no token at all, and a mean needs one.
+    return Tokens.from_rows([row or [pad_id] for row in rows], pad_id), len(too_long)
+
+
+def _head(tokenizer: Any, text: str, max_length: int) -> str:
+    """Return as much of a very long text as makes more than `max_length` tokens.
+
+    A tokenizer that cuts still tokenises the whole first, and a book may be one text. The end
+    stands between two words, so that the tokens before it are those of the whole.
+    """
+    size = _CHARACTERS * max_length
+    while size < len(text):
+        end = text.rfind(" ", 0, size)
+        if end <= 0:
+            break
+        ids = tokenizer(text[:end], add_special_tokens=False, verbose=False)["input_ids"]
+        if len(ids) > max_length:
+            return text[:end]
+        size *= 4
+    return text
+
+
+def unknown_share(tokenizer: Any, tokens: Tokens) -> float:
+    """Return the share of tokens that stand for words which are not in the vocabulary.
+
+    Examples
+    --------
+    >>> class Words:
+    ...     unk_token_id, all_special_ids = 1, [0, 1, 2]
+    >>> unknown_share(Words(), Tokens.from_rows([[2, 7, 1], [2, 1, 1]]))
+    0.75
+
+    """
+    unknown = tokenizer.unk_token_id
+    special = [i for i in tokenizer.all_special_ids if i != unknown]
+    if unknown is None or len(special) == len(tokenizer.all_special_ids):
+        return 0.0
+    words = ~np.isin(tokens.ids, special)
+    return float((tokens.ids[words] == unknown).mean()) if words.any() else 0.0
+
+
+class UnknownTokensWarning(UserWarning):
+    """Many words of some texts are not in the encoder's vocabulary."""
+
+
+# Names and rare words make a few; a language that the encoder does not know makes nearly all.
+MANY_UNKNOWN = 0.1
+
+
+def warn_unknown(unknown: dict[str, float]) -> None:
+    """Say of which kinds of texts many words are unknown; `unknown` maps a name to their share."""
+    many = [f"{share:.0%} of the {name} texts'" for name, share in unknown.items()]
+    many = [m for m, share in zip(many, unknown.values(), strict=True) if share > MANY_UNKNOWN]
+    if many:
+        warn(
+            f"{' and '.join(many)} tokens are unknown to the encoder's vocabulary and look alike "
+            "to it; use an encoder that was trained on their language and script.",
+            UnknownTokensWarning,
+        )
 
 
 def warn_truncated(truncated: dict[str, tuple[int, int]], max_length: int) -> None:
     """Say once how many texts of each kind were cut; `truncated` maps a name to (cut, all)."""
     cut = [f"{n} of {total} {name} texts" for name, (n, total) in truncated.items() if n]
     if cut:
-        warnings.warn(
+        warn(
             f"{' and '.join(cut)} are longer than max_length={max_length} tokens and lost their "
             "end; a larger max_length keeps more and costs more time.",
             TruncationWarning,
-            stacklevel=3,
         )

@@ -10,6 +10,8 @@ from typing import Any, cast
 
 import numpy as np
 
+from dann_transfer.notices import warn
+
 
 @dataclass(frozen=True)
 class Domain:
@@ -21,13 +23,21 @@ class Domain:
 
     Examples
     --------
-    >>> Domain(["a fine film", "a dull film"], ["positive", "negative"]).texts
-    ['a fine film', 'a dull film']
+    >>> Domain(["a fine film", "a dull film"], ["positive", "negative"])
+    Domain(2 texts; 'positive': 1, 'negative': 1)
 
     """
 
     texts: Sequence[str]
     labels: Sequence[Any] | np.ndarray | None = None
+
+    def __repr__(self) -> str:
+        # The texts of a corpus would fill the screen a thousand times.
+        labelled = "no labels"
+        if self.labels is not None:
+            counts = Counter(_plain_list(self.labels)).most_common(5)
+            labelled = ", ".join(f"{label!r}: {n:,}" for label, n in counts)
+        return f"Domain({len(self.texts):,} texts; {labelled})"
 
 
 def _show(value: object, width: int = 60) -> str:
@@ -36,8 +46,30 @@ def _show(value: object, width: int = 60) -> str:
 
 
 def _is_frame(X: object) -> bool:
-    """Tell whether X is a table with named columns: a pandas DataFrame or a datasets.Dataset."""
-    return hasattr(X, "column_names") or (hasattr(X, "columns") and hasattr(X, "iloc"))
+    """Tell whether X is a table with named columns: of pandas, polars, pyarrow or datasets."""
+    return hasattr(X, "column_names") or (hasattr(X, "columns") and hasattr(X, "__getitem__"))
+
+
+def _columns_of(frame: Any) -> list[str]:
+    # pyarrow calls the columns themselves `columns`.
+    return list(getattr(frame, "column_names", None) or frame.columns)
+
+
+def _plain_list(values: Any) -> list[Any]:
+    """Turn a column into a list of Python's own values, as far as it has a way of its own."""
+    if hasattr(values, "to_pylist"):  # pyarrow
+        return list(values.to_pylist())
+    if type(values).__module__.partition(".")[0] == "torch":
+        return list(values.tolist())
+    return list(values)
+
+
+def _refuse_lazy(X: object, name: str) -> None:
+    """Refuse a table that is only a plan for one, as polars and ibis have them."""
+    if hasattr(X, "collect") and hasattr(X, "columns") and not hasattr(X, "iloc"):
+        raise TypeError(
+            f"{name} is a {type(X).__name__}, which holds no rows yet; pass {name}.collect()."
+        )
 
 
 def _refuse_splits(X: object, name: str) -> None:
@@ -51,7 +83,7 @@ def _refuse_splits(X: object, name: str) -> None:
 
 def _labels_of(frame: Any, column: str, name: str) -> list[Any]:
     """Return a label column; numbers of a datasets.ClassLabel become the names they stand for."""
-    values = list(_column(frame, column, name, "label_column"))
+    values = _plain_list(_column(frame, column, name, "label_column"))
     features = getattr(frame, "features", None)
     names = getattr(features.get(column), "names", None) if isinstance(features, Mapping) else None
     if names is None:
@@ -61,7 +93,7 @@ def _labels_of(frame: Any, column: str, name: str) -> list[Any]:
 
 
 def _column(frame: Any, column: str, name: str, keyword: str) -> Any:
-    columns = list(getattr(frame, "column_names", None) or frame.columns)
+    columns = _columns_of(frame)
     if column not in columns:
         raise ValueError(
             f"{name} has no column {column!r}; its columns are {columns}. "
@@ -69,14 +101,34 @@ def _column(frame: Any, column: str, name: str, keyword: str) -> Any:
         )
     if columns.count(column) > 1:
         raise ValueError(f"{name} has {columns.count(column)} columns named {column!r}; keep one.")
+    if hasattr(frame, "with_format"):
+        # A datasets.Dataset may be set to give tensors, which texts and names are not.
+        frame = frame.with_format(None)
     return frame[column]
 
 
-def as_texts(X: Any, name: str, text_column: str = "text") -> list[str]:
-    """Turn what the user passed as texts into a list of non-empty strings.
+class EmptyTextWarning(UserWarning):
+    """Some texts to predict hold nothing but white space."""
+
+
+def as_texts(
+    X: Any, name: str, text_column: str = "text", empty_is_text: bool = False
+) -> list[str]:
+    """Turn what the user passed as texts into a list of strings.
 
     Accepts a list, tuple, 1-d numpy array, pandas Series, any other sequence of strings, a
-    :class:`Domain`, or a pandas DataFrame or ``datasets.Dataset`` with a column `text_column`.
+    :class:`Domain`, or a table of pandas, polars, pyarrow or datasets with a column `text_column`.
+
+    Parameters
+    ----------
+    X : object
+    name : str
+        What errors call it.
+    text_column : str
+        The column of texts in a table.
+    empty_is_text : bool
+        Whether a blank or missing text is an empty one, of which a warning tells. Else it is
+        refused.
 
     Raises
     ------
@@ -101,6 +153,7 @@ def as_texts(X: Any, name: str, text_column: str = "text") -> list[str]:
             f"pass a list of texts, such as [{name}]."
         )
     _refuse_splits(X, name)
+    _refuse_lazy(X, name)
     if _is_frame(X):
         X = _column(X, text_column, name, "text_column")
     if isinstance(X, Mapping | set | frozenset):
@@ -117,33 +170,57 @@ def as_texts(X: Any, name: str, text_column: str = "text") -> list[str]:
             f"{name} has shape {X.shape}; texts must be one-dimensional, such as {name}[:, 0]."
         )
     try:
-        values = list(X)
+        values = _plain_list(X)
     except TypeError:
         raise TypeError(
             f"{name} is {_show(X)} ({type(X).__name__}); pass a list of texts."
         ) from None
     if not values:
         raise ValueError(f"{name} holds no texts; pass at least one.")
-    for i, value in enumerate(values):
-        if not isinstance(value, str):
-            raise TypeError(
-                f"{name}[{i}] is {_show(value)} ({type(value).__name__}), not a string; "
-                "remove it or turn it into text."
+    if empty_is_text:
+        blank = [i for i, value in enumerate(values) if _is_blank(value)]
+        values = ["" if _is_blank(value) else value for value in values]
+        if blank:
+            warn(
+                f"{len(blank)} of {len(values)} texts of {name} are empty, the first of them "
+                f"{name}[{blank[0]}]: the model has nothing to go by there.",
+                EmptyTextWarning,
             )
-        if not value.strip():
+    return [_text(value, f"{name}[{i}]", empty_is_text) for i, value in enumerate(values)]
+
+
+def _is_missing(value: Any) -> bool:
+    # pandas.NA compares to nothing, so it is known by its name; NaN is unequal to itself.
+    if value is None or type(value).__name__ in {"NAType", "NaTType"}:
+        return True
+    return isinstance(value, float | np.floating) and bool(value != value)
+
+
+def _is_blank(value: Any) -> bool:
+    return _is_missing(value) or (isinstance(value, str) and not value.strip())
+
+
+def _text(value: Any, where: str, may_be_empty: bool) -> str:
+    """Return a text, or raise what is wrong with it."""
+    if not isinstance(value, str):
+        raise TypeError(
+            f"{where} is {_show(value)} ({type(value).__name__}), not a string; "
+            "remove it or turn it into text."
+        )
+    if not value.strip() and not may_be_empty:
+        raise ValueError(
+            f"{where} is empty or only white space: {_show(value)}; "
+            "remove it or put a placeholder such as '[empty]' in its place."
+        )
+    if not value.isascii():
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError as error:
             raise ValueError(
-                f"{name}[{i}] is empty or only white space: {_show(value)}; "
-                "remove it or put a placeholder such as '[empty]' in its place."
-            )
-        if not value.isascii():
-            try:
-                value.encode("utf-8")
-            except UnicodeEncodeError as error:
-                raise ValueError(
-                    f"{name}[{i}] is not valid Unicode ({error.reason} at {error.start}): "
-                    f"{_show(value)}; re-read it with the right encoding or errors='replace'."
-                ) from None
-    return [str(value) for value in values]
+                f"{where} is not valid Unicode ({error.reason} at {error.start}): "
+                f"{_show(value)}; re-read it with the right encoding or errors='replace'."
+            ) from None
+    return str(value)
 
 
 def _label(value: Any, where: str) -> str | int | bool | float:
@@ -152,11 +229,8 @@ def _label(value: Any, where: str) -> str | int | bool | float:
     if isinstance(value, Enum) and isinstance(value, str | int):
         # numpy would write the name of a str's member in place of the str that it equals.
         value = value.value
-    # pandas.NA compares to nothing, so it is known by its name; NaN is unequal to itself.
-    missing = value is None or type(value).__name__ in {"NAType", "NaTType"}
     # An empty cell of a CSV file reads as a blank string.
-    missing = missing or (isinstance(value, str) and not value.strip())
-    if missing or (isinstance(value, float) and value != value):
+    if _is_blank(value):
         raise ValueError(
             f"{where} is missing ({_show(value)}); drop that text or give it a label. "
             "Texts without labels belong in X_target."
@@ -204,13 +278,8 @@ def as_labels(y: Any, n: int, name: str = "y", texts_name: str = "X") -> np.ndar
         )
     if isinstance(y, str | bytes | Mapping) or not hasattr(y, "__len__"):
         raise TypeError(f"{name} is {_show(y)} ({type(y).__name__}); pass a list of labels.")
-    if getattr(y, "ndim", 1) != 1:
-        shape = getattr(y, "shape", None)
-        raise ValueError(
-            f"{name} has shape {shape}; labels must be one-dimensional. "
-            f"For one-hot labels pass {name}.argmax(axis=1)."
-        )
-    values = [_label(value, f"{name}[{i}]") for i, value in enumerate(y)]
+    _refuse_columns(y, name)
+    values = [_label(value, f"{name}[{i}]") for i, value in enumerate(_plain_list(y))]
     if len(values) != n:
         raise ValueError(
             f"{texts_name} has {n} texts but {name} has {len(values)} labels; "
@@ -222,7 +291,75 @@ def as_labels(y: Any, n: int, name: str = "y", texts_name: str = "X") -> np.ndar
             f"{name} mixes label types ({dict(kinds)}); make them all of one type, "
             f"for example [str(v) for v in {name}]."
         )
+    _warn_of_near_labels(values, name)
     return np.asarray(values)
+
+
+class LabelWarning(UserWarning):
+    """Some labels differ by letter case or white space alone."""
+
+
+def _warn_of_near_labels(values: list[Any], name: str) -> None:
+    """Warn of labels that are probably slips of one another, or of an unquoted comma."""
+    words = {value for value in values if isinstance(value, str)}
+    alike: dict[str, list[str]] = {}
+    for word in sorted(words):
+        alike.setdefault(" ".join(word.split()).casefold(), []).append(word)
+    slips = [own for own in alike.values() if len(own) > 1]
+    padded = [word for word in sorted(words) if word != word.strip()]
+    if slips:
+        warn(
+            f"labels of {name} differ by letter case or white space alone, and are classes of "
+            f"their own: {slips[:3]}. If they are one, make them equal, for example with "
+            "str.strip and str.lower.",
+            LabelWarning,
+        )
+    elif padded:
+        warn(
+            f"labels of {name} begin or end with white space: {padded[:3]}. In a CSV file a text "
+            "with a comma that has no quotes around it does that.",
+            LabelWarning,
+        )
+
+
+def _refuse_columns(y: Any, name: str) -> None:
+    """Refuse labels in columns, and say how those that are meant are passed."""
+    shape = tuple(getattr(y, "shape", ()))
+    names = _columns_of(y) if _is_frame(y) else None
+    rows = None if names is not None or hasattr(y, "shape") else _plain_list(y)
+    if rows is not None and rows and all(isinstance(row, list | tuple) for row in rows):
+        shape = (len(rows), len(rows[0]))
+    if names is None and len(shape) < 2:
+        return
+    columns = shape[1] if len(shape) == 2 else len(names or ())
+    if columns == 1 and len(shape) <= 2:
+        remedy = f"pass {name}[{names[0]!r}]." if names else f"pass {name}.ravel()."
+        if rows is not None:
+            remedy = f"pass [row[0] for row in {name}]."
+        raise ValueError(f"{name} has one column, shape {shape}; {remedy}")
+    said = f"{name} has shape {shape}" if shape else f"{name} has the columns {names}"
+    marks = None if len(shape) > 2 else _as_marks(y)
+    if marks is None:
+        if names:
+            raise ValueError(f"{said}; pass the one that holds the labels, {name}[...].")
+        raise ValueError(f"{said}; labels must be one-dimensional, one a text.")
+    if (marks.sum(1) == 1).all():
+        raise ValueError(
+            f"{said}: one-hot labels. Pass the classes, such as np.asarray({name}).argmax(axis=1)."
+        )
+    raise ValueError(
+        f"{said}: several labels a text. Train a model a label: "
+        "sklearn.multioutput.MultiOutputClassifier(DomainAdapter(...))."
+    )
+
+
+def _as_marks(y: Any) -> np.ndarray | None:
+    """Return columns of 0 and 1 as an array, or None where they hold anything else."""
+    try:
+        marks = np.asarray(y if not hasattr(y, "to_pandas") else y.to_pandas()).astype(float)
+    except (TypeError, ValueError):
+        return None
+    return marks if marks.ndim == 2 and np.isin(marks, [0, 1]).all() else None
 
 
 def as_labelled(

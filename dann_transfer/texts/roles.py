@@ -99,10 +99,10 @@ def read(
         raise ValueError(
             f"correct_prior={params['correct_prior']!r} needs target texts: X_target=."
         )
-    if params["correct_prior"] == "bbse" and len(np.unique(val[1])) < len(classes):
+    if params["correct_prior"] and len(np.unique(val[1])) < len(classes):
         raise ValueError(
-            "correct_prior='bbse' needs a validation text of every class; pass X_val and "
-            "y_val, or use 'em'."
+            f"correct_prior={params['correct_prior']!r} needs a held-out source text of every "
+            "class, to calibrate on; pass X_val and y_val, or a larger validation_fraction."
         )
     return Roles(
         classes=classes,

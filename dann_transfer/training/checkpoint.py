@@ -6,7 +6,6 @@ import hashlib
 import os
 import re
 import time
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dann_transfer.notices import warn
 from dann_transfer.settings import Settings, interval_of
 from dann_transfer.texts.corpus import Tokens
 
@@ -340,11 +340,10 @@ def _intact(path: Path, device: torch.device) -> dict[str, Any] | None:
                 return dict(torch.load(path, map_location=device, weights_only=True))
             except Exception as error:  # torch raises half a dozen kinds
                 damage = str(error).splitlines()[0]
-    warnings.warn(
+    warn(
         f"checkpoint {str(path)!r} is damaged ({damage}); the run goes on from the one before it, "
         "or starts anew where there is none.",
         CheckpointWarning,
-        stacklevel=2,
     )
     return None
 
