@@ -465,6 +465,11 @@ class DomainAdapter(
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(fitted, name[:-1])
 
+    def __dir__(self) -> list[str]:
+        # For those who look at what a fit left behind by pressing a key.
+        fitted = vars(self).get("fitted_")
+        return [*super().__dir__(), *([] if fitted is None else (f"{k}_" for k in vars(fitted)))]
+
     def _infer(self, tokens: Tokens) -> tuple[torch.Tensor, torch.Tensor]:
         device = next(self.model_.parameters()).device
         return infer(self.model_, tokens, Runtime(device, self.precision))

@@ -8,14 +8,18 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import same, toy_texts, weights
+from joblib import parallel_config
+from sklearn import config_context
 from sklearn.base import clone
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.multioutput import MultiOutputClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from dann_transfer import Domain, DomainAdapter
 from dann_transfer.diagnostics import CollapseWarning
-from dann_transfer.texts.corpus import TruncationWarning, tokenize
+from dann_transfer.texts.corpus import TruncationWarning, UnknownTokensWarning, tokenize
+from dann_transfer.texts.reading import EmptyTextWarning
 
 pytestmark = pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
 
@@ -343,3 +347,99 @@ def test_labelled_target_texts_teach_what_the_source_does_not(tiny):
         assert adapter.score(*test) > 0.9
         given["y_target_labelled"] = few[1][::-1]
         assert tiny(**own).fit(*source, **given).score(*test) < 0.3
+
+
+def test_cross_validation_in_threads_gives_what_it_gives_alone(tiny, source):
+    texts, labels = source
+
+    def scores() -> list[float]:
+        adapter = tiny(method="source_only", epochs=1)
+        return cross_val_score(adapter, texts, labels, cv=3, n_jobs=3).tolist()
+
+    with parallel_config(backend="threading"):
+        assert scores() == scores() == scores()
+
+
+def test_many_texts_are_predicted_a_part_at_a_time(fitted, target, monkeypatch):
+    from dann_transfer import adapter as module
+
+    whole = fitted.outputs(target)
+    seen = []
+    tokenized = module.tokenize
+
+    def watched(tokenizer, texts, max_length):
+        seen.append(len(texts))
+        return tokenized(tokenizer, texts, max_length)
+
+    monkeypatch.setattr(module, "PART", 16)
+    monkeypatch.setattr(module, "tokenize", watched)
+    features, probabilities = fitted.outputs(target)
+    assert seen == [16, 16, 16, 16, 6]
+    assert np.allclose(features, whole.features, atol=1e-5)
+    assert np.allclose(probabilities, whole.probabilities, atol=1e-6)
+
+
+def test_empty_texts_are_predicted_with_one_warning(fitted):
+    texts = ["good film", "", None, "bad film", float("nan")]
+    with pytest.warns(EmptyTextWarning, match=r"3 of 5 texts of X are empty, .* X\[1\]") as seen:
+        p = fitted.predict_proba(texts)
+    assert len(seen) == 1
+    assert np.isfinite(p).all()
+    # As LIME and SHAP ask: what remains of a text with all its words blanked out.
+    assert np.allclose(p[1], p[2])
+    assert np.allclose(p[[0, 3]], fitted.predict_proba(["good film", "bad film"]), atol=1e-6)
+    with pytest.warns(EmptyTextWarning):
+        assert fitted.transform([" "]).shape == (1, 32)
+
+
+def test_a_language_that_the_encoder_does_not_know_is_named(tiny, source):
+    thai = [f"ภาษา ไทย {'ก' * i}" for i in range(1, 41)]
+    adapter = tiny(epochs=1)
+    with pytest.warns() as seen:
+        adapter.fit(*source, X_target=thai)
+    words = [str(w.message) for w in seen]
+    unknown = [w for w in words if "of the target texts' tokens are unknown to the encoder's" in w]
+    assert len(unknown) == 1
+    assert unknown[0].startswith("100% of the target")
+    assert not any("collapsed" in w for w in words)
+    assert adapter.unknown_["target"] == 1.0
+    assert adapter.unknown_["source"] == 0.0
+    with pytest.warns(UnknownTokensWarning, match="100% of the given texts' tokens are unknown"):
+        adapter.predict(thai[:3])
+
+
+def test_several_labels_a_text(tiny, source):
+    texts, labels = source
+    good = [label == "pos" for label in labels]
+    y = np.column_stack([good, np.logical_not(good)])
+    y[0] = [1, 1]
+    with pytest.raises(ValueError, match="MultiOutputClassifier"):
+        tiny().fit(texts, y.astype(int))
+    model = MultiOutputClassifier(tiny(method="source_only", epochs=8)).fit(texts, y.astype(int))
+    assert model.predict(texts).shape == (90, 2)
+    assert (model.predict(texts) == y).mean(0).min() > 0.8
+
+
+def test_a_pipeline_cleans_the_target_too(tiny, source, target):
+    """Without routing a step before the adapter sees X alone."""
+    noisy = [f"@user {text} https://t.co/x" for text in target]
+    cleaned: list[list[str]] = []
+
+    def clean(texts):
+        cleaned.append(list(texts))
+        return [" ".join(w for w in text.split() if w[0] not in "@h") for text in texts]
+
+    with config_context(enable_metadata_routing=True):
+        adapter = tiny(epochs=1).set_fit_request(X_target=True)
+        steps = make_pipeline(
+            FunctionTransformer(clean), adapter, transform_input=["X_target"]
+        ).fit(*source, X_target=noisy)
+    assert noisy in cleaned
+    alone = tiny(epochs=1).fit(clean(source[0]), source[1], X_target=clean(noisy))
+    assert same(weights(steps[-1]), weights(alone))
+
+
+def test_what_a_fit_left_behind_is_found_by_pressing_a_key(fitted, tiny):
+    assert {"classes_", "history_", "target_prior_"} <= set(dir(fitted))
+    assert "classes_" not in dir(tiny())
+    assert len(fitted._repr_html_()) < 60_000

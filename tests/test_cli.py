@@ -2,8 +2,12 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from conftest import toy_texts
 from typer.testing import CliRunner
@@ -104,3 +108,56 @@ def test_demo_says_what_is_wrong(tmp_path, monkeypatch):
     done = run(cli.app, ["demo", "--out", str(tmp_path)])
     assert done.exit_code == 2
     assert done.stderr.strip() == "error: x could not be fetched"
+
+
+def test_files_of_many_kinds(tmp_path, tiny_encoder):
+    """Semicolons and another encoding for the source; Parquet and another column for the target."""
+    texts, labels = toy_texts(60, "film plot", 0)
+    names = {"pos": "好", "neg": "schlecht, \u00e9"}
+    frame = pd.DataFrame({"body": texts, "stars": [names[label] for label in labels]})
+    source = tmp_path / "source.csv.gz"
+    frame.to_csv(source, sep=";", encoding="utf-16", index=False)
+    target = tmp_path / "target.parquet"
+    pd.DataFrame({"tweet": toy_texts(50, "lol omg", 1)[0]}).to_parquet(target)
+    options = ["--encoder", tiny_encoder, "--epochs", "1", "--max-length", "32"]
+    options += ["--text-column", "body", "--label-column", "stars", "--target-text-column", "tweet"]
+    options += ["--checkpoint-dir", str(tmp_path / "run")]
+    done = run(cli.app, ["adapt", str(source), str(target), str(tmp_path / "model"), *options])
+    assert done.exit_code == 0, done.output
+    assert "60 labelled source texts: " in done.output
+    assert "'好' 30" in done.output
+    assert "50 target texts." in done.output
+    assert list((tmp_path / "run").glob("checkpoint_*.pt"))
+    predict = ["predict", str(tmp_path / "model"), str(target), "--text-column", "tweet"]
+    written = run(cli.app, [*predict, "--out", str(tmp_path / "out.csv")])
+    assert written.exit_code == 0, written.output
+    rows = pd.read_csv(tmp_path / "out.csv")
+    assert set(rows["label"]) <= set(names.values())
+    # A pipe that has no letters for the labels: the output is UTF-8 all the same.
+    command = [sys.executable, "-m", "dann_transfer.cli", *predict]
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    piped = subprocess.run(command, capture_output=True, check=True, env=environment).stdout
+    assert piped.replace(b"\r\n", b"\n") == (tmp_path / "out.csv").read_bytes()
+    nowhere = run(cli.app, [*predict, "--out", str(tmp_path / "no" / "out.csv")])
+    assert nowhere.exit_code == 2
+    assert "there is no folder" in nowhere.stderr
+
+
+def test_what_is_wrong_with_a_file_is_one_line(tmp_path, fitted):
+    fitted.save_pretrained(tmp_path / "model")
+    bad = tmp_path / "bad.csv"
+    bad.write_text("text,label\na, film,pos\n")
+    done = run(cli.app, ["predict", str(tmp_path / "model"), str(bad)])
+    assert done.exit_code == 2
+    assert done.stderr.count("\n") == 1
+    assert f"error: '{bad}': row 1 after the header has more cells" in done.stderr
+    blank = tmp_path / "blank.csv"
+    blank.write_text('text,n\ngood film,1\n"",2\nbad, 3\n')
+    done = run(cli.app, ["predict", str(tmp_path / "model"), str(blank)])
+    assert done.exit_code == 0, done.output
+    assert len(done.stdout.splitlines()) == 4
+    assert "warning: 1 of 3 texts of X are empty" in done.stderr
+    tabs = tmp_path / "tabs.csv"
+    tabs.write_text("text\tn\ngood film\t1\n")
+    done = run(cli.app, ["predict", str(tmp_path / "model"), str(tabs), "--separator", "\\t"])
+    assert len(done.stdout.splitlines()) == 2

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
-from dann_transfer.diagnostics import proxy_a_distance
+from dann_transfer.diagnostics import CollapseWarning, proxy_a_distance, warn_of_collapse
+from dann_transfer.model.runtime import resolve_device
 
 
 def test_known_distances():
@@ -42,3 +45,40 @@ def test_it_is_symmetric_in_scale_and_repeatable():
 def test_bad_features(a, b, message):
     with pytest.raises(ValueError, match=message):
         proxy_a_distance(a, b)
+
+
+@pytest.mark.parametrize(
+    ("method", "unknown", "words"),
+    [
+        (
+            "dann",
+            0.0,
+            r"99% .* 'a', .* 50% .*: training with 'dann' has probably collapsed\.",
+        ),
+        ("source_only", 0.0, "the model has not learnt the task, or sees nothing of it"),
+        ("mcc", 0.8, "80% of their tokens are unknown to the encoder"),
+    ],
+)
+def test_a_collapse_is_told_with_what_helps(method, unknown, words):
+    even = {"a": 0.5, "b": 0.5}
+    with pytest.warns(CollapseWarning, match=words):
+        warn_of_collapse({"a": 0.99, "b": 0.01}, even, 100, method, unknown)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_collapse({"a": 0.9, "b": 0.1}, even, 100, method, unknown)
+        warn_of_collapse({"a": 0.99, "b": 0.01}, even, 10, method, unknown)
+        warn_of_collapse({"a": 0.99, "b": 0.01}, {"a": 0.95, "b": 0.05}, 100, method, unknown)
+
+
+@pytest.mark.filterwarnings("ignore::dann_transfer.texts.corpus.UnknownTokensWarning")
+def test_a_warning_points_at_the_line_that_called(tiny, source):
+    thai = [f"ภาษา {'ก' * i}" for i in range(1, 41)]
+    with pytest.warns(CollapseWarning) as seen:
+        tiny(epochs=1).fit(*source, X_target=thai)
+    assert {w.filename for w in seen if w.category is CollapseWarning} == {__file__}
+
+
+@pytest.mark.parametrize("device", ["hpu", "meta", "vulkan", "cuda:99", "ipu"])
+def test_a_device_that_is_not_there_is_named(device):
+    with pytest.raises(ValueError, match=rf"device='{device}'.*(use device='cpu'|there are)"):
+        resolve_device(device)

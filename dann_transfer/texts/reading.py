@@ -35,7 +35,7 @@ class Domain:
         # The texts of a corpus would fill the screen a thousand times.
         labelled = "no labels"
         if self.labels is not None:
-            counts = Counter(_plain_list(self.labels)).most_common(5)
+            counts = Counter(np.asarray(self.labels).tolist()).most_common(5)
             labelled = ", ".join(f"{label!r}: {n:,}" for label, n in counts)
         return f"Domain({len(self.texts):,} texts; {labelled})"
 

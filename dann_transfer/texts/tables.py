@@ -134,7 +134,7 @@ def _read_csv(
                 dtype=str, keep_default_na=False, index_col=False, skip_blank_lines=len(names) > 1,
             )  # fmt: skip
         except pd.errors.ParserError as error:
-            raise ValueError(f"{error} {remedy}") from error
+            raise ValueError(f"{str(error).strip()}. {remedy}") from error
 
     frame = _tried(path, read)
     # A row with one cell more than the header has reached the column that was added for it.

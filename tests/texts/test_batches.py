@@ -5,6 +5,8 @@ from itertools import combinations, permutations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dann_transfer.texts.batches import PairedBatches, by_length, cut, pad
 from dann_transfer.texts.corpus import Tokens, tokenize
@@ -157,3 +159,56 @@ def test_rows_of_like_length_go_together():
     few = torch.ones(40, 10)
     few[0, 9:] = 0
     assert cut(few) is None
+
+
+@st.composite
+def plans(draw):
+    """A batch plan of any sizes, with labelled target texts or without."""
+    n_source, size = draw(st.integers(1, 120)), draw(st.integers(1, 40))
+    n_target = draw(st.one_of(st.none(), st.integers(1, 150)))
+    labelled = draw(st.integers(0, 12)) if n_target else 0
+    few = (fake(labelled, 2), np.zeros(labelled, int)) if labelled else None
+    target = None if n_target is None else fake(n_target, 1)
+    seed = draw(st.integers(0, 2**32 - 1))
+    return lambda: PairedBatches(
+        fake(n_source), np.arange(n_source), target, size, seed, target_labelled=few
+    )
+
+
+@given(plans(), st.integers(0, 3))
+@settings(max_examples=60, deadline=None)
+def test_any_plan_shows_each_text_as_often_as_it_should(make, first_epoch):
+    batches = make()
+    steps = range(first_epoch * len(batches), (first_epoch + 1) * len(batches))
+    source, target = zip(*(batches.rows(k) for k in steps), strict=True)
+    assert sorted(np.concatenate(source)) == list(range(len(batches.source)))
+    sizes = [len(rows) for rows in source]
+    assert max(sizes) - min(sizes) <= 1
+    assert max(sizes) < 2 * batches.batch_size or len(batches) == 1
+    if batches.target is not None:
+        assert [len(rows) for rows in target] == sizes
+        # All target texts once before one comes again, from the run's first step on.
+        seen = np.concatenate([batches.rows(k)[1] for k in range(steps.stop)])
+        counts = np.bincount(seen, minlength=len(batches.target))
+        assert counts.max() - counts.min() <= 1
+    # From any step on, in any order: what a resumed run sees.
+    k = steps[-1]
+    again = make()[k]
+    assert torch.equal(again.input_ids, batches[k].input_ids)
+    assert len(again.input_ids) == again.n_task + len(target[-1])
+    rows = batches.rows(k)[0]
+    assert again.labels.tolist() == rows.tolist()
+    for row, (ids, mask) in zip(
+        rows, zip(again.input_ids, again.attention_mask, strict=True), strict=False
+    ):
+        assert ids[mask.bool()].tolist() == batches.source.text(row).tolist()
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=40))
+def test_any_rows_are_parted_without_loss(lengths):
+    mask = (torch.arange(max(lengths))[None] < torch.tensor(lengths)[:, None]).long()
+    parts = cut(mask)
+    if parts is not None:
+        assert sorted(torch.cat(parts).tolist()) == list(range(len(lengths)))
+        spared = sum(len(rows) * int(mask[rows].sum(1).max()) for rows in parts)
+        assert spared <= 0.95 * mask.numel()

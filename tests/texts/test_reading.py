@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import warnings
 from enum import Enum, IntEnum
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dann_transfer.texts.reading import (
     Domain,
+    EmptyTextWarning,
+    LabelWarning,
+    as_labelled,
     as_labels,
     as_source,
     as_sources,
@@ -161,3 +167,165 @@ def test_labels_become_positions():
     assert encode_labels(np.array(["c", "a"]), classes, "y_val").tolist() == [2, 0]
     with pytest.raises(ValueError, match=r"y_val has labels that the source does not: \['z'\]"):
         encode_labels(np.array(["z"]), classes, "y_val")
+
+
+def tables() -> dict:
+    """The same table as each library has it."""
+    import datasets
+    import polars as pl
+    import pyarrow as pa
+
+    columns = {"text": TEXTS, "label": ["a", "b", "a"]}
+    data = datasets.Dataset.from_dict({**columns, "n": [1, 2, 3]})
+    return {
+        "pandas": pd.DataFrame(columns),
+        "polars": pl.DataFrame(columns),
+        "pyarrow": pa.table(columns),
+        "a record batch": pa.RecordBatch.from_pydict(columns),
+        "datasets": data,
+        "datasets as torch": data.with_format("torch"),
+        "datasets as numpy": data.with_format("numpy"),
+        "datasets as pandas": data.with_format("pandas"),
+        "datasets as arrow": data.with_format("arrow"),
+    }
+
+
+@pytest.mark.parametrize("library", list(tables()))
+def test_tables_of_every_library(library):
+    table = tables()[library]
+    texts, labels = as_labelled(table, None, "X", "y")
+    assert texts == TEXTS
+    assert labels.tolist() == ["a", "b", "a"]
+    column = table["text"] if library != "datasets as arrow" else TEXTS
+    assert as_texts(column, "X") == TEXTS
+    with pytest.raises(
+        ValueError, match=r"has no column 'body'; its columns are \['text', 'label'"
+    ):
+        as_texts(table, "X", "body")
+
+
+def test_labels_of_every_library():
+    import polars as pl
+    import pyarrow as pa
+    import torch
+
+    for labels in (
+        torch.tensor([1, 0, 1]),
+        pl.Series([1, 0, 1]),
+        pa.array([1, 0, 1]),
+        pa.chunked_array([[1, 0], [1]]),
+        list(torch.tensor([1, 0, 1]).numpy()),
+    ):
+        found = as_labels(labels, 3)
+        assert found.tolist() == [1, 0, 1]
+        assert found.dtype.kind == "i"
+    missing = pa.array(["a", None, "b"])
+    with pytest.raises(ValueError, match=r"y\[1\] is missing \(None\)"):
+        as_labels(missing, 3)
+
+
+def test_a_table_that_is_only_planned_is_named():
+    import polars as pl
+
+    with pytest.raises(TypeError, match=r"X is a LazyFrame, which holds no rows yet; pass X\.coll"):
+        as_texts(pl.DataFrame({"text": TEXTS}).lazy(), "X")
+
+
+@pytest.mark.parametrize(
+    ("y", "remedy"),
+    [
+        (np.array([[1], [0], [1]]), r"shape \(3, 1\); pass y\.ravel\(\)"),
+        ([["a"], ["b"], ["a"]], r"shape \(3, 1\); pass \[row\[0\] for row in y\]"),
+        (pd.DataFrame({"star": [1, 0, 1]}), r"one column, shape \(3, 1\); pass y\['star'\]"),
+        (np.eye(3)[[0, 1, 2]], r"one-hot labels\. Pass the classes, such as .*argmax\(axis=1\)"),
+        (np.eye(3, dtype=bool).tolist(), r"one-hot labels\. Pass the classes"),
+        (pd.DataFrame(np.eye(3), columns=list("abc")), "one-hot labels"),
+        (np.array([[1, 1], [0, 0], [1, 0]]), r"several labels a text\. .*MultiOutputClassifier"),
+        ([[1, 1, 0], [0, 0, 0], [1, 0, 1]], "several labels a text"),
+        (pd.DataFrame({"a": [1, 0, 1], "b": [1, 1, 0]}), "several labels a text"),
+        (pd.DataFrame({"a": ["x"] * 3, "b": ["y"] * 3}), r"pass the one that holds the labels"),
+        (np.array([["a", "b"]] * 3), r"shape \(3, 2\); labels must be one-dimensional"),
+        (np.zeros((3, 1, 1)), r"shape \(3, 1, 1\); labels must be one-dimensional"),
+    ],
+    ids=range(12),
+)
+def test_labels_in_columns_are_told_apart(y, remedy):
+    with pytest.raises(ValueError, match=remedy):
+        as_labels(y, 3)
+
+
+def test_columns_of_polars_and_pyarrow_are_told_apart_too():
+    import polars as pl
+    import pyarrow as pa
+
+    for table in (pl.DataFrame({"star": [1, 0, 1]}), pa.table({"star": [1, 0, 1]})):
+        with pytest.raises(ValueError, match=r"one column, shape \(3, 1\); pass y\['star'\]"):
+            as_labels(table, 3)
+    for table in (pl.DataFrame({"a": [1, 0], "b": [1, 1]}), pa.table({"a": [1, 0], "b": [1, 1]})):
+        with pytest.raises(ValueError, match="several labels a text"):
+            as_labels(table, 2)
+
+
+def test_labels_that_differ_by_case_or_blanks_are_remarked_on():
+    labels = ["pos", "pos ", "POS", "neg"]
+    with pytest.warns(LabelWarning, match=r"\[\['POS', 'pos', 'pos '\]\]\. If they are one"):
+        assert as_labels(labels, 4).tolist() == labels
+    with pytest.warns(LabelWarning, match=r"begin or end with white space: \[' film'\]\. In a CSV"):
+        as_labels([" film", "pos"], 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        as_labels(["pos", "neg", "very pos"], 3)
+
+
+def test_empty_texts_are_refused_or_texts():
+    given = ["good", "  ", None, float("nan"), pd.NA, "\n", np.float64("nan")]
+    with pytest.raises(ValueError, match=r"X\[1\] is empty or only white space"):
+        as_texts(given, "X")
+    with pytest.raises(TypeError, match=r"X\[1\] is None \(NoneType\), not a string"):
+        as_texts(["good", None], "X")
+    with pytest.warns(EmptyTextWarning, match=r"6 of 7 texts of X are empty, the first .* X\[1\]:"):
+        assert as_texts(given, "X", empty_is_text=True) == ["good"] + [""] * 6
+    with pytest.raises(TypeError, match=r"X\[0\] is 3 \(int\)"):
+        as_texts([3], "X", empty_is_text=True)
+
+
+def test_a_domain_does_not_show_all_its_texts():
+    assert repr(Domain(["word " * 1000] * 5)) == "Domain(5 texts; no labels)"
+    labelled = Domain(TEXTS, np.array(["a", "b", "a"]))
+    assert repr(labelled) == "Domain(3 texts; 'a': 2, 'b': 1)"
+
+
+# What people have in lists: any text and any label, and none that is not one.
+WORDS = st.text(min_size=1).filter(lambda t: t.strip() and "\0" not in t)
+KINDS = (WORDS, st.integers(-(2**63), 2**63 - 1), st.booleans())
+
+
+@given(st.lists(WORDS, min_size=1, max_size=20))
+def test_every_text_comes_through_as_it_was(texts):
+    if any(0xD800 <= ord(c) < 0xE000 for text in texts for c in text):
+        with pytest.raises(ValueError, match="is not valid Unicode"):
+            as_texts(texts, "X")
+    else:
+        assert as_texts(texts, "X") == texts
+
+
+@given(st.one_of(*(st.lists(kind, min_size=1, max_size=20) for kind in KINDS)))
+@pytest.mark.filterwarnings("ignore::dann_transfer.texts.reading.LabelWarning")
+def test_every_label_comes_back_as_it_went_in(labels):
+    found = as_labels(labels, len(labels))
+    assert found.tolist() == labels
+    assert [type(label) for label in found.tolist()] == [type(label) for label in labels]
+    classes = np.unique(found)
+    assert len(classes) == len(set(labels))
+    assert classes[encode_labels(found, classes, "y")].tolist() == labels
+
+
+@given(st.lists(st.one_of(*KINDS, st.none(), st.floats(), st.binary()), min_size=1, max_size=8))
+@pytest.mark.filterwarnings("ignore::dann_transfer.texts.reading.LabelWarning")
+def test_labels_are_kept_or_refused_and_never_changed(labels):
+    try:
+        found = as_labels(labels, len(labels))
+    except (TypeError, ValueError) as error:
+        assert str(error).startswith("y")  # noqa: PT017
+    else:
+        assert found.tolist() == labels

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from dann_transfer.texts.tables import read_table
+
+BOTH = ["text", "label"]
+
+
+def put(folder: Path, name: str, content: str | bytes, encoding: str = "utf-8") -> Path:
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode(encoding))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "rows"),
+    [
+        ("plain.csv", "text,label\na film,pos\n", [["a film", "pos"]]),
+        ("crlf.csv", "text,label\r\na film,pos\r\n", [["a film", "pos"]]),
+        ("quoted.csv", 'text,label\n"a, ""b""\nc",pos\n', [['a, "b"\nc', "pos"]]),
+        ("semicolons.csv", "text;label\na, b;pos\n", [["a, b", "pos"]]),
+        ("tabs.tsv", "text\tlabel\na, b; c\tpos\n", [["a, b; c", "pos"]]),
+        ("tabs.csv", "label\ttext\npos\ta, b\n", [["a, b", "pos"]]),
+        ("bars.txt", "id|text|label\n1|a, b|pos\n", [["a, b", "pos"]]),
+        ("mark.csv", b"\xef\xbb\xbftext,label\na,pos\n", [["a", "pos"]]),
+        ("utf16.csv", "text,label\né 好,pos\n".encode("utf-16"), [["é 好", "pos"]]),
+        ("zipped.csv.gz", gzip.compress("text,label\né,pos\n".encode()), [["é", "pos"]]),
+        ("both.csv.gz", gzip.compress("text;label\né;pos\n".encode("utf-16")), [["é", "pos"]]),
+        ("na.csv", "text,label\nNA,None\nnan,null\n", [["NA", "None"], ["nan", "null"]]),
+        ("numbers.csv", "text,label\n007,1.0\n", [["007", "1.0"]]),
+        ("no label.csv", "text,label\na\nb,pos\n", [["a", ""], ["b", "pos"]]),
+        ("ends.csv", "text,label\na,pos,\nb,neg,\n", [["a", "pos"], ["b", "neg"]]),
+        ("long.csv", f"text,label\n{'word ' * 60_000},pos\n", [["word " * 60_000, "pos"]]),
+        ("lines.jsonl", '{"text": "1", "label": 2}\n', [["1", 2]]),
+        ("dates.ndjson", '{"text": "2020-01-01", "label": "x"}\n', [["2020-01-01", "x"]]),
+        ("list.json", '[{"label": true, "text": "a"}]', [["a", True]]),
+        ("LOUD.CSV", "text,label\na,pos\n", [["a", "pos"]]),
+    ],
+    ids=lambda value: value if isinstance(value, str) and value[-4:].strip(".").isalpha() else "",
+)
+def test_files_are_read_as_they_are(name, content, rows, tmp_path):
+    assert read_table(put(tmp_path, name, content), BOTH).to_numpy().tolist() == rows
+
+
+def test_of_one_column_every_line_is_a_text(tmp_path):
+    """It lost all after the first comma."""
+    content = 'text\na, b, c\n"d, ""e"""\n\nf; g\n'
+    path = put(tmp_path, "one.csv", content)
+    assert read_table(path, ["text"])["text"].tolist() == ["a, b, c", 'd, "e"', "", "f; g"]
+
+
+def test_parquet_and_zip(tmp_path):
+    frame = pd.DataFrame({"text": ["a", None], "label": [1, 2], "more": [0, 0]})
+    frame.to_parquet(tmp_path / "t.parquet")
+    read = read_table(tmp_path / "t.parquet", BOTH)
+    assert list(read.columns) == BOTH
+    assert read["label"].tolist() == [1, 2]
+    frame.to_csv(tmp_path / "t.csv.zip", index=False)
+    assert read_table(tmp_path / "t.csv.zip", ["text"])["text"].tolist() == ["a", ""]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("more.csv", "text,label\na, film,pos\nb,neg\n", r"row 1 .*more cells .*',' in it needs"),
+        ("later.csv", "text,label\nb,neg\na, film,pos\n", r"row 2 after the header has more"),
+        ("many.csv", "text,label\nb,neg\na,b,c,d,pos\n", r"line 3, saw 5\. .* needs quotes around"),
+        ("open.csv", 'text,label\n"a,pos\nb,neg\n', r"EOF inside string .* needs quotes"),
+        ("twice.csv", "text,label,text\na,b,c\n", r"has 2 columns named 'text'; rename all but"),
+        ("other.csv", "body,label\na,b\n", r"no column 'text'; it has \['body', 'label'\]\. Name"),
+        ("latin.csv", "text,label\né,b\n".encode("cp1252"), r"another encoding .*--encoding cp12"),
+        ("fake.csv.gz", b"text,label\n", r"fake\.csv\.gz' cannot be read: Not a gzipped file"),
+        ("cut.csv.gz", gzip.compress(b"text,label\n" + b"a,b\n" * 999)[:40], r"cannot be read"),
+        ("broken.jsonl", '{"text": "a"}\n{"text": \n', r"broken\.jsonl' cannot be read"),
+        ("no.parquet", b"nothing", r"no\.parquet' cannot be read"),
+        ("sheet.xlsx", b"PK", r"ends in none of .*'\.parquet'.*a spreadsheet as CSV"),
+        ("empty.csv", b"", r"empty\.csv' is empty"),
+    ],
+    ids=lambda value: value if isinstance(value, str) and value[-3:].isalpha() else "",
+)
+def test_what_would_be_read_otherwise_is_refused_and_the_file_named(name, content, words, tmp_path):
+    with pytest.raises(ValueError, match=words) as raised:
+        read_table(put(tmp_path, name, content), BOTH)
+    assert name in str(raised.value)
+
+
+def test_what_a_person_has_to_say(tmp_path):
+    latin = put(tmp_path, "latin.csv", "text,label\né,b\n", "cp1252")
+    assert read_table(latin, BOTH, encoding="cp1252").to_numpy().tolist() == [["é", "b"]]
+    odd = put(tmp_path, "odd.csv", "text^label\na, b^pos\n")
+    assert read_table(odd, BOTH, separator="^").to_numpy().tolist() == [["a, b", "pos"]]
+    with pytest.raises(ValueError, match="cannot be read: unknown encoding"):
+        read_table(latin, BOTH, encoding="klingon")
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        read_table(tmp_path / "no.csv", BOTH)
