@@ -65,8 +65,8 @@ def _plain_list(values: Any) -> list[Any]:
 
 
 def _refuse_lazy(X: object, name: str) -> None:
-    """Refuse a table that is only a plan for one, as polars and ibis have them."""
-    if hasattr(X, "collect") and hasattr(X, "columns") and not hasattr(X, "iloc"):
+    """Refuse a table that is only a plan for one, as polars has them."""
+    if hasattr(X, "collect") and hasattr(X, "collect_schema"):
         raise TypeError(
             f"{name} is a {type(X).__name__}, which holds no rows yet; pass {name}.collect()."
         )

@@ -87,7 +87,7 @@ def _other_reader(kind: str, path: Path, encoding: str | None) -> Callable[[], A
         return lambda: pd.read_parquet(path)
     # Texts and labels as they are: "1" is no number and "2020-01-01" no date.
     return lambda: pd.read_json(
-        path, lines=kind == "lines", dtype=False, convert_dates=False, encoding=encoding or "utf-8"
+        path, lines=kind == "lines", dtype=False, encoding=encoding or "utf-8"
     )
 
 
