@@ -35,7 +35,9 @@ from dann_transfer.settings import ADAPTATION
 
 BASELINES = {"source_only", "target_trained"}
 # What does not change a result, or is recorded beside it.
-UNRECORDED = {"encoder", "method", "random_state", "progress", "device", "checkpoint_dir"}
+UNRECORDED = {
+    "encoder", "method", "random_state", "progress", "device", "checkpoint_dir", "checkpoint_every",
+}  # fmt: skip
 
 
 def settings_of(method: str, train_texts: int, params: dict[str, Any]) -> dict[str, Any]:
@@ -120,7 +122,9 @@ def run(
     predicted = labels(p_target, adapter.classes_)
     corrected = {}
     for kind, prior in adapter.target_prior_.items():
-        guess = labels(correct(p_target, adapter.source_prior_, prior), adapter.classes_)
+        calibration = adapter.calibration_
+        calibrated = calibration.probabilities(np.log(p_target.clip(min=1e-30)))
+        guess = labels(correct(calibrated, calibration.prior, prior), adapter.classes_)
         corrected[f"target_accuracy_{kind}"] = accuracy_score(t_test, guess)
     last = adapter.history_[-50:]
     accuracies = [row["domain_accuracy"] for row in last if "domain_accuracy" in row]

