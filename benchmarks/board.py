@@ -3,6 +3,13 @@
     python benchmarks/board.py --board sentiment --pairs movies:tweets tweets:nyt
         --methods source_only dann --seeds 0 1 2 --set freeze_layers=3
 
+    python benchmarks/board.py --encoder mpnet --train-texts 1000 --seeds 0 --minutes 150
+        --set learning_rate=2e-5 max_length=128 --outputs runs/outputs
+
+With --outputs each run leaves there what it makes of target-train, source-validation and test
+texts (one .npz a run, features in half precision), so that an idea which acts after training costs
+seconds; a run that is killed goes on where it stopped.
+
 Protocol of the sentiment board: 30 % of each domain, drawn once, is its test set. Of the rest, at
 most 2,400 texts train; several sources, joined as in amazon+movies:tweets, share them. The other
 boards have splits of their own (`boards.py`). The target's labels are used by nothing but the
@@ -16,8 +23,11 @@ import ast
 import json
 import os
 import platform
+import shutil
 import time
+from collections.abc import Mapping
 from functools import lru_cache
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -32,6 +42,7 @@ from dann_transfer.decision import labels
 from dann_transfer.diagnostics import proxy_a_distance
 from dann_transfer.label_shift import correct
 from dann_transfer.settings import ADAPTATION
+from dann_transfer.texts.weights import hold_out
 
 BASELINES = {"source_only", "target_trained"}
 # What does not change a result, or is recorded beside it.
@@ -57,23 +68,40 @@ _load = lru_cache(boards.load)
 Seen = dict[int, tuple[np.ndarray, np.ndarray]]
 
 
-def _adapter(method: str, seed: int, params: dict[str, Any]) -> DomainAdapter:
-    encoder = datasets.encoder("minilm")
-    return DomainAdapter(encoder, method=method, random_state=seed, progress=False, **params)
+def _adapter(method: str, seed: int, params: dict[str, Any], encoder: str) -> DomainAdapter:
+    folder = datasets.encoder(encoder)
+    return DomainAdapter(folder, method=method, random_state=seed, progress=False, **params)
 
 
-@lru_cache(maxsize=8)
+def _fit(adapter: DomainAdapter, folder: Path | None, *args: Any, **kwargs: Any) -> float:
+    """Fit, from where a killed run stopped if a folder is given, and return the seconds."""
+    started = time.perf_counter()
+    adapter.set_params(checkpoint_dir=folder).fit(*args, **kwargs)
+    if folder is not None:
+        shutil.rmtree(folder)
+    return time.perf_counter() - started
+
+
+# Few, because a base-size encoder takes half a gigabyte.
+@lru_cache(maxsize=4)
 def _trained(
-    board: str, domain: str, validated: bool, seed: int, train_texts: int, params: str
+    board: str,
+    domain: str,
+    validated: bool,
+    seed: int,
+    train_texts: int,
+    params: str,
+    encoder: str,
+    outputs: Path | None,
 ) -> tuple[DomainAdapter, float, Seen]:
     """Train on one domain alone. All its pairs share the model: no target text enters it."""
     split = _load(board, train_texts)[domain]
-    adapter = _adapter("source_only", seed, ast.literal_eval(params))
-    started = time.perf_counter()
+    adapter = _adapter("source_only", seed, ast.literal_eval(params), encoder)
     validation = split.validation if validated else None
     X_val, y_val = validation or (None, None)
-    adapter.fit(*split.train, X_val=X_val, y_val=y_val)
-    return adapter, time.perf_counter() - started, {}
+    name = f"{board}-{domain}-{seed}-{sha256(repr((train_texts, params)).encode()).hexdigest()[:8]}"
+    folder = outputs and outputs / "checkpoints" / name
+    return adapter, _fit(adapter, folder, *split.train, X_val=X_val, y_val=y_val), {}
 
 
 def run(
@@ -84,6 +112,8 @@ def run(
     seed: int,
     train_texts: int,
     params: dict[str, Any],
+    encoder: str = "minilm",
+    outputs: Path | None = None,
 ) -> dict[str, Any]:
     names = source.split("+")
     parts = _load(board, train_texts // len(names))
@@ -94,13 +124,32 @@ def run(
     if len(names) > 1:
         X_test, y_test = ([value for test in tests for value in test[i]] for i in (0, 1))
     T_test, t_test = goal.test
+    alone = (seed, train_texts, repr(params), encoder, outputs and outputs.parent)
     if method == "target_trained":
         T_test, t_test = goal.own_test or goal.test
         # Amazon's validation texts are what it is tested on.
-        adapter, seconds, seen = _trained(board, target, False, seed, train_texts, repr(params))
+        adapter, seconds, seen = _trained(
+            board,
+            target,
+            False,
+            seed,
+            train_texts,
+            repr(params),
+            encoder,
+            outputs and outputs.parent,
+        )
     elif method == "source_only" and len(names) == 1:
         validated = parts[source].validation is not None
-        adapter, seconds, seen = _trained(board, source, validated, seed, train_texts, repr(params))
+        adapter, seconds, seen = _trained(
+            board,
+            source,
+            validated,
+            seed,
+            train_texts,
+            repr(params),
+            encoder,
+            outputs and outputs.parent,
+        )
     else:
         X: Any = {name: parts[name].train for name in names}
         y = None
@@ -109,10 +158,10 @@ def run(
             X, y = X[source]
             if (own := parts[source].validation) is not None:
                 validation = {"X_val": own[0], "y_val": own[1]}
-        adapter = _adapter(method, seed, params)
-        started = time.perf_counter()
-        adapter.fit(X, y, X_target=goal.unlabelled, **validation)
-        seconds, seen = time.perf_counter() - started, {}
+        adapter = _adapter(method, seed, params, encoder)
+        folder = outputs and outputs.parent / "checkpoints" / outputs.stem
+        seconds = _fit(adapter, folder, X, y, X_target=goal.unlabelled, **validation)
+        seen = {}
     # One pass over each test set gives features and predictions both; models that several pairs
     # share pass over it once. The lists live as long as `_load`, and so do their ids.
     for texts in (X_test, T_test):
@@ -139,8 +188,16 @@ def run(
         ),
     }
     found = np.bincount(p_target.argmax(1), minlength=len(adapter.classes_)) / len(t_test)
+    if outputs is not None:
+        made = {"source_test": seen[id(X_test)], "target_test": seen[id(T_test)]}
+        held_out = held_out_texts(parts[source], adapter) if source in parts else []
+        for name, own in (("target_train", goal.unlabelled), ("source_validation", held_out)):
+            if own:
+                made[name] = adapter.outputs(own)
+        _keep(outputs, made)
     return {
         "board": board,
+        **({} if encoder == "minilm" else {"encoder": encoder}),
         "source": source,
         "target": target,
         "method": method,
@@ -164,9 +221,40 @@ def run(
     }
 
 
+def held_out_texts(split: boards.Split, adapter: DomainAdapter) -> list[str]:
+    """Return the source texts that the epoch was chosen by."""
+    if split.validation is not None:
+        return split.validation[0]
+    texts, labels = split.train
+    codes = np.unique(labels, return_inverse=True)[1]
+    rows = hold_out(codes, adapter.validation_fraction, adapter.seed_)[1]
+    return [texts[i] for i in rows]
+
+
+def _keep(file: Path, made: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
+    """Write what a model makes of texts, whole or not at all."""
+    arrays = {f"{name}.features": x.astype(np.float16) for name, (x, _) in made.items()}
+    arrays |= {f"{name}.probabilities": p for name, (_, p) in made.items()}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_suffix(".part")
+    with part.open("wb") as out:
+        np.savez(out, **arrays)
+    part.replace(file)
+
+
+def name_of(row: dict[str, Any]) -> str:
+    """Return a run's name for files."""
+    digest = sha256(key_of(row).encode()).hexdigest()[:8]
+    parts = (row["board"], row["source"], row["target"], row["method"], row["seed"], digest)
+    return "-".join(map(str, parts))
+
+
 def key_of(row: dict[str, Any]) -> str:
     """Return what a run is known by."""
     kept = {key: row[key] for key in ("board", "source", "target", "method", "seed")}
+    # Rows of before are of the one encoder that there was.
+    if "encoder" in row:
+        kept["encoder"] = row["encoder"]
     # A keyword that is off is as good as absent: rows stay valid when one is added later.
     kept["settings"] = {k: v for k, v in row["settings"].items() if v is not None}
     return json.dumps(kept, sort_keys=True)
@@ -180,6 +268,8 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--train-texts", type=int, default=2400)
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--encoder", default="minilm", help="A name of datasets.encoder.")
+    parser.add_argument("--outputs", type=Path, help="Folder for what each run makes of texts.")
     parser.add_argument("--out", type=Path, help="benchmarks/results/BOARD.jsonl if absent")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="start no run after")
     args = parser.parse_args()
@@ -201,11 +291,27 @@ def main() -> None:
                 settings = settings_of(method, args.train_texts, params)
                 row = {"board": args.board, "source": source, "target": target}
                 row |= {"method": method, "seed": seed, "settings": settings}
+                if args.encoder != "minilm":
+                    row["encoder"] = args.encoder
                 if key_of(row) in done:
                     continue
                 if time.monotonic() > deadline:
                     return
-                row = run(args.board, source, target, method, seed, args.train_texts, params)
+                kept, own = None, dict(params)
+                if args.outputs is not None:
+                    kept = args.outputs / f"{name_of(row)}.npz"
+                    own["checkpoint_dir"] = str(args.outputs / "checkpoints" / name_of(row))
+                row = run(
+                    args.board,
+                    source,
+                    target,
+                    method,
+                    seed,
+                    args.train_texts,
+                    own,
+                    args.encoder,
+                    kept,
+                )
                 with args.out.open("a") as out:
                     out.write(json.dumps(row) + "\n")
                 keys = ("source", "target", "method", "seed", "target_accuracy", "target_macro_f1")
