@@ -128,28 +128,10 @@ def run(
     if method == "target_trained":
         T_test, t_test = goal.own_test or goal.test
         # Amazon's validation texts are what it is tested on.
-        adapter, seconds, seen = _trained(
-            board,
-            target,
-            False,
-            seed,
-            train_texts,
-            repr(params),
-            encoder,
-            outputs and outputs.parent,
-        )
+        adapter, seconds, seen = _trained(board, target, False, *alone)
     elif method == "source_only" and len(names) == 1:
         validated = parts[source].validation is not None
-        adapter, seconds, seen = _trained(
-            board,
-            source,
-            validated,
-            seed,
-            train_texts,
-            repr(params),
-            encoder,
-            outputs and outputs.parent,
-        )
+        adapter, seconds, seen = _trained(board, source, validated, *alone)
     else:
         X: Any = {name: parts[name].train for name in names}
         y = None

@@ -255,14 +255,17 @@ class Checkpoints:
         try:
             with part.open("wb") as file:
                 hashed = _Hashed(file)
-                torch.save(content, cast("IO[bytes]", hashed))
+                try:
+                    torch.save(content, cast("IO[bytes]", hashed))
+                except RuntimeError:
+                    # torch turns what stopped the file into an error of its own.
+                    raise (hashed.error or OSError("torch could not write it")) from None
                 file.flush()
                 os.fsync(file.fileno())
             whole = self.folder / f"checkpoint_{step}_{hashed.digest}.pt"
             part.replace(whole)
             _sync(self.folder)
-        # torch turns an error of the file into one of its own.
-        except (OSError, RuntimeError) as error:
+        except OSError as error:
             with suppress(OSError):
                 part.unlink()
             kept = f"{self.last.name} is intact" if self.last else "there is none before it"
@@ -316,10 +319,16 @@ class _Hashed:
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file, self._sha256 = file, hashlib.sha256()
+        self.error: BaseException | None = None
+        """What stopped the last write, Ctrl-C among them."""
 
     def write(self, data: bytes) -> int:
-        self._sha256.update(data)
-        return self.file.write(data)
+        try:
+            self._sha256.update(data)
+            return self.file.write(data)
+        except BaseException as error:
+            self.error = error
+            raise
 
     def flush(self) -> None:
         self.file.flush()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import errno
+import io
 import os
 import shutil
 from pathlib import Path
@@ -250,21 +251,46 @@ def test_a_full_disk_is_one_clear_error_and_leaves_the_last_checkpoint(
 ):
     whole, again, folder = stopped
     newest, data = checkpoints(folder)[0], checkpoints(folder)[0].read_bytes()
-    write = _Hashed.write
-
-    def full(self, chunk):
-        if self.file.tell() > 20_000:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return write(self, chunk)
-
-    monkeypatch.setattr(_Hashed, "write", full)
-    words = "checkpoint of step 9 cannot be written to .*; checkpoint_6_.* is intact. Make room"
+    stop_writing(monkeypatch, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+    words = (
+        r"checkpoint of step 9 cannot be written to .* \(\[Errno 28\] No space left on device\); "
+        r"checkpoint_6_.* is intact\. Make room"
+    )
     with pytest.raises(OSError, match=words):
         again().fit(*source, X_target=target)
     assert newest.read_bytes() == data
     assert left_over(folder) == []
     monkeypatch.undo()
     went_on(again(), whole, source, target, first=7)
+
+
+def test_ctrl_c_in_a_write_is_ctrl_c(stopped, source, target, monkeypatch):
+    whole, again, folder = stopped
+    stop_writing(monkeypatch, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        again().fit(*source, X_target=target)
+    monkeypatch.undo()
+    went_on(again(), whole, source, target, first=7)
+    assert left_over(folder) == []
+
+
+def stop_writing(monkeypatch, error: BaseException) -> None:
+    """Let no file grow beyond 20,000 bytes."""
+
+    class Full(io.BytesIO):
+        def __init__(self, file):
+            self.file = file
+
+        def write(self, data):
+            if self.file.tell() > 20_000:
+                raise error
+            return self.file.write(data)
+
+        def flush(self):
+            self.file.flush()
+
+    make = _Hashed.__init__
+    monkeypatch.setattr(_Hashed, "__init__", lambda self, file: make(self, Full(file)))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="limits of a process are POSIX")
