@@ -6,10 +6,12 @@ import re
 
 import numpy as np
 import pytest
+import torch
 from conftest import Killed, kill_at, same, toy_texts, weights
 
 from dann_transfer import Domain, DomainAdapter, methods
 from dann_transfer.methods import Method
+from dann_transfer.model.caching import frozen_states
 from dann_transfer.training.phases import Joint
 
 pytestmark = pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
@@ -142,3 +144,38 @@ def test_batches_of_one_row_a_domain_train_or_are_refused(name, tiny, source, ta
     # Beside the task's gradient Adam magnifies rounding to steps of this size; a phase without the
     # task takes none at strength 0.
     assert max(moved) > (0 if len(methods.create(name).phases(2)) > 1 else 2e-4)
+
+
+@pytest.fixture(scope="module")
+def mpnet(tmp_path_factory, tiny_encoder):
+    """A small MPNet: positions are counted from its padding, and layers share a table of them."""
+    from transformers import AutoTokenizer, MPNetConfig, MPNetModel
+
+    folder = tmp_path_factory.mktemp("mpnet")
+    tokenizer = AutoTokenizer.from_pretrained(tiny_encoder)
+    tokenizer.save_pretrained(folder)
+    small = {"hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 48}
+    config = MPNetConfig(
+        **small, vocab_size=len(tokenizer), num_hidden_layers=3, max_position_embeddings=66
+    )
+    torch.manual_seed(0)
+    MPNetModel(config).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.mark.parametrize("name", ADAPTING)
+def test_mpnet_with_frozen_layers_trains_as_without_their_states(
+    name, mpnet, tiny, source, target, monkeypatch
+):
+    params = {"encoder": mpnet, "method": name, "freeze_layers": 1, "max_strength": 0.1}
+    before = weights(tiny(**params, learning_rate=1e-12).fit(*source, X_target=target))
+    cached = weights(tiny(**params).fit(*source, X_target=target))
+    assert frozen_states.__defaults__ != (0,)
+    monkeypatch.setattr(frozen_states, "__defaults__", (0,))
+    plain = weights(tiny(**params).fit(*source, X_target=target))
+    for key, value in cached.items():
+        assert torch.allclose(value, plain[key], atol=5e-3), key
+        if ".embeddings." in key or "relative_attention_bias" in key or ".layer.0." in key:
+            assert torch.equal(value, before[key]), key
+    moved = [k for k in cached if ".layer.2." in k and not torch.equal(cached[k], before[k])]
+    assert moved
