@@ -51,12 +51,16 @@ UNRECORDED = {
 }  # fmt: skip
 
 
-def settings_of(method: str, train_texts: int, params: dict[str, Any]) -> dict[str, Any]:
+def settings_of(
+    method: str, train_texts: int, params: dict[str, Any], encoder: str = "minilm"
+) -> dict[str, Any]:
     """Return every hyperparameter of a run, defaults included, so that a row explains itself."""
     name = "source_only" if method in BASELINES else method
     full = {**DomainAdapter(**params).get_params(), "train_texts": train_texts}
     if full["max_strength"] is None:
         full["max_strength"] = methods.create(name, full["method_options"]).default_strength
+    if full["learning_rate"] is None:
+        full["learning_rate"] = 5e-5 if encoder == "minilm" else 2e-5
     if method in BASELINES:
         # A baseline does not depend on what belongs to adaptation alone, so it is run once.
         for key in ADAPTATION:
@@ -194,7 +198,7 @@ def run(
         "criteria": criteria,
         "prior": {kind: prior.tolist() for kind, prior in adapter.target_prior_.items()},
         "seconds": seconds,
-        "settings": settings_of(method, train_texts, params),
+        "settings": settings_of(method, train_texts, params, encoder),
         "validation": adapter.validation_,
         "versions": {name: version(name) for name in ("torch", "transformers", "dann_transfer")},
         "machine": (
@@ -270,7 +274,7 @@ def main() -> None:
         for pair in pairs:
             source, target = pair.split(":")
             for method in args.methods:
-                settings = settings_of(method, args.train_texts, params)
+                settings = settings_of(method, args.train_texts, params, args.encoder)
                 row = {"board": args.board, "source": source, "target": target}
                 row |= {"method": method, "seed": seed, "settings": settings}
                 if args.encoder != "minilm":

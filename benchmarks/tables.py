@@ -55,7 +55,9 @@ def base(row: dict[str, Any]) -> str:
 def label(row: dict[str, Any]) -> str:
     """Name the method, with the settings that are not the defaults."""
     settings, method = row["settings"], row["method"]
+    # What was left to the encoder's size is written down in the row.
     usual = DomainAdapter().get_params()
+    usual["learning_rate"] = 2e-5 if row.get("encoder") == "mpnet" else 5e-5
     if method not in ("source_only", "target_trained"):
         usual["max_strength"] = methods.create(
             method, settings.get("method_options")

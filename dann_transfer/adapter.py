@@ -82,8 +82,9 @@ class DomainAdapter(
         Passes over the source texts.
     batch_size : int
         Source texts a batch; as many target texts come on top.
-    learning_rate : float
-        AdamW's step size for the encoder; warms up, then decays.
+    learning_rate : float, optional
+        AdamW's step size for the encoder; warms up, then decays; None is 5e-5 for an encoder of
+        fewer than 50 million parameters and 2e-5 for a larger one.
     head_learning_rate : float
         The same for the task head.
     discriminator_learning_rate : float
@@ -153,9 +154,9 @@ class DomainAdapter(
         The method's own parameters, such as a discriminator's, which prediction does not need.
     fitted_ : Fitted
         All else. Each of its fields stands on the adapter under its name with an underscore
-        behind it: classes_, seed_, max_strength_, n_source_, n_target_, source_prior_, history_,
-        validation_, truncated_, unknown_, source_domains_, target_prior_, refused_prior_,
-        calibration_, target_shares_, params_.
+        behind it: classes_, seed_, max_strength_, learning_rate_, n_source_, n_target_,
+        source_prior_, history_, validation_, truncated_, unknown_, source_domains_, target_prior_,
+        refused_prior_, calibration_, target_shares_, params_.
         `Fitted` says what each is. Of the hyperparameters those of ``params_`` hold for
         predictions and for what is saved, but for `settings.AT_PREDICTION`.
 
@@ -184,7 +185,7 @@ class DomainAdapter(
         method: str = "dann",
         epochs: int = 3,
         batch_size: int = 32,
-        learning_rate: float = 5e-5,
+        learning_rate: float | None = None,
         head_learning_rate: float = 1e-3,
         discriminator_learning_rate: float = 1e-3,
         max_strength: float | None = None,
@@ -297,11 +298,7 @@ class DomainAdapter(
         check_params(params)
         method = methods.create(params["method"], params["method_options"])
         methods.check_run(method, params["method"], params["epochs"], params["batch_size"])
-        if self.checkpoint_dir is not None and not isinstance(self.random_state, int | np.integer):
-            raise ValueError(
-                f"checkpoint_dir needs an integer random_state, not {self.random_state!r}: a run "
-                "of another seed cannot continue it."
-            )
+        self._check_checkpoints()
         seed = as_seed(self.random_state)
         roles = read(
             params,
@@ -317,12 +314,10 @@ class DomainAdapter(
             y_target_labelled=y_target_labelled,
         )
         runtime = Runtime.of(self.device, self.precision)
-        settings = Settings.of(params, seed, method.default_strength)
-        if settings.checkpoint_dir is not None:
-            check_folder(settings.checkpoint_dir)
         with _FITTING, torch.random.fork_rng(list(range(torch.cuda.device_count()))):
             model = self._build(method, roles, seed).to(runtime.device)
             method.to(runtime.device)
+            settings = Settings.of(params, seed, method.default_strength, size_of(model.encoder))
             tokens, truncated, unknown = self._tokenize(model.encoder, roles.texts)
             batches = self._batches(model.encoder, method, roles, tokens, seed, runtime)
             codes = roles.codes
@@ -339,6 +334,7 @@ class DomainAdapter(
             classes=roles.classes,
             seed=seed,
             max_strength=settings.max_strength,
+            learning_rate=settings.learning_rate,
             n_source=roles.n_source,
             n_target=len(roles.texts["target"]),
             source_prior=trained_prior(roles, batches),
@@ -352,6 +348,17 @@ class DomainAdapter(
         self._take(model, method.state_dict(), fitted)
         self._look_at_target(tokens, codes["source"], codes["validation"])
         return self
+
+    def _check_checkpoints(self) -> None:
+        """Raise if `checkpoint_dir` cannot hold what continues this run."""
+        if self.checkpoint_dir is None:
+            return
+        if not isinstance(self.random_state, int | np.integer):
+            raise ValueError(
+                f"checkpoint_dir needs an integer random_state, not {self.random_state!r}: a run "
+                "of another seed cannot continue it."
+            )
+        check_folder(self.checkpoint_dir)
 
     def _build(self, method: methods.Method, roles: Roles, seed: int) -> Classifier:
         """Load the encoder, and make the task head and the method's own parameters."""
@@ -585,6 +592,11 @@ class DomainAdapter(
         adapter = cls(**saved.params)
         adapter._take(saved.model, saved.method_weights, saved.fitted)
         return adapter
+
+
+def size_of(module: torch.nn.Module) -> int:
+    """Return the number of a module's parameters."""
+    return sum(p.numel() for p in module.parameters())
 
 
 def trained_prior(roles: Roles, batches: PairedBatches) -> np.ndarray:

@@ -259,6 +259,8 @@ def predict(
     try:
         if out is not None and not out.absolute().parent.is_dir():
             raise ValueError(f"there is no folder {str(out.absolute().parent)!r} to write to.")
+        if out is not None and out.resolve() == texts.resolve():
+            raise ValueError(f"{str(out)!r} is the file of texts, which it would replace.")
         frame = _read(texts, [text_column], encoding, separator)
         adapter = DomainAdapter.from_pretrained(model)
         probabilities = adapter.predict_proba(frame[text_column])

@@ -43,8 +43,7 @@ def prior_for(correct_prior: str | bool | None, fitted: Fitted) -> np.ndarray | 
         )
     warn(
         f"correct_prior={correct_prior!r} changes nothing: the estimate of the target's class "
-        f"shares was refused ({fitted.refused_prior[kind]}). More than class shares differs "
-        "between the domains.",
+        f"shares was refused ({fitted.refused_prior[kind]}).",
         PriorWarning,
     )
     return None

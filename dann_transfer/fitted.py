@@ -25,6 +25,8 @@ class Fitted:
     """What seeded the run."""
     max_strength: float
     """The strength that the schedule ended at."""
+    learning_rate: float
+    """The encoder's, at its highest."""
     n_source: int
     """Number of source texts, those held out included."""
     n_target: int
@@ -59,7 +61,7 @@ class Fitted:
         Examples
         --------
         >>> prior = np.array([0.5, 0.5])
-        >>> made = Fitted(np.array(["no", "yes"]), 0, 0.2, 8, 8, prior, [], [], {})
+        >>> made = Fitted(np.array(["no", "yes"]), 0, 0.2, 5e-5, 8, 8, prior, [], [], {})
         >>> Fitted.from_json(made.to_json()).classes.tolist()
         ['no', 'yes']
 

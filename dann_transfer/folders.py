@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import glob
 import os
 import shutil
 import sys
@@ -22,7 +23,7 @@ def workplace(path: Path) -> Iterator[Path]:
     its process is alive.
     """
     mark = f".{path.name}-saving-"
-    for lock_file in path.parent.glob(f"{mark}*.lock"):
+    for lock_file in path.parent.glob(f"{glob.escape(mark)}*.lock"):
         with suppress(Timeout, OSError), FileLock(lock_file, timeout=0):
             _sweep(lock_file.with_suffix(""), path)
             lock_file.unlink()

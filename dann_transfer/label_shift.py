@@ -179,7 +179,7 @@ def contradiction(
 
     Were it right, and were classes confused on the target as they are on the source, predictions
     on the target would have certain class shares. They may differ by 10 points and by three
-    standard errors.
+    standard errors; where that is more than 25 points nothing can be checked.
 
     Parameters
     ----------
@@ -199,7 +199,7 @@ def contradiction(
     --------
     >>> sure, labels = np.eye(2)[[0, 1] * 50], np.array([0, 1] * 50)
     >>> contradiction(np.array([0.0, 1.0]), sure, labels, sure)
-    'class 0 would be predicted for 2% of the target texts, and is for 50%'
+    'class 0 would be predicted for 2% of the target texts, and is for 50%: ...'
     >>> contradiction(np.array([0.5, 0.5]), sure, labels, sure)
 
     """
@@ -212,13 +212,16 @@ def contradiction(
     expected = rates @ estimate
     seen = np.bincount(target.argmax(1), minlength=classes) / len(target)
     variance = (rates * (1 - rates) / sizes) @ estimate**2 + seen * (1 - seen) / len(target)
-    excess = np.abs(expected - seen) - np.maximum(0.1, 3 * np.sqrt(variance))
+    allowed = np.maximum(0.1, 3 * np.sqrt(variance))
+    if allowed.max() > 0.25:
+        return f"{len(labels)} held-out source texts are too few to check it against"
+    excess = np.abs(expected - seen) - allowed
     worst = int(excess.argmax())
     if excess[worst] <= 0:
         return None
     return (
         f"class {worst} would be predicted for {expected[worst]:.0%} of the target texts, and is "
-        f"for {seen[worst]:.0%}"
+        f"for {seen[worst]:.0%}: more differs than shares"
     )
 
 

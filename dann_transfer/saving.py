@@ -34,7 +34,7 @@ from dann_transfer.model.runtime import resolve_device
 from dann_transfer.settings import check_params
 
 CONFIG, HEADS, CARD = "adapter.json", "heads.safetensors", "README.md"
-FORMAT = 1
+FORMAT = 2
 TRIES = 20
 """How often a folder is read that is being replaced all the while."""
 
@@ -125,6 +125,8 @@ def save(saved: Saved, folder: str | PathLike[str]) -> None:
     try:
         with workplace(path) as work:
             _write(saved, work)
+            # Writing takes a while, in which somebody may have put something there.
+            check_destination(path)
             exchange(work, path)
     # safetensors turns an error of the file into one of its own.
     except (OSError, SafetensorError) as error:

@@ -91,7 +91,12 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
         32, "source texts a batch; as many target texts come on top", low=1, whole=True
     ),
     "learning_rate": H(
-        5e-5, "AdamW's step size for the encoder; warms up, then decays", low=0, above=True
+        None,
+        "AdamW's step size for the encoder; warms up, then decays; None is 5e-5 for an encoder of "
+        "fewer than 50 million parameters and 2e-5 for a larger one",
+        low=0,
+        above=True,
+        optional=True,
     ),
     "head_learning_rate": H(1e-3, "the same for the task head", low=0, above=True),
     "discriminator_learning_rate": H(
@@ -194,16 +199,16 @@ AT_PREDICTION = ("correct_prior", "text_column", "label_column", "device", "prec
 
 
 def plain(value: Any) -> Any:
-    """Turn numpy scalars into Python's own, in dicts, lists and tuples at any depth.
+    """Turn numbers and arrays of numpy and torch into Python's own, at any depth.
 
     Examples
     --------
-    >>> plain({np.int64(1): [np.float64(0.5)]})
-    {1: [0.5]}
+    >>> plain({np.int64(1): [np.float64(0.5), np.array([1, 2])]})
+    {1: [0.5, [1, 2]]}
 
     """
-    if isinstance(value, np.generic):
-        return value.item()
+    if isinstance(value, np.generic | np.ndarray) or type(value).__module__ == "torch":
+        return value.tolist() if hasattr(value, "tolist") else value
     if isinstance(value, dict):
         return {plain(key): plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
@@ -231,6 +236,10 @@ def check_params(params: Mapping[str, Any]) -> None:
             HYPERPARAMETERS[name].check(name, value)
 
 
+LARGE = 50_000_000
+"""Parameters from which on an encoder is large."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """What a training needs to know; `HYPERPARAMETERS` says what each means."""
@@ -254,7 +263,9 @@ class Settings:
     progress: bool
 
     @classmethod
-    def of(cls, params: Mapping[str, Any], seed: int, default_strength: float) -> Settings:
+    def of(
+        cls, params: Mapping[str, Any], seed: int, default_strength: float, size: int = 0
+    ) -> Settings:
         """Take a run's settings from an adapter's parameters.
 
         Parameters
@@ -264,17 +275,25 @@ class Settings:
         seed : int
         default_strength : float
             The method's own `max_strength`, for where none is set.
+        size : int
+            Parameters of the encoder, which `learning_rate` follows where none is set.
 
         Examples
         --------
-        >>> Settings.of({"epochs": 5}, seed=0, default_strength=0.2).max_strength
-        0.2
+        >>> small = Settings.of({"epochs": 5}, seed=0, default_strength=0.2)
+        >>> small.max_strength, small.learning_rate
+        (0.2, 5e-05)
+        >>> Settings.of({}, seed=0, default_strength=0.2, size=110_000_000).learning_rate
+        2e-05
 
         """
         full = {name: h.default for name, h in HYPERPARAMETERS.items()} | dict(params)
         values = {name: full[name] for name in cls.__dataclass_fields__ if name != "seed"}
         if full["max_strength"] is None:
             values["max_strength"] = default_strength
+        if full["learning_rate"] is None:
+            # Of a larger encoder 5e-5 makes one seed good and the next one bad.
+            values["learning_rate"] = 5e-5 if size < LARGE else 2e-5
         folder = full["checkpoint_dir"]
         values["checkpoint_dir"] = None if folder is None else str(Path(folder).expanduser())
         return cls(seed=seed, **values)

@@ -141,6 +141,10 @@ def test_files_of_many_kinds(tmp_path, tiny_encoder):
     nowhere = run(cli.app, [*predict, "--out", str(tmp_path / "no" / "out.csv")])
     assert nowhere.exit_code == 2
     assert "there is no folder" in nowhere.stderr
+    onto = run(cli.app, [*predict, "--out", str(target)])
+    assert onto.exit_code == 2
+    assert "is the file of texts, which it would replace" in onto.stderr
+    assert len(pd.read_parquet(target)) == 50
 
 
 def test_what_is_wrong_with_a_file_is_one_line(tmp_path, fitted):
@@ -150,7 +154,7 @@ def test_what_is_wrong_with_a_file_is_one_line(tmp_path, fitted):
     done = run(cli.app, ["predict", str(tmp_path / "model"), str(bad)])
     assert done.exit_code == 2
     assert done.stderr.count("\n") == 1
-    assert f"error: '{bad}': row 1 after the header has more cells" in done.stderr
+    assert f"error: '{bad}', line 2: 'pos' stands beside the columns" in done.stderr
     blank = tmp_path / "blank.csv"
     blank.write_text('text,n\ngood film,1\n"",2\nbad, 3\n')
     done = run(cli.app, ["predict", str(tmp_path / "model"), str(blank)])

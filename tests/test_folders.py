@@ -60,6 +60,14 @@ def test_what_a_killed_process_left_is_swept_and_what_another_does_is_not(tmp_pa
     assert names(tmp_path) == [".other-saving-000000000000", "model"]
 
 
+def test_a_name_with_brackets_is_swept_too(tmp_path):
+    mark = ".model[1]-saving-000000000000"
+    (tmp_path / mark).mkdir()
+    (tmp_path / f"{mark}.lock").touch()
+    write(tmp_path / "model[1]", "one")
+    assert names(tmp_path) == ["model[1]"]
+
+
 def test_what_was_taken_away_is_given_back(tmp_path):
     """Killed between two renames, where a system has no exchange."""
     write(tmp_path / "model", "one")

@@ -458,3 +458,29 @@ def test_a_signed_folder_names_no_weights_elsewhere(saved, tmp_path):
     resign(saved)
     with pytest.raises(ValueError, match=r"adapter_config\.json' is no part of a saved model"):
         DomainAdapter.from_pretrained(saved)
+
+
+def test_what_is_put_there_while_a_save_is_running_is_not_lost(fitted, saved, monkeypatch):
+    write = saving._write
+
+    def slow(model, work):
+        write(model, work)
+        (saved / "notes.txt").write_text("years of work")
+
+    monkeypatch.setattr(saving, "_write", slow)
+    with pytest.raises(ValueError, match="holds something other than a saved adapter"):
+        fitted.save_pretrained(saved)
+    assert (saved / "notes.txt").read_text() == "years of work"
+    assert [p.name for p in saved.parent.iterdir()] == ["model"]
+
+
+def test_arrays_and_tensors_among_the_settings_are_saved(tiny, source, target, tmp_path):
+    adapter = tiny(
+        epochs=1,
+        class_weight={"pos": torch.tensor(2.0), "neg": np.array(1)},
+        method_options={"width": np.array(16)},
+    )
+    adapter.fit(*source, X_target=target).save_pretrained(tmp_path / "m")
+    loaded = DomainAdapter.from_pretrained(tmp_path / "m")
+    assert loaded.class_weight == {"pos": 2.0, "neg": 1}
+    assert loaded.method_options == {"width": 16}

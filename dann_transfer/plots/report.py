@@ -117,6 +117,7 @@ def report(
     check_is_fitted(adapter)
     params = dict(adapter.params_)
     params |= {"max_strength": adapter.max_strength_, "random_state": adapter.seed_}
+    params["learning_rate"] = adapter.learning_rate_
     title = (
         f"{params['method']}: {adapter.n_source_:,} source and {adapter.n_target_:,} target texts"
     )

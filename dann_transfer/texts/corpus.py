@@ -107,6 +107,8 @@ def _head(tokenizer: Any, text: str, max_length: int) -> str:
     stands between two words, so that the tokens before it are those of the whole.
     """
     size = _CHARACTERS * max_length
+    if getattr(tokenizer, "truncation_side", "right") != "right":
+        return text
     while size < len(text):
         end = text.rfind(" ", 0, size)
         if end <= 0:

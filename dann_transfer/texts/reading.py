@@ -52,7 +52,13 @@ def _is_frame(X: object) -> bool:
 
 def _columns_of(frame: Any) -> list[str]:
     # pyarrow calls the columns themselves `columns`.
-    return list(getattr(frame, "column_names", None) or frame.columns)
+    names = getattr(frame, "column_names", None) or getattr(frame, "columns", None)
+    if names is None:
+        raise TypeError(
+            f"a {type(frame).__name__} that does not know its columns cannot be read; "
+            "pass a table that is in memory."
+        )
+    return list(names)
 
 
 def _plain_list(values: Any) -> list[Any]:
@@ -165,6 +171,8 @@ def as_texts(
             f"{name} is an iterator ({type(X).__name__}), which can be read only once; "
             f"pass list({name})."
         )
+    if isinstance(X, np.ndarray) and X.ndim == 0:
+        raise TypeError(f"{name} is the single value {_show(X)}; pass a list of texts.")
     if isinstance(X, np.ndarray) and X.ndim != 1:
         raise ValueError(
             f"{name} has shape {X.shape}; texts must be one-dimensional, such as {name}[:, 0]."
@@ -220,7 +228,8 @@ def _text(value: Any, where: str, may_be_empty: bool) -> str:
                 f"{where} is not valid Unicode ({error.reason} at {error.start}): "
                 f"{_show(value)}; re-read it with the right encoding or errors='replace'."
             ) from None
-    return str(value)
+    # `str(value)` would ask a subclass, such as a str's enum, how it is to be shown.
+    return str.__str__(value)
 
 
 def _label(value: Any, where: str) -> str | int | bool | float:
@@ -229,6 +238,8 @@ def _label(value: Any, where: str) -> str | int | bool | float:
     if isinstance(value, Enum) and isinstance(value, str | int):
         # numpy would write the name of a str's member in place of the str that it equals.
         value = value.value
+    if isinstance(value, str):
+        value = str.__str__(value)
     # An empty cell of a CSV file reads as a blank string.
     if _is_blank(value):
         raise ValueError(
@@ -276,7 +287,7 @@ def as_labels(y: Any, n: int, name: str = "y", texts_name: str = "X") -> np.ndar
             f"{name} is None: {texts_name} needs its labels. "
             f"Pass {name}=..., or a frame with a label column."
         )
-    if isinstance(y, str | bytes | Mapping) or not hasattr(y, "__len__"):
+    if isinstance(y, str | bytes | Mapping | set | frozenset) or not hasattr(y, "__len__"):
         raise TypeError(f"{name} is {_show(y)} ({type(y).__name__}); pass a list of labels.")
     _refuse_columns(y, name)
     values = [_label(value, f"{name}[{i}]") for i, value in enumerate(_plain_list(y))]
@@ -325,6 +336,8 @@ def _warn_of_near_labels(values: list[Any], name: str) -> None:
 def _refuse_columns(y: Any, name: str) -> None:
     """Refuse labels in columns, and say how those that are meant are passed."""
     shape = tuple(getattr(y, "shape", ()))
+    if hasattr(y, "ndim") and y.ndim == 0:
+        raise TypeError(f"{name} is the single value {_show(y)}; pass a list of labels.")
     names = _columns_of(y) if _is_frame(y) else None
     rows = None if names is not None or hasattr(y, "shape") else _plain_list(y)
     if rows is not None and rows and all(isinstance(row, list | tuple) for row in rows):

@@ -1,11 +1,13 @@
-"""Tables in files: pandas reads them, and what would be lost or read otherwise is refused."""
+"""Tables in files: read as they are, and what would be lost or read otherwise is refused."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+import csv
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,6 +20,7 @@ _READERS: dict[str, str] = {
     ".csv": "csv", ".tsv": "csv", ".txt": "csv", ".parquet": "parquet", ".jsonl": "lines",
     ".ndjson": "lines", ".json": "json",
 }  # fmt: skip
+_MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 
 
 def read_table(
@@ -28,7 +31,8 @@ def read_table(
 ) -> pd.DataFrame:
     """Read columns of a CSV, Parquet or JSON file, which may be compressed.
 
-    Cells of a CSV file stay text: "NA" is a text and not a missing one.
+    Cells of a CSV file stay text: "NA" is a text and not a missing one. In a file of one column
+    every line is a text, whatever commas it holds.
 
     Parameters
     ----------
@@ -38,15 +42,16 @@ def read_table(
     columns : sequence of str
         The columns that are wanted.
     encoding : str, optional
-        None is UTF-8, or UTF-16 where a byte order mark says so.
+        Of CSV and JSON; None is UTF-8, or UTF-16 where a byte order mark says so.
     separator : str, optional
-        None is that of comma, semicolon, tab and bar which makes the wanted columns of the header.
+        Of CSV, one character; None is that of comma, semicolon, tab and bar which makes the wanted
+        columns of the header.
 
     Raises
     ------
     ValueError
         If the file cannot be read as what its name says, a column is missing or there are two of
-        its name, or a row has more cells than the header.
+        its name, a row has more cells than the header, or quotes do not enclose whole cells.
     OSError
         If there is no such file.
 
@@ -61,6 +66,8 @@ def read_table(
     [['good, really good', '1']]
 
     """
+    import pandas as pd
+
     path = Path(path).expanduser()
     suffixes = [s.lower() for s in path.suffixes if s.lower() not in COMPRESSED]
     kind = _READERS.get(suffixes[-1] if suffixes else "")
@@ -69,40 +76,53 @@ def read_table(
             f"{str(path)!r} ends in none of {sorted(_READERS)}; save it as one of these "
             "(a spreadsheet as CSV), or rename it."
         )
+    if separator is not None and len(separator) != 1:
+        raise ValueError(f"separator={separator!r} must be one character.")
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {str(path)!r}; check the path.")
     if path.stat().st_size == 0:
         raise ValueError(f"{str(path)!r} is empty.")
-    if kind == "csv":
-        return _read_csv(path, list(columns), encoding, separator)
-    frame = _tried(path, _other_reader(kind, path, encoding))
+    with _named(path):
+        if kind == "csv":
+            return _read_csv(path, list(columns), encoding, separator)
+        if kind == "parquet":
+            frame = pd.read_parquet(path)
+        else:
+            with _opened(path, encoding) as file:
+                # Texts and labels as they are: "1" is no number and "2020-01-01" no date.
+                frame = pd.read_json(file, lines=kind == "lines", dtype=False)
     _check_columns(path, [str(c) for c in frame.columns], columns)
     return frame[list(columns)]
 
 
-def _other_reader(kind: str, path: Path, encoding: str | None) -> Callable[[], Any]:
-    import pandas as pd
-
-    if kind == "parquet":
-        return lambda: pd.read_parquet(path)
-    # Texts and labels as they are: "1" is no number and "2020-01-01" no date.
-    return lambda: pd.read_json(
-        path, lines=kind == "lines", dtype=False, encoding=encoding or "utf-8"
-    )
-
-
-def _tried(path: Path, read: Callable[[], Any]) -> Any:
-    """Call a reader, and say of which file its error is and what to do."""
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Say of which file an error is, and what to do."""
     try:
-        return read()
+        yield
     except UnicodeError as error:
         raise ValueError(
             f"{str(path)!r} has another encoding than was expected ({error}); name it with "
             "encoding (--encoding cp1252, say), or save the file as UTF-8."
         ) from error
-    except (LookupError, ValueError, ImportError, EOFError, OSError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
+    except Exception as error:  # pandas, pyarrow and each compression raise their own kinds
+        if isinstance(error, ValueError) and str(error).startswith(repr(str(path))):
+            raise
+        first = (str(error).splitlines() or [""])[0] or type(error).__name__
         raise ValueError(f"{str(path)!r} cannot be read: {first}") from error
+
+
+@contextmanager
+def _opened(path: Path, encoding: str | None) -> Iterator[IO[str]]:
+    """Open a file that may be compressed, in its encoding."""
+    import fsspec
+
+    if encoding is None:
+        with fsspec.open(str(path), "rb", compression="infer") as file:
+            start = file.read(4)
+        encoding = next((name for mark, name in _MARKS if start.startswith(mark)), "utf-8")
+    with fsspec.open(str(path), "rt", compression="infer", encoding=encoding, newline="") as file:
+        yield file
 
 
 def _read_csv(
@@ -110,56 +130,57 @@ def _read_csv(
 ) -> pd.DataFrame:
     import pandas as pd
 
-    def header(encoding: str, separator: str) -> list[str]:
-        row = pd.read_csv(
-            path, sep=separator, encoding=encoding, header=None, nrows=1, dtype=str,
-            keep_default_na=False, skipinitialspace=False,
-        )  # fmt: skip
-        return [str(name).strip("\ufeff") for name in row.iloc[0]]
-
-    encoding = encoding or _encoding_of(path, lambda e: header(e, _NONE))
     candidates = [separator] if separator is not None else list(SEPARATORS)
-    headers = {own: _tried(path, partial(header, encoding, own)) for own in candidates}
+    headers = {own: _header(path, encoding, own) for own in candidates}
     # That which finds most of the wanted columns, and of these that which makes most columns.
     best = max(headers, key=lambda s: (len({*headers[s]} & {*columns}), len(headers[s])))
     names = headers[best]
     _check_columns(path, names, columns)
-    sep = _NONE if len(names) == 1 and separator is None else best
-    remedy = f"A text with {best!r} in it needs quotes around it, and quotes in it doubled."
+    one = len(names) == 1 and separator is None
+    rows = list(_rows(path, encoding, _NONE if one else best))[1:]
+    while one and rows and not rows[-1][1]:
+        rows.pop()
+    cells = [_cells(path, line, row, names, best) for line, row in rows if row or one]
+    places = [names.index(column) for column in columns]
+    return pd.DataFrame([[row[i] for i in places] for row in cells], columns=columns, dtype=object)
 
-    def read() -> pd.DataFrame:
+
+def _header(path: Path, encoding: str | None, separator: str) -> list[str]:
+    for _, row in _rows(path, encoding, separator):
+        return row
+    raise ValueError(f"{str(path)!r} has no line that is not blank.")
+
+
+def _rows(path: Path, encoding: str | None, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the number of a row's last line and its cells, from the header on."""
+    # A cell may be as long as a book.
+    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+    with _opened(path, encoding) as file:
+        reader = csv.reader(file, delimiter=separator, strict=True)
+        begun = False
         try:
-            return pd.read_csv(
-                path, sep=sep, encoding=encoding, header=None, skiprows=1, names=[*names, _NONE],
-                dtype=str, keep_default_na=False, index_col=False, skip_blank_lines=len(names) > 1,
-            )  # fmt: skip
-        except pd.errors.ParserError as error:
-            raise ValueError(f"{str(error).strip()}. {remedy}") from error
+            for row in reader:
+                begun = begun or bool(row)
+                if begun:
+                    yield reader.line_num, row
+        except csv.Error as error:
+            raise ValueError(
+                f"{str(path)!r}, line {reader.line_num}: {error}. A cell that begins with a quote "
+                "needs quotes around the whole of it, and those in it doubled."
+            ) from error
 
-    frame = _tried(path, read)
-    # A row with one cell more than the header has reached the column that was added for it.
-    more = frame.index[frame[_NONE].fillna("") != ""]
-    if len(more):
+
+def _cells(path: Path, line: int, row: list[str], names: list[str], separator: str) -> list[str]:
+    """Return a row's cells, one a column, or raise where there is something beside the columns."""
+    filled = [i for i, cell in enumerate(row) if cell.strip()]
+    # Only a first column may be without a name, as pandas writes its index.
+    beside = [i for i in filled if i >= len(names) or (i > 0 and not names[i].strip())]
+    if beside:
         raise ValueError(
-            f"{str(path)!r}: row {more[0] + 1} after the header has more cells than the header's "
-            f"{len(names)}. {remedy}"
+            f"{str(path)!r}, line {line}: {row[beside[0]]!r} stands beside the columns {names}. A "
+            f"text with {separator!r} in it needs quotes around it, and quotes in it doubled."
         )
-    return frame[columns]
-
-
-def _encoding_of(path: Path, read: Callable[[str], Any]) -> str:
-    """Return UTF-8, or UTF-16 where the file begins with its mark."""
-    try:
-        read("utf-8")
-    except UnicodeError:
-        try:
-            read("utf-16")
-        except (UnicodeError, ValueError):
-            return "utf-8"
-        return "utf-16"
-    except Exception:
-        return "utf-8"
-    return "utf-8"
+    return [*row[: len(names)], *[""] * (len(names) - len(row))]
 
 
 def _check_columns(path: Path, names: Sequence[str], wanted: Sequence[str]) -> None:
@@ -169,7 +190,7 @@ def _check_columns(path: Path, names: Sequence[str], wanted: Sequence[str]) -> N
                 f"{str(path)!r} has no column {column!r}; it has {list(names)[:20]}. Name the "
                 "right one, or the separator."
             )
-        if names.count(column) > 1:
+        if list(names).count(column) > 1:
             raise ValueError(
                 f"{str(path)!r} has {list(names).count(column)} columns named {column!r}; "
                 "rename all but one."

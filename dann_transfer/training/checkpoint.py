@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -128,7 +129,7 @@ class Identity:
             # As bytes, because numpy has no bfloat16.
             content = values.detach().cpu().contiguous().flatten().view(torch.uint8)
             parts.setdefault(part, []).extend([name.encode(), content.numpy().tobytes()])
-        settings = {k: repr(v) for k, v in sorted(params.items()) if k not in _IGNORED}
+        settings = {k: _written(v) for k, v in sorted(params.items()) if k not in _IGNORED}
         return cls(settings, {name: _sha256(*content) for name, content in parts.items()})
 
     @property
@@ -155,6 +156,14 @@ class Identity:
         return named + [n for n in both if self.digests.get(n) != other.digests.get(n)]
 
 
+def _written(value: Any) -> str:
+    """Return how a setting is written, so that equal ones are written alike."""
+    if isinstance(value, os.PathLike):
+        return repr(os.fspath(value))
+    whole = isinstance(value, float) and value.is_integer()
+    return repr(int(value)) if whole else repr(value)
+
+
 def _sha256(*parts: bytes) -> str:
     digest = hashlib.sha256()
     for part in parts:
@@ -170,7 +179,8 @@ class Checkpoints:
 
     A file is named by its step and its content's sha256, so that a damaged one is found out. It
     is written beside the others, brought to the disk and then renamed, and only after that the
-    one before the last is removed: whenever a run is killed, there is a whole checkpoint.
+    one before the last is removed: whenever a run is killed after its first checkpoint, there is a
+    whole one.
 
     Parameters
     ----------
@@ -179,11 +189,19 @@ class Checkpoints:
         Of the run that writes and continues.
     every : int, str or None
         As `DomainAdapter`'s `checkpoint_every`.
+    shared : bool
+        Whether runs that are the same wait for each other; else the second is refused.
 
     """
 
-    def __init__(self, folder: str | os.PathLike[str], identity: Identity, every: Any) -> None:
-        self.folder, self.identity = Path(folder), identity
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        identity: Identity,
+        every: Any,
+        shared: bool = False,
+    ) -> None:
+        self.folder, self.identity, self.shared = Path(folder), identity, shared
         self.steps, self.seconds = interval_of(every)
         self.last: Path | None = None
         self.written = time.monotonic()
@@ -202,9 +220,8 @@ class Checkpoints:
 
         """
         folder = Path(str(settings.checkpoint_dir))
-        return cls(
-            folder / identity.digest if own_folder else folder, identity, settings.checkpoint_every
-        )
+        own = folder / identity.digest if own_folder else folder
+        return cls(own, identity, settings.checkpoint_every, shared=own_folder)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -219,7 +236,8 @@ class Checkpoints:
         from filelock import FileLock, Timeout
 
         check_folder(self.folder)
-        lock = FileLock(self.folder / ".lock", timeout=0)
+        # Of clones that differ in nothing that matters one waits, and then finds the other's run.
+        lock = FileLock(self.folder / ".lock", timeout=-1 if self.shared else 0)
         try:
             lock.acquire()
         except Timeout:
@@ -229,7 +247,7 @@ class Checkpoints:
             ) from None
         try:
             for path in self.folder.glob(".checkpoint_*.part"):
-                path.unlink()
+                path.unlink(missing_ok=True)
             yield
         finally:
             lock.release()
@@ -257,9 +275,8 @@ class Checkpoints:
                 hashed = _Hashed(file)
                 try:
                     torch.save(content, cast("IO[bytes]", hashed))
-                except RuntimeError:
-                    # torch turns what stopped the file into an error of its own.
-                    raise (hashed.error or OSError("torch could not write it")) from None
+                except RuntimeError as error:
+                    raise _cause(error) from None
                 file.flush()
                 os.fsync(file.fileno())
             whole = self.folder / f"checkpoint_{step}_{hashed.digest}.pt"
@@ -288,9 +305,16 @@ class Checkpoints:
             If it was written by another run, naming what differs.
 
         """
-        for path in self._files():
-            state = _intact(path, device)
+        files = self._files()
+        for i, path in enumerate(files):
+            state, damage = _read(path, device)
             if state is None:
+                earlier = ", ".join(p.name for p in files[i + 1 :])
+                warn(
+                    f"checkpoint {str(path)!r} is damaged ({damage}); "
+                    + (f"before it there is {earlier}." if earlier else "the run starts anew."),
+                    CheckpointWarning,
+                )
                 continue
             if state.get("format") != FORMAT:
                 raise ValueError(
@@ -319,16 +343,10 @@ class _Hashed:
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file, self._sha256 = file, hashlib.sha256()
-        self.error: BaseException | None = None
-        """What stopped the last write, Ctrl-C among them."""
 
     def write(self, data: bytes) -> int:
-        try:
-            self._sha256.update(data)
-            return self.file.write(data)
-        except BaseException as error:
-            self.error = error
-            raise
+        self._sha256.update(data)
+        return self.file.write(data)
 
     def flush(self) -> None:
         self.file.flush()
@@ -338,23 +356,27 @@ class _Hashed:
         return self._sha256.hexdigest()[:16]
 
 
-def _intact(path: Path, device: torch.device) -> dict[str, Any] | None:
-    """Read a checkpoint, or warn and return None where it is damaged."""
+def _cause(error: RuntimeError) -> BaseException:
+    """Return what stopped a write, Ctrl-C among it, of which torch makes an error of its own."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) or not isinstance(cause, Exception):
+            return cause
+        cause = cause.__context__
+    return OSError(str(error))
+
+
+def _read(path: Path, device: torch.device) -> tuple[dict[str, Any] | None, str]:
+    """Read a checkpoint; None where it is damaged, and how."""
     match = _WHOLE.fullmatch(path.name)
     assert match
     with path.open("rb") as file:
-        damage = "its content does not fit its name"
-        if hashlib.file_digest(file, "sha256").hexdigest()[:16] == match[2]:
-            try:
-                return dict(torch.load(path, map_location=device, weights_only=True))
-            except Exception as error:  # torch raises half a dozen kinds
-                damage = str(error).splitlines()[0]
-    warn(
-        f"checkpoint {str(path)!r} is damaged ({damage}); the run goes on from the one before it, "
-        "or starts anew where there is none.",
-        CheckpointWarning,
-    )
-    return None
+        if hashlib.file_digest(file, "sha256").hexdigest()[:16] != match[2]:
+            return None, "its content does not fit its name"
+    try:
+        return dict(torch.load(path, map_location=device, weights_only=True)), ""
+    except Exception as error:  # torch raises half a dozen kinds
+        return None, str(error).splitlines()[0]
 
 
 def check_folder(folder: str | os.PathLike[str]) -> None:
@@ -371,11 +393,10 @@ def check_folder(folder: str | os.PathLike[str]) -> None:
     path = Path(folder).expanduser()
     if path.exists() and not path.is_dir():
         raise ValueError(f"checkpoint_dir={str(path)!r} is a file; name a folder.")
-    trial = path / ".checkpoint_trial.part"
     try:
         path.mkdir(parents=True, exist_ok=True)
-        trial.write_bytes(b"x")
-        trial.unlink()
+        with tempfile.TemporaryFile(dir=path):
+            pass
         others = sorted(p.name for p in path.glob("*.pt") if not _WHOLE.fullmatch(p.name))
     except OSError as error:
         raise type(error)(

@@ -58,3 +58,11 @@ def test_a_tokenizer_that_knows_every_character_has_no_unknown_words(tokenizer, 
     tokens = Tokens.from_rows([[1, 2, 3]])
     tokenizer.unk_token = None
     assert unknown_share(tokenizer, tokens) == 0.0
+
+
+def test_a_text_that_is_cut_at_its_beginning_is_looked_at_whole(tokenizer):
+    tokenizer.truncation_side = "left"
+    text = "film " * 4000 + "good " * 60
+    tokens, cut = tokenize(tokenizer, [text], 16)
+    assert tokens.text(0).tolist() == tokenizer(["good " * 14])["input_ids"][0]
+    assert cut == 1

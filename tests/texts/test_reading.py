@@ -329,3 +329,36 @@ def test_labels_are_kept_or_refused_and_never_changed(labels):
         assert str(error).startswith("y")  # noqa: PT017
     else:
         assert found.tolist() == labels
+
+
+def test_a_kind_of_string_is_the_string_that_it_is():
+    class Sent(str, Enum):  # noqa: UP042
+        POS = "good film"
+        NEG = "bad film"
+
+    class Loud(str):
+        def __str__(self):
+            return "LOUD"
+
+    assert as_texts([Sent.POS, Loud("a")], "X") == ["good film", "a"]
+    assert as_labels([Loud("a"), Loud("b")], 2).tolist() == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        ({"pos", "neg"}, r"y is \{.* \(set\); pass a list of labels"),
+        (np.array(3), r"y is the single value array\(3\); pass a list of labels"),
+    ],
+)
+def test_what_has_no_order_is_no_list_of_labels(labels, words):
+    with pytest.raises(TypeError, match=words):
+        as_labels(labels, 2)
+
+
+def test_a_table_that_is_a_stream_is_named():
+    import datasets
+
+    stream = datasets.IterableDataset.from_generator(lambda: iter([{"text": "a"}]))
+    with pytest.raises(TypeError, match="IterableDataset that does not know its columns"):
+        as_texts(stream, "X")

@@ -39,6 +39,17 @@ def put(folder: Path, name: str, content: str | bytes, encoding: str = "utf-8") 
         ("lines.jsonl", '{"text": "1", "label": 2}\n', [["1", 2]]),
         ("dates.ndjson", '{"text": "2020-01-01", "label": "x"}\n', [["2020-01-01", "x"]]),
         ("list.json", '[{"label": true, "text": "a"}]', [["a", True]]),
+        (
+            "blank first.csv",
+            "\n\ntext,label\ngood,pos\n\nbad,neg\n\n",
+            [["good", "pos"], ["bad", "neg"]],
+        ),
+        ("index.csv", ",text,label\n0,good,pos\n", [["good", "pos"]]),
+        ("empty columns.csv", "text,label,,\ngood,pos,,\n", [["good", "pos"]]),
+        ("twice unwanted.csv", "id,id,text,label\n1,2,good,pos\n", [["good", "pos"]]),
+        ("mark.jsonl", b'\xef\xbb\xbf{"text": "a", "label": "b"}\n', [["a", "b"]]),
+        ("utf16.jsonl", '{"text": "\u597d", "label": "b"}\n'.encode("utf-16"), [["\u597d", "b"]]),
+        ("quote inside.csv", 'text,label\nsay "no" now,pos\n', [['say "no" now', "pos"]]),
         ("LOUD.CSV", "text,label\na,pos\n", [["a", "pos"]]),
     ],
     ids=lambda value: value if isinstance(value, str) and value[-4:].strip(".").isalpha() else "",
@@ -49,7 +60,7 @@ def test_files_are_read_as_they_are(name, content, rows, tmp_path):
 
 def test_of_one_column_every_line_is_a_text(tmp_path):
     """It lost all after the first comma."""
-    content = 'text\na, b, c\n"d, ""e"""\n\nf; g\n'
+    content = '\ntext\na, b, c\n"d, ""e"""\n\nf; g\n\n\n'
     path = put(tmp_path, "one.csv", content)
     assert read_table(path, ["text"])["text"].tolist() == ["a, b, c", 'd, "e"', "", "f; g"]
 
@@ -67,10 +78,22 @@ def test_parquet_and_zip(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("more.csv", "text,label\na, film,pos\nb,neg\n", r"row 1 .*more cells .*',' in it needs"),
-        ("later.csv", "text,label\nb,neg\na, film,pos\n", r"row 2 after the header has more"),
-        ("many.csv", "text,label\nb,neg\na,b,c,d,pos\n", r"line 3, saw 5\. .* needs quotes around"),
-        ("open.csv", 'text,label\n"a,pos\nb,neg\n', r"EOF inside string .* needs quotes"),
+        (
+            "more.csv",
+            "text,label\na, film,pos\nb,neg\n",
+            r"line 2: 'pos' stands .*',' in it needs",
+        ),
+        ("later.csv", "text,label\nb,neg\na, film,pos\n", r"line 3: 'pos' stands beside the col"),
+        ("many.csv", "text,label\nb,neg\na,b,c,d,pos\n", r"line 3: 'c' stands .* needs quotes"),
+        ("hole.csv", "label,text\npos,good,,really\nneg,bad\n", r"line 2: 'really' stands beside"),
+        ("noname.csv", "text,label,\na,b, film\n", r"line 2: ' film' stands beside the columns"),
+        ("open.csv", 'text,label\n"a,pos\nb,neg\n', r"line 3: unexpected end of data\. A cell"),
+        (
+            "speech.csv",
+            'text,label\n"No", he said,pos\n',
+            r"line 2: 'pos' stands beside the columns",
+        ),
+        ("swallowed.tsv", 'text\tlabel\n"a\tpos\nfine\tneg\nb" ok\tpos\n', r"line 4: .* expected"),
         ("twice.csv", "text,label,text\na,b,c\n", r"has 2 columns named 'text'; rename all but"),
         ("other.csv", "body,label\na,b\n", r"no column 'text'; it has \['body', 'label'\]\. Name"),
         ("latin.csv", "text,label\né,b\n".encode("cp1252"), r"another encoding .*--encoding cp12"),
@@ -94,6 +117,11 @@ def test_what_a_person_has_to_say(tmp_path):
     assert read_table(latin, BOTH, encoding="cp1252").to_numpy().tolist() == [["é", "b"]]
     odd = put(tmp_path, "odd.csv", "text^label\na, b^pos\n")
     assert read_table(odd, BOTH, separator="^").to_numpy().tolist() == [["a, b", "pos"]]
+    speech = put(tmp_path, "speech.csv", 'text\n"No", he said, "never".\nfine\n"Meh" again\n')
+    with pytest.raises(ValueError, match=r"speech\.csv', line 2: .* begins with a quote needs quo"):
+        read_table(speech, ["text"])
+    with pytest.raises(ValueError, match=r"separator='\|\|' must be one character"):
+        read_table(odd, BOTH, separator="||")
     with pytest.raises(ValueError, match="cannot be read: unknown encoding"):
         read_table(latin, BOTH, encoding="klingon")
     with pytest.raises(FileNotFoundError, match="there is no file"):

@@ -5,12 +5,16 @@ import errno
 import io
 import os
 import shutil
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from conftest import TINY, Killed, kill_at, make_tiny_encoder, same, toy_texts, weights
+from joblib import Parallel, delayed, parallel_config
+from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
 from dann_transfer import DomainAdapter, methods
@@ -22,7 +26,7 @@ from dann_transfer.settings import Settings
 from dann_transfer.texts.batches import PairedBatches
 from dann_transfer.texts.corpus import tokenize
 from dann_transfer.texts.reading import Domain
-from dann_transfer.training.checkpoint import CheckpointWarning, _Hashed
+from dann_transfer.training.checkpoint import CheckpointWarning, _Hashed, check_folder
 from dann_transfer.training.loop import Trainer
 
 # A few steps of a random encoder predict one class; what these tests look at is elsewhere.
@@ -175,7 +179,9 @@ def test_a_damaged_checkpoint_is_passed_over_and_named(damage, stopped, source, 
     whole, again, folder = stopped
     newest = checkpoints(folder)[0]
     newest.write_bytes(DAMAGE[damage](newest.read_bytes()))
-    with pytest.warns(CheckpointWarning, match=f"{newest.name}' is damaged .* before it"):
+    with pytest.warns(
+        CheckpointWarning, match=f"{newest.name}' is damaged .*; before it there is checkpoint_5_"
+    ):
         went_on(again(), whole, source, target, first=6)
     # It makes way for the next ones.
     assert [p.name.split("_")[1] for p in checkpoints(folder)] == ["10", "9"]
@@ -185,7 +191,7 @@ def test_where_all_are_damaged_the_run_starts_anew(stopped, source, target):
     whole, again, folder = stopped
     for path in checkpoints(folder):
         path.write_bytes(b"")
-    with pytest.warns(CheckpointWarning, match="or starts anew where there is none"):
+    with pytest.warns(CheckpointWarning, match="does not fit its name.; the run starts anew"):
         went_on(again(), whole, source, target, first=1)
 
 
@@ -332,10 +338,10 @@ def test_the_folder_is_tried_before_anything_is_loaded(tiny, source, target, tmp
         tiny(checkpoint_dir=tmp_path).fit(*source, X_target=target)
     assert (tmp_path / "model.pt").read_bytes() == b"a stranger's"
 
-    def read_only(self, data):
+    def read_only(**_):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr(Path, "write_bytes", read_only)
+    monkeypatch.setattr(tempfile, "TemporaryFile", read_only)
     with pytest.raises(OSError, match=r"new' cannot be written \(Read-only file system\); name"):
         tiny(checkpoint_dir=tmp_path / "new").fit(*source, X_target=target)
 
@@ -363,3 +369,33 @@ def test_a_link_to_nowhere_is_named(tiny, source, target, tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "gone")
     with pytest.raises(OSError, match="link' cannot be written"):
         tiny(checkpoint_dir=tmp_path / "link").fit(*source, X_target=target)
+
+
+def test_the_same_run_written_otherwise_is_the_same_run(tiny, source, target, tmp_path):
+    params = {"checkpoint_dir": str(tmp_path), "max_grad_norm": 1.0}
+    first = tiny(**params)
+    first.fit(*source, X_target=target)
+    seen: list[int] = []
+    again = tiny(**params | {"checkpoint_dir": tmp_path, "max_grad_norm": 1})
+    again.set_params(encoder=Path(first.encoder))
+    again.fit(*source, X_target=target, on_step=lambda *_: seen.append(1))
+    assert not seen
+
+
+def test_one_folder_is_tried_by_many_at_once(tmp_path):
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: check_folder(tmp_path), range(400)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_clones_that_are_the_same_wait_for_each_other(tiny, source, target, tmp_path):
+    base = tiny(checkpoint_dir=tmp_path, epochs=1)
+
+    def fit(prior):
+        twin = clone(base).set_params(correct_prior=prior, validation_fraction=0.4)
+        return weights(twin.fit(*source, X_target=target))
+
+    with parallel_config(backend="loky", n_jobs=2):
+        one, other = Parallel()(delayed(fit)(prior) for prior in (None, "em"))
+    assert same(one, other)
+    assert len([p for p in tmp_path.iterdir() if p.is_dir()]) == 1
