@@ -273,7 +273,9 @@ def predict(
                 sys.stdout.reconfigure(encoding="utf-8")
             result.to_csv(sys.stdout, index=False, lineterminator="\n")
         else:
-            result.to_csv(out, index=False, lineterminator="\n", encoding="utf-8")
+            part = out.with_name(f".{out.name}.part")
+            result.to_csv(part, index=False, lineterminator="\n", encoding="utf-8")
+            part.replace(out)
     except ERRORS as error:
         raise _fail(error) from error
 
