@@ -27,6 +27,7 @@ from dann_transfer.model.encoder import Encoder
 from dann_transfer.model.heads import TaskHead
 from dann_transfer.model.model import Classifier, infer
 from dann_transfer.model.runtime import Runtime
+from dann_transfer.neighbors import Neighborhood
 from dann_transfer.settings import AT_PREDICTION, Settings, as_seed, check_params, plain
 from dann_transfer.texts.batches import PairedBatches
 from dann_transfer.texts.corpus import (
@@ -116,6 +117,9 @@ class DomainAdapter(
     correct_prior : bool or {"bbse", "em"}, optional
         Correct predictions for the target's class shares, estimated without its labels;
         True is "em".
+    neighbors : int, optional
+        Average predictions with those of this many nearest target texts of the fit, which
+        costs no training; None does not.
     validation_fraction : float
         The share of the source that is held out to choose the epoch by; 0 keeps the last
         epoch.
@@ -152,6 +156,8 @@ class DomainAdapter(
     encoder_ : Encoder
     method_weights_ : dict of str to Tensor
         The method's own parameters, such as a discriminator's, which prediction does not need.
+    neighborhood_ : Neighborhood or None
+        The target's texts that predictions are averaged with, where `neighbors` is set.
     fitted_ : Fitted
         All else. Each of its fields stands on the adapter under its name with an underscore
         behind it: classes_, seed_, max_strength_, learning_rate_, n_source_, n_target_,
@@ -178,6 +184,9 @@ class DomainAdapter(
 
     """
 
+    fitted_: Fitted
+    neighborhood_: Neighborhood | None
+
     def __init__(
         self,
         encoder: str | PathLike[str] = "bert-base-uncased",
@@ -200,6 +209,7 @@ class DomainAdapter(
         max_grad_norm: float = 1.0,
         class_weight: str | dict[Any, float] | None = None,
         correct_prior: str | bool | None = None,
+        neighbors: int | None = None,
         validation_fraction: float = 0.1,
         validation_tolerance: float = 1.0,
         patience: int | None = None,
@@ -231,6 +241,7 @@ class DomainAdapter(
         self.max_grad_norm = max_grad_norm
         self.class_weight = class_weight
         self.correct_prior = correct_prior
+        self.neighbors = neighbors
         self.validation_fraction = validation_fraction
         self.validation_tolerance = validation_tolerance
         self.patience = patience
@@ -441,7 +452,11 @@ class DomainAdapter(
         if "target" not in tokens:
             return
         fitted = self.fitted_
-        target = self._infer(tokens["target"])[1].numpy()
+        features, logits = self._infer(tokens["target"])
+        target = logits.numpy()
+        if self.neighbors:
+            p = logits.softmax(1).numpy()
+            self.neighborhood_ = Neighborhood.of(features.numpy(), p, self.neighbors)
         fitted.target_shares = class_shares(target.argmax(1), fitted.classes)
         warn_of_collapse(
             fitted.target_shares,
@@ -462,6 +477,7 @@ class DomainAdapter(
         self, model: Classifier, method_weights: dict[str, torch.Tensor], fitted: Fitted
     ) -> None:
         self.model_, self.encoder_, self.method_weights_ = model, model.encoder, method_weights
+        self.neighborhood_ = None
         self.fitted_ = fitted
         self._n_features_out = model.encoder.features
 
@@ -502,6 +518,12 @@ class DomainAdapter(
         texts = as_texts(X, "X", self.text_column, empty_is_text=True)
         max_length, tokenizer = self.params_["max_length"], self.encoder_.tokenizer
         prior = decision.prior_for(self.correct_prior, self.fitted_)
+        neighborhood = self.neighborhood_
+        if neighborhood is not None and prior is not None:
+            raise ValueError(
+                f"correct_prior={self.correct_prior!r}, but the model was fitted with neighbors="
+                f"{self.params_['neighbors']}, and how they go together was never measured."
+            )
         cut, unknown = 0, 0.0
         features: list[np.ndarray] = []
         p: list[np.ndarray] = []
@@ -511,7 +533,10 @@ class DomainAdapter(
             cut += n
             unknown += unknown_share(tokenizer, tokens) * len(part) / len(texts)
             made, logits = self._infer(tokens)
-            p.append(decision.probabilities(logits, self.fitted_, prior))
+            own = decision.probabilities(logits, self.fitted_, prior)
+            if neighborhood is not None:
+                own = neighborhood.smooth(made.numpy(), own, self.params_["neighbors"])
+            p.append(own)
             features += [made.numpy()] if with_features else []
         warn_truncated({"given": (cut, len(texts))}, max_length)
         warn_unknown({"given": unknown})
@@ -557,7 +582,11 @@ class DomainAdapter(
         check_is_fitted(self)
         changed = {name: plain(getattr(self, name)) for name in AT_PREDICTION}
         saved = saving.Saved(
-            {**self.params_, **changed}, self.fitted_, self.model_, self.method_weights_
+            {**self.params_, **changed},
+            self.fitted_,
+            self.model_,
+            self.method_weights_,
+            self.neighborhood_,
         )
         saving.save(saved, folder)
 
@@ -591,6 +620,7 @@ class DomainAdapter(
         saved = saving.load(folder, cls._get_param_names(), device, trust_remote_code)
         adapter = cls(**saved.params)
         adapter._take(saved.model, saved.method_weights, saved.fitted)
+        adapter.neighborhood_ = saved.neighborhood
         return adapter
 
 

@@ -19,6 +19,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -31,6 +32,7 @@ from dann_transfer.model.heads import TaskHead
 from dann_transfer.model.loading import quiet_loading
 from dann_transfer.model.model import Classifier
 from dann_transfer.model.runtime import resolve_device
+from dann_transfer.neighbors import Neighborhood
 from dann_transfer.settings import check_params
 
 CONFIG, HEADS, CARD = "adapter.json", "heads.safetensors", "README.md"
@@ -49,6 +51,7 @@ class Saved:
     model: Classifier
     method_weights: dict[str, Tensor]
     """The method's own parameters; the method itself is needed neither to save nor to load."""
+    neighborhood: Neighborhood | None = None
 
 
 def _sha256(path: Path) -> str:
@@ -144,6 +147,9 @@ def _write(saved: Saved, folder: Path) -> None:
     encoder.tokenizer.save_pretrained(folder)
     heads = {f"head.{k}": v for k, v in saved.model.head.state_dict().items()}
     heads |= {f"method.{k}": v for k, v in saved.method_weights.items()}
+    if saved.neighborhood is not None:
+        for name, array in vars(saved.neighborhood).items():
+            heads[f"neighborhood.{name}"] = torch.from_numpy(array)
     save_file({k: v.detach().cpu().contiguous() for k, v in heads.items()}, folder / HEADS)
     config: dict[str, Any] = {
         "format": FORMAT,
@@ -337,7 +343,7 @@ def _read(
     fitted = Fitted.from_json(config)
     fitted.params = params
     head = TaskHead(encoder.features, len(fitted.classes))
-    parts: dict[str, dict[str, Tensor]] = {"head": {}, "method": {}}
+    parts: dict[str, dict[str, Tensor]] = {"head": {}, "method": {}, "neighborhood": {}}
     for name, tensor in load_file(path / HEADS).items():
         part, _, key = name.partition(".")
         parts[part][key] = tensor
@@ -346,4 +352,6 @@ def _read(
     except RuntimeError as error:
         raise ValueError(f"{str(path / HEADS)!r} does not fit {CONFIG}: {error}") from error
     model = Classifier(encoder, head).to(resolve_device(device)).eval()
-    return Saved(params, fitted, model, parts["method"])
+    near = {name: tensor.numpy() for name, tensor in parts["neighborhood"].items()}
+    neighborhood = Neighborhood(**near) if near else None
+    return Saved(params, fitted, model, parts["method"], neighborhood)

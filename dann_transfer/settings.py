@@ -142,6 +142,14 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
         'True is "em"',
         choices=(None, False, True, "bbse", "em"),
     ),
+    "neighbors": H(
+        None,
+        "average predictions with those of this many nearest target texts of the fit, which costs "
+        "no training; None does not",
+        low=1,
+        whole=True,
+        optional=True,
+    ),
     "validation_fraction": H(
         0.1,
         "the share of the source that is held out to choose the epoch by; 0 keeps the last epoch",

@@ -95,15 +95,7 @@ def read(
             )
         rows, held_out = hold_out(codes, params["validation_fraction"], seed)
         val = ([texts[i] for i in held_out], codes[held_out])
-    if params["correct_prior"] and not target:
-        raise ValueError(
-            f"correct_prior={params['correct_prior']!r} needs target texts: X_target=."
-        )
-    if params["correct_prior"] and len(np.unique(val[1])) < len(classes):
-        raise ValueError(
-            f"correct_prior={params['correct_prior']!r} needs a held-out source text of every "
-            "class, to calibrate on; pass X_val and y_val, or a larger validation_fraction."
-        )
+    _check_prediction(params, target, val[1], len(classes))
     return Roles(
         classes=classes,
         texts={
@@ -122,6 +114,30 @@ def read(
         names=list(sizes),
         n_source=len(texts),
     )
+
+
+def _check_prediction(
+    params: dict[str, Any], target: list[str], held_out: np.ndarray, classes: int
+) -> None:
+    """Raise if what is asked of predictions lacks the texts that it needs."""
+    if params["neighbors"] and not target:
+        raise ValueError(
+            f"neighbors={params['neighbors']} needs target texts to look among: X_target=."
+        )
+    if params["neighbors"] and params["correct_prior"]:
+        raise ValueError(
+            f"neighbors={params['neighbors']} and correct_prior={params['correct_prior']!r} both "
+            "change predictions, and how they go together was never measured; set one of them."
+        )
+    if params["correct_prior"] and not target:
+        raise ValueError(
+            f"correct_prior={params['correct_prior']!r} needs target texts: X_target=."
+        )
+    if params["correct_prior"] and len(np.unique(held_out)) < classes:
+        raise ValueError(
+            f"correct_prior={params['correct_prior']!r} needs a held-out source text of every "
+            "class, to calibrate on; pass X_val and y_val, or a larger validation_fraction."
+        )
 
 
 def _labelled(
