@@ -36,7 +36,15 @@ HERE = Path(__file__).parent
 # How many texts train in the table of all methods and on the boards.
 TEXTS = 1000
 # What does not come from the board.
-OTHERS = {"best_epoch.jsonl", "costs.jsonl", "speed.jsonl", "peers.jsonl", "trials.jsonl"}
+OTHERS = {
+    "base_trials.jsonl",
+    "best_epoch.jsonl",
+    "costs.jsonl",
+    "neighbors.jsonl",
+    "speed.jsonl",
+    "peers.jsonl",
+    "trials.jsonl",
+}
 FAMILY_START, FAMILY_END = "<!-- family: benchmarks/report.py -->", "<!-- end of family -->"
 SPEED_START, SPEED_END = "<!-- speed: benchmarks/report.py -->", "<!-- end of speed -->"
 KEYWORDS_START, KEYWORDS_END = "<!-- keywords: benchmarks/report.py -->", "<!-- end of keywords -->"
