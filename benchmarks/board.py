@@ -283,21 +283,9 @@ def main() -> None:
                     continue
                 if time.monotonic() > deadline:
                     return
-                kept, own = None, dict(params)
-                if args.outputs is not None:
-                    kept = args.outputs / f"{name_of(row)}.npz"
-                    own["checkpoint_dir"] = str(args.outputs / "checkpoints" / name_of(row))
-                row = run(
-                    args.board,
-                    source,
-                    target,
-                    method,
-                    seed,
-                    args.train_texts,
-                    own,
-                    args.encoder,
-                    kept,
-                )
+                kept = args.outputs and args.outputs / f"{name_of(row)}.npz"
+                run_of = (args.board, source, target, method, seed, args.train_texts)
+                row = run(*run_of, params, args.encoder, kept)
                 with args.out.open("a") as out:
                     out.write(json.dumps(row) + "\n")
                 keys = ("source", "target", "method", "seed", "target_accuracy", "target_macro_f1")
