@@ -88,7 +88,8 @@ def of_family(files: list[str]) -> list[str]:
         judges(rows),
         "## Correcting by an estimated class prior",
         "Mean accuracy on the target over the runs of the family, as predicted and with "
-        "`correct_prior`.",
+        "`correct_prior`; measured before probabilities were calibrated for it and estimates that "
+        "the source's confusion contradicts were refused.",
         corrections(rows),
     ]
 

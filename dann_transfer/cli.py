@@ -255,6 +255,7 @@ def predict(
     import pandas as pd
 
     from dann_transfer import DomainAdapter, decision
+    from dann_transfer.folders import write_whole
 
     try:
         if out is not None and not out.absolute().parent.is_dir():
@@ -273,9 +274,7 @@ def predict(
                 sys.stdout.reconfigure(encoding="utf-8")
             result.to_csv(sys.stdout, index=False, lineterminator="\n")
         else:
-            part = out.with_name(f".{out.name}.part")
-            result.to_csv(part, index=False, lineterminator="\n", encoding="utf-8")
-            part.replace(out)
+            write_whole(out, result.to_csv(index=False, lineterminator="\n"))
     except ERRORS as error:
         raise _fail(error) from error
 

@@ -1,4 +1,4 @@
-"""A folder is written beside its place and then takes it, at once and whole."""
+"""What is written beside its place and then takes it, at once and whole: folders and files."""
 
 from __future__ import annotations
 
@@ -7,12 +7,46 @@ import glob
 import os
 import shutil
 import sys
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+
+def make_writable(folder: Path, said: str) -> None:
+    """Make a folder where there is none, and try to write to it.
+
+    Raises
+    ------
+    OSError
+        If it cannot be made or written, beginning with what is `said` of it.
+
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise type(error)(error.errno, f"{said} ({error.strerror}); name another") from error
+
+
+def write_whole(path: str | os.PathLike[str], text: str) -> Path:
+    """Write a text file whole or not at all, and return where."""
+    out = Path(path).expanduser()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    number, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}-")
+    try:
+        with os.fdopen(number, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(name, 0o644)
+        os.replace(name, out)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return out
 
 
 @contextmanager

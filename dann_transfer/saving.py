@@ -26,7 +26,7 @@ from torch import Tensor
 
 from dann_transfer._version import __version__
 from dann_transfer.fitted import Fitted
-from dann_transfer.folders import exchange, workplace
+from dann_transfer.folders import exchange, make_writable, workplace
 from dann_transfer.model.encoder import Encoder
 from dann_transfer.model.heads import TaskHead
 from dann_transfer.model.loading import quiet_loading
@@ -93,14 +93,7 @@ def check_destination(folder: str | PathLike[str]) -> Path:
                 f"{str(path)!r} holds something other than a saved adapter ({others[:5]}), which "
                 "saving would replace; name another folder."
             )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise type(error)(
-            error.errno, f"cannot write to {str(path.parent)!r} ({error.strerror}); name another"
-        ) from error
+    make_writable(path.parent, f"cannot write to {str(path.parent)!r}")
     return path
 
 

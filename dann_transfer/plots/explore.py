@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import html
-import os
-import tempfile
 import textwrap
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dann_transfer.folders import write_whole
 from dann_transfer.plots.alignment import AlignmentDisplay
 from dann_transfer.plots.display import PALETTE
 
@@ -105,22 +104,6 @@ def figure(display: AlignmentDisplay) -> go.Figure:
     return page
 
 
-def write_page(path: str | PathLike[str], page: str) -> Path:
-    """Write a page whole or not at all, and return where."""
-    out = Path(path).expanduser()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    number, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}-")
-    try:
-        with os.fdopen(number, "w", encoding="utf-8") as file:
-            file.write(page)
-        os.chmod(name, 0o644)
-        os.replace(name, out)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    return out
-
-
 def explore(display: AlignmentDisplay, path: str | PathLike[str], title: str = "Features") -> Path:
     """Write an interactive page of a map: hovering shows a text, its classes and its domain.
 
@@ -150,4 +133,4 @@ def explore(display: AlignmentDisplay, path: str | PathLike[str], title: str = "
     drawing.update_layout(title=heading)
     page = drawing.to_html(include_plotlyjs=True, full_html=True, config=options)
     page = page.replace("<head>", f"<head><title>{html.escape(title)}</title>", 1)
-    return write_page(path, page)
+    return write_whole(path, page)

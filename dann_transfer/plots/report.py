@@ -16,8 +16,8 @@ from sklearn.utils.validation import check_is_fitted
 from dann_transfer._version import __version__
 from dann_transfer.adapter import DomainAdapter
 from dann_transfer.decision import labels
+from dann_transfer.folders import write_whole
 from dann_transfer.plots.alignment import AlignmentDisplay
-from dann_transfer.plots.explore import write_page
 from dann_transfer.plots.training import TrainingDisplay
 from dann_transfer.texts.reading import Domain, as_texts
 
@@ -156,4 +156,4 @@ def report(
         f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head>"
         f"<body>{''.join(parts)}</body></html>"
     )
-    return write_page(path, page)
+    return write_whole(path, page)

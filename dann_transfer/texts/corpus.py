@@ -149,8 +149,11 @@ MANY_UNKNOWN = 0.1
 
 def warn_unknown(unknown: dict[str, float]) -> None:
     """Say of which kinds of texts many words are unknown; `unknown` maps a name to their share."""
-    many = [f"{share:.0%} of the {name} texts'" for name, share in unknown.items()]
-    many = [m for m, share in zip(many, unknown.values(), strict=True) if share > MANY_UNKNOWN]
+    many = [
+        f"{share:.0%} of the {name} texts'"
+        for name, share in unknown.items()
+        if share > MANY_UNKNOWN
+    ]
     if many:
         warn(
             f"{' and '.join(many)} tokens are unknown to the encoder's vocabulary and look alike "

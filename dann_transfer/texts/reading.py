@@ -187,7 +187,8 @@ def as_texts(
         raise ValueError(f"{name} holds no texts; pass at least one.")
     if empty_is_text:
         blank = [i for i, value in enumerate(values) if _is_blank(value)]
-        values = ["" if _is_blank(value) else value for value in values]
+        for i in blank:
+            values[i] = ""
         if blank:
             warn(
                 f"{len(blank)} of {len(values)} texts of {name} are empty, the first of them "

@@ -83,11 +83,12 @@ def read_table(
     if path.stat().st_size == 0:
         raise ValueError(f"{str(path)!r} is empty.")
     with _named(path):
-        if kind == "csv":
-            return _read_csv(path, list(columns), encoding, separator)
         if kind == "parquet":
             frame = pd.read_parquet(path)
         else:
+            encoding = encoding or _encoding_of(path)
+            if kind == "csv":
+                return _read_csv(path, list(columns), encoding, separator)
             with _opened(path, encoding) as file:
                 # Texts and labels as they are: "1" is no number and "2020-01-01" no date.
                 frame = pd.read_json(file, lines=kind == "lines", dtype=False)
@@ -112,22 +113,25 @@ def _named(path: Path) -> Iterator[None]:
         raise ValueError(f"{str(path)!r} cannot be read: {first}") from error
 
 
+def _encoding_of(path: Path) -> str:
+    """Return UTF-8, or what a byte order mark says."""
+    import fsspec
+
+    with fsspec.open(str(path), "rb", compression="infer") as file:
+        start = file.read(4)
+    return next((name for mark, name in _MARKS if start.startswith(mark)), "utf-8")
+
+
 @contextmanager
-def _opened(path: Path, encoding: str | None) -> Iterator[IO[str]]:
+def _opened(path: Path, encoding: str) -> Iterator[IO[str]]:
     """Open a file that may be compressed, in its encoding."""
     import fsspec
 
-    if encoding is None:
-        with fsspec.open(str(path), "rb", compression="infer") as file:
-            start = file.read(4)
-        encoding = next((name for mark, name in _MARKS if start.startswith(mark)), "utf-8")
     with fsspec.open(str(path), "rt", compression="infer", encoding=encoding, newline="") as file:
         yield file
 
 
-def _read_csv(
-    path: Path, columns: list[str], encoding: str | None, separator: str | None
-) -> pd.DataFrame:
+def _read_csv(path: Path, columns: list[str], encoding: str, separator: str | None) -> pd.DataFrame:
     import pandas as pd
 
     candidates = [separator] if separator is not None else list(SEPARATORS)
@@ -145,13 +149,13 @@ def _read_csv(
     return pd.DataFrame([[row[i] for i in places] for row in cells], columns=columns, dtype=object)
 
 
-def _header(path: Path, encoding: str | None, separator: str) -> list[str]:
+def _header(path: Path, encoding: str, separator: str) -> list[str]:
     for _, row in _rows(path, encoding, separator):
         return row
     raise ValueError(f"{str(path)!r} has no line that is not blank.")
 
 
-def _rows(path: Path, encoding: str | None, separator: str) -> Iterator[tuple[int, list[str]]]:
+def _rows(path: Path, encoding: str, separator: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the number of a row's last line and its cells, from the header on."""
     # A cell may be as long as a book.
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))

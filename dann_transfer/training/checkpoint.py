@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dann_transfer.folders import make_writable
 from dann_transfer.notices import warn
 from dann_transfer.settings import Settings, interval_of
 from dann_transfer.texts.corpus import Tokens
@@ -393,16 +393,8 @@ def check_folder(folder: str | os.PathLike[str]) -> None:
     path = Path(folder).expanduser()
     if path.exists() and not path.is_dir():
         raise ValueError(f"checkpoint_dir={str(path)!r} is a file; name a folder.")
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            pass
-        others = sorted(p.name for p in path.glob("*.pt") if not _WHOLE.fullmatch(p.name))
-    except OSError as error:
-        raise type(error)(
-            error.errno,
-            f"checkpoint_dir={str(path)!r} cannot be written ({error.strerror}); name another",
-        ) from error
+    make_writable(path, f"checkpoint_dir={str(path)!r} cannot be written")
+    others = sorted(p.name for p in path.glob("*.pt") if not _WHOLE.fullmatch(p.name))
     if others:
         raise ValueError(
             f"checkpoint_dir={str(path)!r} holds {others[:5]}, which this version did not write; "
