@@ -12,8 +12,9 @@ seconds; a run that is killed goes on where it stopped.
 
 Protocol of the sentiment board: 30 % of each domain, drawn once, is its test set. Of the rest, at
 most 2,400 texts train; several sources, joined as in amazon+movies:tweets, share them. The other
-boards have splits of their own (`boards.py`). The target's labels are used by nothing but the
-final score and the row `target_trained`.
+boards have splits of their own (`boards.py`). --test-texts takes the first so many of each test
+set, drawn at random, since at base size to test takes as long as to train. The target's labels are
+used by nothing but the final score and the row `target_trained`.
 """
 
 from __future__ import annotations
@@ -44,6 +45,11 @@ from dann_transfer.label_shift import correct
 from dann_transfer.settings import ADAPTATION
 from dann_transfer.texts.weights import hold_out
 
+# What the defaults follow the encoder's size in, written down in each row.
+BY_SIZE = {
+    "minilm": {"learning_rate": 5e-5, "freeze_layers": 0},
+    "mpnet": {"learning_rate": 2e-5, "freeze_layers": 6},
+}
 BASELINES = {"source_only", "target_trained"}
 # What does not change a result, or is recorded beside it.
 UNRECORDED = {
@@ -52,15 +58,22 @@ UNRECORDED = {
 
 
 def settings_of(
-    method: str, train_texts: int, params: dict[str, Any], encoder: str = "minilm"
+    method: str,
+    train_texts: int,
+    params: dict[str, Any],
+    encoder: str = "minilm",
+    test_texts: int | None = None,
 ) -> dict[str, Any]:
     """Return every hyperparameter of a run, defaults included, so that a row explains itself."""
     name = "source_only" if method in BASELINES else method
     full = {**DomainAdapter(**params).get_params(), "train_texts": train_texts}
+    if test_texts is not None:
+        full["test_texts"] = test_texts
     if full["max_strength"] is None:
         full["max_strength"] = methods.create(name, full["method_options"]).default_strength
-    if full["learning_rate"] is None:
-        full["learning_rate"] = 5e-5 if encoder == "minilm" else 2e-5
+    for key, value in BY_SIZE[encoder].items():
+        if full[key] is None:
+            full[key] = value
     if method in BASELINES:
         # A baseline does not depend on what belongs to adaptation alone, so it is run once.
         for key in ADAPTATION:
@@ -118,11 +131,12 @@ def run(
     params: dict[str, Any],
     encoder: str = "minilm",
     outputs: Path | None = None,
+    test_texts: int | None = None,
 ) -> dict[str, Any]:
     names = source.split("+")
-    parts = _load(board, train_texts // len(names))
+    parts = _load(board, train_texts // len(names), test_texts)
     # A target keeps its share of the texts, however many sources share theirs.
-    goal = _load(board, train_texts)[target] if len(names) > 1 else parts[target]
+    goal = _load(board, train_texts, test_texts)[target] if len(names) > 1 else parts[target]
     tests = [parts[name].own_test or parts[name].test for name in names]
     X_test, y_test = tests[0]
     if len(names) > 1:
@@ -198,7 +212,7 @@ def run(
         "criteria": criteria,
         "prior": {kind: prior.tolist() for kind, prior in adapter.target_prior_.items()},
         "seconds": seconds,
-        "settings": settings_of(method, train_texts, params, encoder),
+        "settings": settings_of(method, train_texts, params, encoder, test_texts),
         "validation": adapter.validation_,
         "versions": {name: version(name) for name in ("torch", "transformers", "dann_transfer")},
         "machine": (
@@ -253,6 +267,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=["source_only", "dann"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--train-texts", type=int, default=2400)
+    parser.add_argument("--test-texts", type=int, help="of each domain; all if absent")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
     parser.add_argument("--encoder", default="minilm", help="A name of datasets.encoder.")
     parser.add_argument("--outputs", type=Path, help="Folder for what each run makes of texts.")
@@ -274,7 +289,9 @@ def main() -> None:
         for pair in pairs:
             source, target = pair.split(":")
             for method in args.methods:
-                settings = settings_of(method, args.train_texts, params, args.encoder)
+                settings = settings_of(
+                    method, args.train_texts, params, args.encoder, args.test_texts
+                )
                 row = {"board": args.board, "source": source, "target": target}
                 row |= {"method": method, "seed": seed, "settings": settings}
                 if args.encoder != "minilm":
@@ -285,7 +302,7 @@ def main() -> None:
                     return
                 kept = args.outputs and args.outputs / f"{name_of(row)}.npz"
                 run_of = (args.board, source, target, method, seed, args.train_texts)
-                row = run(*run_of, params, args.encoder, kept)
+                row = run(*run_of, params, args.encoder, kept, args.test_texts)
                 with args.out.open("a") as out:
                     out.write(json.dumps(row) + "\n")
                 keys = ("source", "target", "method", "seed", "target_accuracy", "target_macro_f1")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -55,8 +55,8 @@ def data_folder() -> Path:
     return Path(os.environ.get("DANN_TRANSFER_DATA", default)).resolve()
 
 
-def load(board: str, train_texts: int) -> dict[str, Split]:
-    """Read all domains of a board; at most `train_texts` labelled texts of each train.
+def load(board: str, train_texts: int, test_texts: int | None = None) -> dict[str, Split]:
+    """Read all domains of a board; at most so many texts of each train, and test if not None.
 
     Raises
     ------
@@ -64,6 +64,21 @@ def load(board: str, train_texts: int) -> dict[str, Split]:
         If the board's data are not where ``DANN_TRANSFER_DATA`` says.
 
     """
+    splits = _load(board, train_texts)
+    return {name: _fewer(split, test_texts) for name, split in splits.items()}
+
+
+def _fewer(split: Split, test_texts: int | None) -> Split:
+    """Keep the first texts of the test sets, which are in random order."""
+    test, own_test = (
+        part and (part[0][:test_texts], part[1][:test_texts])
+        for part in (split.test, split.own_test)
+    )
+    assert test is not None
+    return replace(split, test=test, own_test=own_test)
+
+
+def _load(board: str, train_texts: int) -> dict[str, Split]:
     if board == "sentiment":
         splits = {}
         for name, domain in datasets.load("sentiment").items():

@@ -77,8 +77,8 @@ class DomainAdapter(
         A Hugging Face encoder: the name of a hub model, or a folder.
     method : str
         How to adapt: one of `methods.names()`, or several joined with a plus, such as
-        "mlm+dann", whose losses add up, each at its own strength (all but "adda" and
-        "shot").
+        "mlm+dann", whose losses add up, each at its own strength (all but "adda",
+        "shot" and "student").
     epochs : int
         Passes over the source texts.
     batch_size : int
@@ -99,9 +99,10 @@ class DomainAdapter(
         Tokens a text; what is longer is cut, and counted in a warning.
     pooling : {"mean", "cls", "pooler"}
         How token states become one feature vector.
-    freeze_layers : int
-        Keep the embeddings and this many of the lowest layers as they are: faster, less
-        memory.
+    freeze_layers : int, optional
+        Keep the embeddings and this many of the lowest layers as they are: faster, less memory;
+        None is half of the layers of an encoder of 50 million parameters or more, and 0 of a
+        smaller one; ``encoder_.freeze_layers`` says how many it was.
     device : str, optional
         "cpu", "cuda", "cuda:1" ...; None takes CUDA where there is one.
     precision : {"auto", "fp32", "bf16", "fp16"}
@@ -201,7 +202,7 @@ class DomainAdapter(
         strength_schedule: str = "dann",
         max_length: int = 256,
         pooling: str = "mean",
-        freeze_layers: int = 0,
+        freeze_layers: int | None = None,
         device: str | None = None,
         precision: str = "auto",
         warmup: float = 0.1,

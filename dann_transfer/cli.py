@@ -201,7 +201,9 @@ def adapt(
     encoding: Encoding = None,
     separator: Separator = None,
     epochs: Annotated[int, typer.Option()] = 3,
-    freeze_layers: Annotated[int, typer.Option()] = 0,
+    freeze_layers: Annotated[
+        int | None, typer.Option(help="Layers that stay as they are; half of a large encoder's.")
+    ] = None,
     max_length: Annotated[int, typer.Option(help="Tokens a text.")] = 256,
     checkpoint_dir: Annotated[
         Path | None, typer.Option(help="Save the run there, and go on from where it stopped.")

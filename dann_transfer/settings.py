@@ -84,7 +84,8 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
     "method": H(
         "dann",
         "how to adapt: one of `methods.names()`, or several joined with a plus, such as "
-        '"mlm+dann", whose losses add up, each at its own strength (all but "adda" and "shot")',
+        '"mlm+dann", whose losses add up, each at its own strength (all but "adda", "shot" and '
+        '"student")',
     ),
     "epochs": H(3, "passes over the source texts", low=1, whole=True),
     "batch_size": H(
@@ -119,10 +120,13 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
         "mean", "how token states become one feature vector", choices=("mean", "cls", "pooler")
     ),
     "freeze_layers": H(
-        0,
-        "keep the embeddings and this many of the lowest layers as they are: faster, less memory",
+        None,
+        "keep the embeddings and this many of the lowest layers as they are: faster, less memory; "
+        "None is half of the layers of an encoder of 50 million parameters or more, and 0 of a "
+        "smaller one",
         low=0,
         whole=True,
+        optional=True,
     ),
     "device": H(None, '"cpu", "cuda", "cuda:1" ...; None takes CUDA where there is one'),
     "precision": H(

@@ -17,6 +17,7 @@ from dann_transfer.methods import (
     self_training,
     shot,
     source_only,
+    student,
     wdgrl,
 )
 from dann_transfer.methods.base import Method, check_run
@@ -56,5 +57,6 @@ __all__ = [
     "self_training",
     "shot",
     "source_only",
+    "student",
     "wdgrl",
 ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from dann_transfer.model import loading
-from dann_transfer.model.tuning import freeze
+from dann_transfer.model.tuning import freeze, freeze_by_size
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -52,8 +52,9 @@ class Encoder(nn.Module):
         Any Hugging Face encoder that returns ``last_hidden_state``.
     tokenizer : PreTrainedTokenizerBase
     pooling : {"mean", "cls", "pooler"}
-    freeze_layers : int
-        0 trains everything; k > 0 keeps the embeddings and the k lowest layers as they are.
+    freeze_layers : int, optional
+        0 trains everything; k > 0 keeps the embeddings and the k lowest layers as they are; None
+        keeps the lower half of a model of 50 million parameters or more.
 
     Raises
     ------
@@ -67,7 +68,7 @@ class Encoder(nn.Module):
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         pooling: str = "mean",
-        freeze_layers: int = 0,
+        freeze_layers: int | None = 0,
     ) -> None:
         super().__init__()
         self.model, self.tokenizer, self.pooling = model, tokenizer, pooling
@@ -83,9 +84,16 @@ class Encoder(nn.Module):
             pooler.requires_grad_(False)
         self.origin: tuple[str, dict[str, Any]] | None = None
         """The name and the options that the encoder was loaded with; None where it was not."""
-        self.frozen: list[nn.Module] = freeze(model, freeze_layers, loading.trial_ids(tokenizer))
+        trial = loading.trial_ids(tokenizer)
+        self.freeze_layers: int
+        """How many of the lowest layers stay as they are."""
+        self.frozen: list[nn.Module]
         """What runs below the lowest layer that trains and nowhere else, in the order in which it
         runs; empty if nothing is frozen."""
+        if freeze_layers is None:
+            self.freeze_layers, self.frozen = freeze_by_size(model, trial)
+        else:
+            self.freeze_layers, self.frozen = freeze_layers, freeze(model, freeze_layers, trial)
         self.handing_on: list[tuple[nn.Module, int]] = []
         """Those of `frozen` that hand on states which were computed before, and how long a tuple
         each returns; 0 is no tuple."""
@@ -126,7 +134,7 @@ class Encoder(nn.Module):
         cls,
         name: str | PathLike[str],
         pooling: str = "mean",
-        freeze_layers: int = 0,
+        freeze_layers: int | None = 0,
         trust_remote_code: bool = False,
         local_files_only: bool = False,
     ) -> Encoder:

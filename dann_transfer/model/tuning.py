@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from dann_transfer.settings import LARGE
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -163,6 +165,38 @@ def freeze(model: PreTrainedModel, k: int, input_ids: Tensor) -> list[nn.Module]
     for parameter in below:
         parameter.requires_grad_(False)
     return frozen
+
+
+def freeze_by_size(model: PreTrainedModel, input_ids: Tensor) -> tuple[int, list[nn.Module]]:
+    """Freeze the lower half of a large model, and nothing of a small one.
+
+    Fine-tuning moves what pretraining has learnt of texts that the source lacks, the more so the
+    larger the model and the fewer the texts. Where layers cannot be frozen, none is.
+    Reference: Kumar et al., Fine-Tuning can Distort Pretrained Features and Underperform
+    Out-of-Distribution, ICLR 2022.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+    input_ids : Tensor, shape (rows, length)
+        A trial text.
+
+    Returns
+    -------
+    int
+        How many layers were frozen.
+    list of nn.Module
+        As `freeze` returns them.
+
+    """
+    stacks = stacks_of(model)
+    if model.num_parameters() < LARGE or not stacks:
+        return 0, []
+    half = len(stacks[0]) // 2
+    try:
+        return half, freeze(model, half, input_ids)
+    except ValueError:
+        return 0, []
 
 
 def _outermost(modules: Iterable[M]) -> list[M]:

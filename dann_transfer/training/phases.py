@@ -119,10 +119,10 @@ class Phase(ABC):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up what a checkpoint kept."""
 
-    def _pass(self, batch: Batch, rows: int) -> Forward:
-        """Send the first rows of a batch through the encoder and the head."""
-        states = None if batch.states is None else batch.states[:rows]
-        ids, mask = batch.input_ids[:rows], batch.attention_mask[:rows]
+    def _pass(self, batch: Batch, rows: slice) -> Forward:
+        """Send some rows of a batch through the encoder and the head."""
+        states = None if batch.states is None else batch.states[rows]
+        ids, mask = batch.input_ids[rows], batch.attention_mask[rows]
         with self.runtime.autocast():
             features = encode(self.model.encoder, ids, mask, states, self.runtime)
             logits = self.model.head(features)
@@ -147,7 +147,7 @@ class SourceAlone(Phase):
 
     def forward(self, batch: Batch) -> Forward:
         """Pass the rows with labels."""
-        return self._pass(batch, batch.n_task)
+        return self._pass(batch, slice(batch.n_task))
 
     def losses(self, forward: Forward, strength: float) -> dict[str, Tensor]:
         """Return the task's loss."""
@@ -191,7 +191,7 @@ class Joint(Phase):
 
     def forward(self, batch: Batch) -> Forward:
         """Pass source and target texts at once: same padding, same dropout."""
-        return self._pass(batch, len(batch.input_ids) if self.target_pass else batch.n_task)
+        return self._pass(batch, slice(None if self.target_pass else batch.n_task))
 
     def losses(self, forward: Forward, strength: float) -> dict[str, Tensor]:
         """Return the task's loss and the method's."""
@@ -263,6 +263,43 @@ class TargetAlone(Phase):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up the anchor."""
         self.anchor = state["anchor"]
+
+
+class Student(Phase):
+    """A model that starts anew, as the run did, on what the one before it says of the target.
+
+    The source's texts rest. The last epoch is kept: the source no longer judges.
+    """
+
+    adapts = True
+    chooses_epoch = False
+    strength_is_rate = True
+
+    def attach(self, model: Classifier, runtime: Runtime) -> None:
+        """Take the model, and note where it starts."""
+        super().attach(model, runtime)
+        self.start = trainable(model)
+        self.begins = False
+
+    def begin(self, keeper: Keeper) -> None:
+        """Take the epoch that was kept as the teacher."""
+        keeper.restore()
+        self.begins = True
+
+    def start_epoch(self, target: Tokens | None, progress: float) -> None:
+        """Let the teacher label the target once, and start anew."""
+        if self.begins:
+            super().start_epoch(target, progress)
+            self.model.load_state_dict(self.start, strict=False)
+            self.begins = False
+
+    def forward(self, batch: Batch) -> Forward:
+        """Pass the target's texts."""
+        return self._pass(batch, slice(batch.n_source, None))
+
+    def losses(self, forward: Forward, strength: float) -> dict[str, Tensor]:
+        """Return the method's loss."""
+        return self.method.loss(forward, strength)
 
 
 def _task(forward: Forward) -> Tensor:

@@ -5,6 +5,7 @@ import torch
 from test_encoder import KINDS, build
 from transformers import AlbertConfig, AlbertModel, AutoTokenizer
 
+from dann_transfer.model import tuning
 from dann_transfer.model.encoder import Encoder
 from dann_transfer.model.tuning import stacks_of
 
@@ -64,3 +65,20 @@ def test_layers_that_share_their_weights_are_not_frozen(tmp_path, tiny_encoder):
 def test_more_layers_than_there_are(tiny_encoder):
     with pytest.raises(ValueError, match="freeze_layers=4, but the encoder has 3 layers only"):
         Encoder.from_pretrained(tiny_encoder, freeze_layers=4)
+
+
+def test_half_of_a_large_encoder_is_frozen_unless_told(tiny_encoder, tmp_path, monkeypatch):
+    assert Encoder.from_pretrained(tiny_encoder, freeze_layers=None).frozen == []
+    monkeypatch.setattr(tuning, "LARGE", 100)
+    encoder = Encoder.from_pretrained(tiny_encoder, freeze_layers=None)
+    told = Encoder.from_pretrained(tiny_encoder, freeze_layers=1)
+    trains = [{n for n, p in e.named_parameters() if p.requires_grad} for e in (encoder, told)]
+    assert encoder.freeze_layers == 1
+    assert trains[0] == trains[1] < {n for n, _ in encoder.named_parameters()}
+    # Nothing is asked of whom it cannot be done for.
+    tokenizer = AutoTokenizer.from_pretrained(tiny_encoder)
+    small = {"vocab_size": len(tokenizer), "hidden_size": 16, "embedding_size": 8}
+    config = AlbertConfig(**small, num_hidden_layers=3, num_attention_heads=2, intermediate_size=24)
+    shared = Encoder(AlbertModel(config), tokenizer, freeze_layers=None)
+    assert shared.freeze_layers == 0
+    assert all(p.requires_grad for p in shared.model.encoder.parameters())

@@ -1,0 +1,124 @@
+"""Students of the source-only models that the board ran, without training their teachers again.
+
+    python benchmarks/board.py --encoder mpnet --methods source_only --train-texts 1000
+        --test-texts 1000 --seeds 0 --outputs runs/outputs --out benchmarks/results/base.jsonl
+    python benchmarks/students.py --encoder mpnet --train-texts 1000 --test-texts 1000
+        --outputs runs/outputs --out benchmarks/results/base.jsonl
+
+Method "student" trains a model on the source, labels the target and trains a student on that. The
+first of these two is what the board's source-only run did, and what it made of the target's texts
+is in its outputs (features in half precision); here the second one follows. A row stands in the
+file as one of the method itself, with the seconds of the student alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import board
+import boards
+import numpy as np
+import torch
+from sklearn.metrics import accuracy_score, f1_score
+
+from dann_transfer import methods
+from dann_transfer.decision import labels
+from dann_transfer.diagnostics import proxy_a_distance
+from dann_transfer.methods.student import neighbor_labels
+
+
+def run(
+    teacher: dict[str, Any],
+    made: Any,
+    params: dict[str, Any],
+    encoder: str,
+    outputs: Path | None = None,
+) -> dict[str, Any]:
+    """Train the student of a source-only run, given the run's row and what it made of texts."""
+    settings = teacher["settings"]
+    texts, test_texts = settings["train_texts"], settings.get("test_texts")
+    splits = boards.load(teacher["board"], texts, test_texts)
+    source, target = splits[teacher["source"]], splits[teacher["target"]]
+    k = methods.create("student", params.get("method_options")).neighbors
+    codes = neighbor_labels(
+        made["target_train.features"].astype(np.float32), made["target_train.probabilities"], k
+    )
+    classes = np.unique(source.train[1])
+    own = {**params, "method_options": None, "validation_fraction": 0}
+    adapter = board._adapter("source_only", teacher["seed"], own, encoder)
+    folder = outputs and outputs.parent / "checkpoints" / outputs.stem
+    seconds = board._fit(adapter, folder, target.unlabelled, classes[codes])
+    X_test, y_test = source.own_test or source.test
+    T_test, t_test = target.test
+    seen = {"source_test": adapter.outputs(X_test), "target_test": adapter.outputs(T_test)}
+    if outputs is not None:
+        board._keep(outputs, {**seen, "target_train": adapter.outputs(target.unlabelled)})
+    predicted = {name: labels(p, adapter.classes_) for name, (_, p) in seen.items()}
+    return {
+        **{key: teacher[key] for key in ("board", "encoder", "source", "target") if key in teacher},
+        "method": "student",
+        "seed": teacher["seed"],
+        "target_accuracy": accuracy_score(t_test, predicted["target_test"]),
+        "target_macro_f1": f1_score(t_test, predicted["target_test"], average="macro"),
+        "source_accuracy": accuracy_score(y_test, predicted["source_test"]),
+        "a_distance": proxy_a_distance(seen["source_test"][0], seen["target_test"][0]),
+        "domain_accuracy": None,
+        "seconds": seconds,
+        "settings": board.settings_of("student", texts, params, encoder, test_texts),
+        "teacher": "a source-only run's outputs",
+        "versions": {name: version(name) for name in ("torch", "transformers", "dann_transfer")},
+        "machine": (
+            f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+        ),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--board", choices=boards.DOMAINS, default="sentiment")
+    parser.add_argument("--pairs", nargs="+", help="source:target ...; all that ran if absent")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--train-texts", type=int, default=2400)
+    parser.add_argument("--test-texts", type=int)
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--encoder", default="minilm", help="A name of datasets.encoder.")
+    parser.add_argument("--outputs", type=Path, default=Path("runs/outputs"))
+    parser.add_argument("--out", type=Path, required=True, help="the file with the board's rows")
+    args = parser.parse_args()
+    params = {
+        key: ast.literal_eval(value) for key, value in (item.split("=", 1) for item in args.set)
+    }
+    lines = args.out.read_text().splitlines() if args.out.exists() else []
+    done = {board.key_of(json.loads(line)) for line in lines}
+    pairs = args.pairs or [":".join(pair) for pair in boards.pairs(args.board)]
+    sizes = args.train_texts, params, args.encoder, args.test_texts
+    for seed in args.seeds:
+        for pair in pairs:
+            source, target = pair.split(":")
+            row = {"board": args.board, "source": source, "target": target, "seed": seed}
+            if args.encoder != "minilm":
+                row["encoder"] = args.encoder
+            teacher, student = (
+                {**row, "method": name, "settings": board.settings_of(name, *sizes)}
+                for name in ("source_only", "student")
+            )
+            file = args.outputs / f"{board.name_of(teacher)}.npz"
+            if board.key_of(student) in done or not file.exists():
+                continue
+            kept = args.outputs / f"{board.name_of(student)}.npz"
+            row = run(teacher, np.load(file), params, args.encoder, kept)
+            with args.out.open("a") as out:
+                out.write(json.dumps(row) + "\n")
+            keys = ("source", "target", "seed", "target_accuracy", "a_distance", "seconds")
+            print({key: row[key] for key in keys}, params, flush=True)
+
+
+if __name__ == "__main__":
+    main()

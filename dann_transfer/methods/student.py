@@ -1,0 +1,115 @@
+"""A student on the target, taught by a model of the source and by neighbours, in two phases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dann_transfer.methods.base import Method, check_encoder_moves, check_extra_epochs
+from dann_transfer.methods.registry import register
+from dann_transfer.model.encoder import Encoder
+from dann_transfer.neighbors import Neighborhood
+from dann_transfer.training.forward import Forward
+from dann_transfer.training.phases import Phase, SourceAlone, Student
+
+
+def neighbor_labels(features: np.ndarray, probabilities: np.ndarray, k: int) -> np.ndarray:
+    """Label each text by its own probabilities and those of the k nearest texts.
+
+    Parameters
+    ----------
+    features : ndarray, shape (n, width)
+    probabilities : ndarray, shape (n, classes)
+    k : int
+        0 takes the text's own alone.
+
+    Returns
+    -------
+    labels : ndarray of int, shape (n,)
+
+    Examples
+    --------
+    >>> x = np.array([[1, 0], [1, 0.1], [1, 0.2], [0, 1], [0.1, 1], [0.2, 1]])
+    >>> p = np.array([[0.9, 0.1], [0.8, 0.2], [0.4, 0.6], [0.1, 0.9], [0.2, 0.8], [0.3, 0.7]])
+    >>> neighbor_labels(x, p, k=0).tolist(), neighbor_labels(x, p, k=2).tolist()
+    ([0, 0, 1, 1, 1, 1], [0, 0, 0, 1, 1, 1])
+
+    """
+    if not k:
+        return probabilities.argmax(1)
+    near = Neighborhood.of(features, probabilities, k)
+    n = len(near.probabilities)
+    labels = near.probabilities.argmax(1)
+    if n == len(features):
+        return labels
+    return np.append(labels, near.smooth(features[n:], probabilities[n:], k).argmax(1))
+
+
+@register("student")
+class StudentOfTheSource(Method):
+    """Train on the source, label the target, and train a student anew on the target alone.
+
+    The labels are the teacher's, averaged over the nearest target texts before the likeliest is
+    taken. The student starts from the pretrained weights and not from the teacher's: where the
+    teacher is wrong against what pretraining knows, the student does not follow it all the way;
+    and its features are those of the target. Labels are made once: refreshed in every epoch they
+    drift. The strength is the share of the learning rate at which the student learns, whatever the
+    strength's schedule; it keeps its last epoch, and `patience` does not apply.
+    References: Iscen et al., Label Propagation for Deep Semi-Supervised Learning, CVPR 2019; Xie et
+    al., Self-Training with Noisy Student Improves ImageNet Classification, CVPR 2020; Sagawa et
+    al., Extending the WILDS Benchmark for Unsupervised Adaptation, ICLR 2022, where pseudo-labels
+    in stages helped and those renewed at each step did not.
+
+    When to use it: first, on a base-size encoder. Most target predictions have to be right. Cost:
+    source-only, then the same again on the target's texts, and memory for the weights it starts
+    from.
+
+    Parameters
+    ----------
+    extra_epochs : int
+        Length of the second phase, in passes over the source's texts, as that of the first.
+    neighbors : int
+        How many of the nearest target texts a label is averaged over; 0 takes the teacher's own.
+
+    """
+
+    default_strength = 1.0
+
+    def __init__(self, extra_epochs: int = 3, neighbors: int = 10) -> None:
+        super().__init__()
+        self.extra_epochs = check_extra_epochs("student", extra_epochs)
+        if not isinstance(neighbors, int) or neighbors < 0:
+            raise ValueError(
+                f"neighbors={neighbors!r} of student must be a whole number of at least 0."
+            )
+        self.neighbors = neighbors
+
+    def phases(self, epochs: int) -> list[Phase]:
+        """Return the teacher's phase, then the student's."""
+        return [SourceAlone(self, epochs), Student(self, self.extra_epochs)]
+
+    def attach(self, encoder: Encoder, n_domains: int) -> None:
+        """Raise if there is nothing to move."""
+        check_encoder_moves("student", encoder)
+
+    def remember(
+        self, predict_target: Callable[[], tuple[Tensor, Tensor]], progress: float
+    ) -> dict[str, Tensor]:
+        """Let the teacher and the neighbours label the target."""
+        features, probabilities = predict_target()
+        labels = neighbor_labels(features.numpy(), probabilities.numpy(), self.neighbors)
+        return {"pseudo_labels": torch.from_numpy(labels)}
+
+    def loss(self, forward: Forward, strength: float) -> dict[str, Tensor]:
+        """Return the cross-entropy of the target rows on their labels, given or guessed."""
+        batch = forward.batch
+        if batch is None or "pseudo_labels" not in batch.extras:
+            return {}
+        labels = batch.extras["pseudo_labels"]
+        if batch.target_labels is not None:
+            labels = torch.cat([batch.target_labels, labels])
+        return {"pseudo": F.cross_entropy(forward.logits, labels)}
