@@ -211,6 +211,21 @@ PARAMS: dict[str, tuple[dict, type[Exception], str]] = {
         ValueError,
         "method='adda+mcc': 'adda' trains in two phases and cannot be joined",
     ),
+    "a student in a combination": (
+        {"method": "student+mcc"},
+        ValueError,
+        "method='student+mcc': 'student' trains in two phases and cannot be joined",
+    ),
+    "a student's phase that is none": (
+        {"method": "student", "method_options": {"extra_epochs": 0}},
+        ValueError,
+        "extra_epochs=0 of student must be a whole number of at least 1",
+    ),
+    "fewer than no neighbours": (
+        {"method": "student", "method_options": {"neighbors": -1}},
+        ValueError,
+        "neighbors=-1 of student must be a whole number of at least 0",
+    ),
     "two phases in a combination, and one of another": (
         {"method": "mcc+shot"},
         ValueError,

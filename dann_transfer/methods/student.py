@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dann_transfer.methods.base import Method, check_encoder_moves, check_extra_epochs
+from dann_transfer.methods.base import Method, check_extra_epochs
 from dann_transfer.methods.registry import register
-from dann_transfer.model.encoder import Encoder
 from dann_transfer.neighbors import Neighborhood
 from dann_transfer.training.forward import Forward
 from dann_transfer.training.phases import Phase, SourceAlone, Student
@@ -92,10 +91,6 @@ class StudentOfTheSource(Method):
         """Return the teacher's phase, then the student's."""
         return [SourceAlone(self, epochs), Student(self, self.extra_epochs)]
 
-    def attach(self, encoder: Encoder, n_domains: int) -> None:
-        """Raise if there is nothing to move."""
-        check_encoder_moves("student", encoder)
-
     def remember(
         self, predict_target: Callable[[], tuple[Tensor, Tensor]], progress: float
     ) -> dict[str, Tensor]:
@@ -112,4 +107,5 @@ class StudentOfTheSource(Method):
         labels = batch.extras["pseudo_labels"]
         if batch.target_labels is not None:
             labels = torch.cat([batch.target_labels, labels])
-        return {"pseudo": F.cross_entropy(forward.logits, labels)}
+        logits = forward.logits[len(forward.logits) - len(labels) :]
+        return {"pseudo": F.cross_entropy(logits, labels)}

@@ -165,6 +165,7 @@ MADE_FOR = [
     ("adda", "moons", 0.1, "long", 0.08),
     ("self_training", "moved", 1.0, "", 0.08),
     ("shot", "moved", 1.0, "refined", 0.08),
+    ("student", "moons", 1.0, "refined", 0.02),
     ("mdan", "several", 1.0, "adversary", 0.08),
 ]
 

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from conftest import same, toy_texts, weights
+from torch.nn import functional as F
+
+from dann_transfer import methods
+from dann_transfer.methods import Forward
+from dann_transfer.methods.student import neighbor_labels
+from dann_transfer.model.model import infer, trainable
+from dann_transfer.neighbors import spread
+from dann_transfer.texts.batches import Batch
+from dann_transfer.training.phases import Student
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def test_labels_are_those_of_spread(rng, monkeypatch):
+    x, p = rng.normal(size=(30, 4)), rng.dirichlet([1, 1, 1], 30)
+    assert (neighbor_labels(x, p, 5) == spread(x, p, 5).argmax(1)).all()
+    assert (neighbor_labels(x, p, 0) == p.argmax(1)).all()
+    # Of more texts than neighbours are looked for among, the others are labelled by those.
+    monkeypatch.setattr("dann_transfer.neighbors.MAX_TEXTS", 20)
+    labels = neighbor_labels(x, p, 5)
+    first = spread(x[:20], p[:20], 5)
+    assert (labels[:20] == first.argmax(1)).all()
+    for i in range(20, 30):
+        cosine = x[:20] @ x[i] / np.linalg.norm(x[:20], axis=1)
+        own = 0.1 * p[i] + 0.9 * first[np.argsort(-cosine)[:5]].mean(0)
+        assert labels[i] == own.argmax()
+
+
+def test_the_loss_is_cross_entropy_on_given_and_guessed_labels(rng):
+    logits = torch.tensor(rng.normal(size=(5, 3)))
+    given, guessed = torch.tensor([2, 0]), torch.tensor([1, 1, 0])
+    nothing = torch.zeros(0, dtype=torch.long)
+    batch = Batch(nothing, nothing, nothing, extras={"pseudo_labels": guessed})
+    method = methods.create("student")
+    rows = Forward(logits, logits, nothing, batch=batch)
+    loss = method.loss(rows, 0.3)["pseudo"]
+    assert torch.isclose(loss, F.cross_entropy(logits[2:], guessed))
+    batch = Batch(nothing, nothing, nothing, target_labels=given, extras={"pseudo_labels": guessed})
+    loss = method.loss(Forward(logits, logits, nothing, batch=batch), 0.3)["pseudo"]
+    assert torch.isclose(loss, F.cross_entropy(logits, torch.cat([given, guessed])))
+    assert method.loss(Forward(logits, logits, nothing), 0.3) == {}
+
+
+@pytest.mark.parametrize("freeze", [0, 1])
+def test_the_student_starts_where_the_run_did_on_labels_made_once(
+    freeze, tiny, source, target, monkeypatch
+):
+    seen = {"labels": [], "starts": []}
+    start_epoch = Student.start_epoch
+
+    def watched(self, tokens, progress):
+        if self.begins:
+            features, logits = infer(self.model, tokens, self.runtime)
+            seen["teacher"] = trainable(self.model)
+            p = logits.softmax(1).numpy()
+            seen["made"] = neighbor_labels(features.numpy(), p, 10).tolist()
+        start_epoch(self, tokens, progress)
+        seen["starts"].append(trainable(self.model))
+        seen["labels"].append(self.method.memory["pseudo_labels"].tolist())
+
+    monkeypatch.setattr(Student, "start_epoch", watched)
+    params = {"freeze_layers": freeze, "epochs": 2}
+    adapter = tiny(method="student", method_options={"extra_epochs": 2}, **params)
+    adapter.fit(*source, X_target=target)
+    untrained = weights(tiny(method="source_only", learning_rate=1e-12, **params).fit(*source))
+    alone = weights(
+        tiny(method="student", max_strength=0.0, **params).fit(*source, X_target=target)
+    )
+    first, second = seen["starts"]
+    assert first.keys() == seen["teacher"].keys()
+    for name, value in first.items():
+        if name.startswith("encoder."):
+            assert torch.allclose(value, untrained[name], atol=1e-6), name
+        assert torch.equal(seen["teacher"][name], alone[name]), name
+    assert any(not torch.equal(value, first[name]) for name, value in second.items())
+    assert seen["labels"] == [seen["made"]] * 2
+    assert len(set(seen["made"])) == 2
+    steps = [row for row in adapter.history_ if "pseudo_loss" in row]
+    assert len(steps) == len(adapter.history_) // 2
+    assert not any("task_loss" in row for row in steps)
+
+
+def test_a_few_labels_of_the_target_teach_the_student_too(tiny, source, target):
+    few = target[:8], ["pos", "neg"] * 4
+    plain = tiny(method="student", epochs=2).fit(*source, X_target=target)
+    helped = tiny(method="student", epochs=2).fit(
+        *source, X_target=target, X_target_labelled=few[0], y_target_labelled=few[1]
+    )
+    assert not same(weights(plain), weights(helped))
+    assert np.isfinite(helped.predict_proba(toy_texts(9, "tweet lol", 3)[0])).all()
