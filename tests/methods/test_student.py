@@ -83,7 +83,7 @@ def test_the_student_starts_where_the_run_did_on_labels_made_once(
         assert torch.equal(seen["teacher"][name], alone[name]), name
     assert any(not torch.equal(value, first[name]) for name, value in second.items())
     assert seen["labels"] == [seen["made"]] * 2
-    assert len(set(seen["made"])) == 2
+    assert freeze or len(set(seen["made"])) == 2
     steps = [row for row in adapter.history_ if "pseudo_loss" in row]
     assert len(steps) == len(adapter.history_) // 4
     assert not any("task_loss" in row for row in steps)
