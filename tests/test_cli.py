@@ -81,23 +81,28 @@ def test_demo_does_the_main_job(tmp_path, tiny_encoder, monkeypatch):
     assert done.exit_code == 0, done.output
     assert sorted(p.name for p in out.iterdir()) == [
         "alignment.png",
-        "history.png",
+        "history_dann.png",
+        "history_student.png",
         "model",
         "report.json",
     ]
     report = json.loads((out / "report.json").read_text())
-    assert [row["method"] for row in report["rows"]] == ["source_only", "dann"]
-    assert report["verdict"] in done.output
+    assert [row["method"] for row in report["rows"]] == ["source_only", "dann", "student"]
+    assert list(report["verdicts"]) == ["dann", "student"]
+    assert all(verdict in done.output for verdict in report["verdicts"].values())
     for row in report["rows"]:
         assert f"{row['target_accuracy']:.1%}" in done.output
         assert f"{row['a_distance']:.2f}" in done.output
     adapter = DomainAdapter.from_pretrained(out / "model")
     _, texts, _, labels = datasets.split(domains["tweets"])
-    assert adapter.score(texts, labels) == report["rows"][1]["target_accuracy"]
-    for picture in ("alignment.png", "history.png"):
+    assert adapter.score(texts, labels) == report["rows"][2]["target_accuracy"]
+    for picture in ("alignment.png", "history_dann.png", "history_student.png"):
         assert (out / picture).read_bytes()[:4] == b"\x89PNG"
-    # A second run replaces the first.
-    assert run(cli.app, ["demo", "--out", str(out), "--epochs", "1"]).exit_code == 0
+    # A second run replaces the first, with what is asked for.
+    asked = ["demo", "--out", str(out), "--epochs", "1", "--method", "mcc"]
+    assert run(cli.app, asked).exit_code == 0
+    rows = json.loads((out / "report.json").read_text())["rows"]
+    assert [row["method"] for row in rows] == ["source_only", "mcc"]
 
 
 def test_demo_says_what_is_wrong(tmp_path, monkeypatch):
