@@ -102,7 +102,7 @@ class DomainAdapter(
     freeze_layers : int, optional
         Keep the embeddings and this many of the lowest layers as they are: faster, less memory;
         None is half of the layers of an encoder of 50 million parameters or more, and 0 of a
-        smaller one; ``encoder_.freeze_layers`` says how many it was.
+        smaller one.
     device : str, optional
         "cpu", "cuda", "cuda:1" ...; None takes CUDA where there is one.
     precision : {"auto", "fp32", "bf16", "fp16"}
@@ -155,6 +155,7 @@ class DomainAdapter(
     model_ : Classifier
         Encoder and task head, in evaluation mode.
     encoder_ : Encoder
+        Its ``freeze_layers`` says how many layers stayed as they were.
     method_weights_ : dict of str to Tensor
         The method's own parameters, such as a discriminator's, which prediction does not need.
     neighborhood_ : Neighborhood or None

@@ -13,7 +13,7 @@ from dann_transfer.methods.base import Method, check_extra_epochs
 from dann_transfer.methods.registry import register
 from dann_transfer.neighbors import Neighborhood
 from dann_transfer.training.forward import Forward
-from dann_transfer.training.phases import Phase, SourceAlone, Student
+from dann_transfer.training.phases import Phase, SourceAlone, TargetAnew
 
 
 def neighbor_labels(features: np.ndarray, probabilities: np.ndarray, k: int) -> np.ndarray:
@@ -89,7 +89,7 @@ class StudentOfTheSource(Method):
 
     def phases(self, epochs: int) -> list[Phase]:
         """Return the teacher's phase, then the student's."""
-        return [SourceAlone(self, epochs), Student(self, self.extra_epochs)]
+        return [SourceAlone(self, epochs), TargetAnew(self, self.extra_epochs)]
 
     def remember(
         self, predict_target: Callable[[], tuple[Tensor, Tensor]], progress: float

@@ -265,7 +265,7 @@ class TargetAlone(Phase):
         self.anchor = state["anchor"]
 
 
-class Student(Phase):
+class TargetAnew(Phase):
     """A model that starts anew, as the run did, on what the one before it says of the target.
 
     The source's texts rest. The last epoch is kept: the source no longer judges.

@@ -12,7 +12,7 @@ from dann_transfer.methods.student import neighbor_labels
 from dann_transfer.model.model import infer, trainable
 from dann_transfer.neighbors import spread
 from dann_transfer.texts.batches import Batch
-from dann_transfer.training.phases import Student
+from dann_transfer.training.phases import TargetAnew
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_the_student_starts_where_the_run_did_on_labels_made_once(
     freeze, tiny, source, target, monkeypatch
 ):
     seen = {"labels": [], "starts": []}
-    start_epoch = Student.start_epoch
+    start_epoch = TargetAnew.start_epoch
 
     def watched(self, tokens, progress):
         if self.begins:
@@ -67,7 +67,7 @@ def test_the_student_starts_where_the_run_did_on_labels_made_once(
         seen["starts"].append(trainable(self.model))
         seen["labels"].append(self.method.memory["pseudo_labels"].tolist())
 
-    monkeypatch.setattr(Student, "start_epoch", watched)
+    monkeypatch.setattr(TargetAnew, "start_epoch", watched)
     params = {"freeze_layers": freeze, "epochs": 6}
     adapter = tiny(method="student", method_options={"extra_epochs": 2}, **params)
     adapter.fit(*source, X_target=target)
