@@ -230,36 +230,44 @@ def base_readme(
 ) -> str:
     """One line a pair of the base-size board: accuracies, and gains of neighbours and student."""
     before, above = baselines(rows, BASELINE), baselines(rows, "target_trained")
-    students = [r for r in rows if label(r) == "student"]
-    beside = {(r["source"], r["target"], r["seed"]): r["target_accuracy_neighbors"] for r in near}
-    gains: dict[str, dict[tuple[str, str], np.ndarray]] = {"neighbors=10": {}, "student": {}}
-    lines = [
-        "| domains | source_only | neighbors=10 | student | target_trained |",
-        "|---|---|---|---|---|",
-    ]
-    pairs = sorted({(r["source"], r["target"]) for r in students})
-    for pair in pairs:
-        own = of_pair(students, pair)
-        found = []
-        for r in own:
-            key = base(r), r["seed"]
-            if key in before and key in above:
-                smooth = beside[(*pair, r["seed"])]
-                found.append((before[key], smooth, r["target_accuracy"], above[key]))
-        values = 100 * np.array(found)
-        low, smooth, student, high = values.T
-        gains["neighbors=10"][pair] = np.stack([smooth - low, high - low], axis=1)
-        gains["student"][pair] = np.stack([student - low, high - low], axis=1)
+    alone = [r for r in rows if label(r) == BASELINE]
+    reached = {
+        "neighbors=10": {
+            (r["source"], r["target"], r["seed"]): r["target_accuracy_neighbors"] for r in near
+        },
+        "student": {
+            (r["source"], r["target"], r["seed"]): r["target_accuracy"]
+            for r in rows
+            if label(r) == "student"
+        },
+    }
+    gains: dict[str, dict[tuple[str, str], list[tuple[float, float]]]] = {n: {} for n in reached}
+    lines = [row_of(["domains", BASELINE, *reached, "target_trained"]), "|---" * 5 + "|"]
+    for pair in sorted({(r["source"], r["target"]) for r in alone}):
+        own = of_pair(alone, pair)
+        keys = [(base(r), r["seed"]) for r in own]
         cells = [f"{pair[0]} → {pair[1]}{' *' if pair in tuned else ''}"]
-        cells += [f"{low.mean():.1f}", f"{(smooth - low).mean():+.1f}"]
-        cells += [f"{(student - low).mean():+.1f}", f"{high.mean():.1f}"]
-        lines.append(row_of(cells))
-    closed = {name: pooled_share(of) for name, of in gains.items()}
-    means = {name: np.mean([v[:, 0].mean() for v in of.values()]) for name, of in gains.items()}
-    lines.append(row_of(["mean gain", "", *(f"**{means[name]:+.1f}**" for name in gains), ""]))
-    shares = [f"{share:.0%} ({low:.0%} to {high:.0%})" for share, (low, high) in closed.values()]
-    lines.append(row_of(["of the gap", "", *shares, ""]))
-    return "\n".join(lines)
+        cells.append(spread([before[key] for key in keys]))
+        for name, found in reached.items():
+            changes = []
+            for key in keys:
+                if (*pair, key[1]) in found and key in above:
+                    low, high = before[key], above[key]
+                    change = found[(*pair, key[1])] - low
+                    changes.append((100 * change, 100 * (high - low)))
+            if changes:
+                gains[name][pair] = changes
+            cells.append(f"{np.mean(changes, axis=0)[0]:+.1f}" if changes else "")
+        accuracies = [above[key] for key in keys if key in above]
+        lines.append(row_of([*cells, spread(accuracies) if accuracies else ""]))
+    means, shares = ["mean gain", ""], ["of the gap", ""]
+    for of in gains.values():
+        pairs = {pair: np.array(changes) for pair, changes in of.items()}
+        share, (low, high) = pooled_share(pairs)
+        middle = np.mean([values[:, 0].mean() for values in pairs.values()])
+        means.append(f"**{middle:+.1f}** ({len(pairs)} pairs)")
+        shares.append(f"{share:.0%} ({low:.0%} to {high:.0%})")
+    return "\n".join([*lines, row_of([*means, ""]), row_of([*shares, ""])])
 
 
 def family(rows: list[dict[str, Any]], costs: list[dict[str, Any]]) -> str:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from statistics import mean
 
+import numpy as np
 import pytest
 
 from dann_transfer import methods
@@ -222,3 +223,36 @@ def test_a_method_was_measured_at_its_default_strength(name):
 def test_the_readme_has_the_table_of_keywords():
     readme = (Path(report.HERE).parent / "README.md").read_text()
     assert tables.hyperparameters() in readme, "run python benchmarks/report.py"
+
+
+def test_the_readme_says_what_a_student_gains():
+    text = " ".join((Path(report.HERE).parent / "README.md").read_text().split())
+    rows = [r for r in report.read("methods.jsonl") if "+" not in r["source"]]
+    on_tweets, on_nyt = (
+        mean(gains_of(tables.of_pair(rows, pair), "student"))
+        for pair in (("movies", "tweets"), ("tweets", "nyt"))
+    )
+    said = f"it gains {on_tweets:.1f} points on movies → tweets over three seeds and loses"
+    assert f"{said} {-on_nyt:.1f} on tweets → nyt" in text
+    rows = report.read("base.jsonl")
+    pairs = {(r["source"], r["target"]) for r in rows if r["method"] == "student"}
+    assert f"gained on each of the {len(pairs)} pairs" in text
+    assert min(min(gains_of(tables.of_pair(rows, pair), "student")) for pair in pairs) > 0
+
+
+def test_the_share_of_the_gap_is_drawn_over_domains():
+    """Of pairs that share their domains the interval is wider than of independent ones."""
+    names = "abcd"
+    pairs = {
+        (s, t): np.array([[4.0 if t == "a" else 0.0, 8.0, 0.0]])
+        for s in names
+        for t in names
+        if s != t
+    }
+    share, (low, high) = tables.pooled_share(pairs)
+    assert share == pytest.approx(12 / 96)
+    # All that is gained is gained on one domain, which a draw of four leaves out in (3/4)^4.
+    assert low == 0
+    assert high > 0.2
+    two = {pair: pairs[pair] for pair in (("a", "b"), ("b", "a"))}
+    assert tables.pooled_share(two)[1] == pytest.approx([0.25, 0.25])
