@@ -227,8 +227,9 @@ def main() -> None:
         "are percentages with the standard deviation over seeds; gain is over source-only of the "
         "same seeds, in points, with its 95 % interval over seeds (Student's t). `target_trained` "
         "is what the target's own labels give. A row of one seed shows a direction, no more. "
-        "All rows were measured before the random streams of a seed changed (see CHANGELOG.md): a "
-        "seed draws other numbers today, of the same distribution.",
+        "Rows of the small encoder, but for those of `student`, were measured before the random "
+        "streams of a seed changed (see CHANGELOG.md): a seed draws other numbers today, of the "
+        "same distribution.",
         *of_family(files),
         *of_boards(rows),
         *of_others(files),
