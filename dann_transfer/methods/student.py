@@ -49,7 +49,7 @@ def neighbor_labels(features: np.ndarray, probabilities: np.ndarray, k: int) -> 
 
 
 @register("student")
-class StudentOfTheSource(Method):
+class Student(Method):
     """Train on the source, label the target, and train a student anew on the target alone.
 
     The labels are the teacher's, averaged over the nearest target texts before the likeliest is
