@@ -214,11 +214,23 @@ def run(
         "seconds": seconds,
         "settings": settings_of(method, train_texts, params, encoder, test_texts),
         "validation": adapter.validation_,
+        **made_with(),
+    }
+
+
+def made_with() -> dict[str, Any]:
+    """Return what a row says of the versions and the machine that it was measured with."""
+    return {
         "versions": {name: version(name) for name in ("torch", "transformers", "dann_transfer")},
         "machine": (
             f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
         ),
     }
+
+
+def params_of(items: list[str]) -> dict[str, Any]:
+    """Read keywords from the command line: KEY=VALUE, the value as Python has it."""
+    return {key: ast.literal_eval(value) for key, value in (item.split("=", 1) for item in items)}
 
 
 def held_out_texts(split: boards.Split, adapter: DomainAdapter) -> list[str]:
@@ -274,10 +286,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="benchmarks/results/BOARD.jsonl if absent")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="start no run after")
     args = parser.parse_args()
-    params = {}
-    for item in args.set:
-        key, value = item.split("=", 1)
-        params[key] = ast.literal_eval(value)
+    params = params_of(args.set)
     if args.out is None:
         args.out = Path(__file__).parent / "results" / f"{args.board}.jsonl"
     args.out.parent.mkdir(parents=True, exist_ok=True)

@@ -14,18 +14,13 @@ file as one of the method itself, with the seconds of the student alone.
 from __future__ import annotations
 
 import argparse
-import ast
 import json
-import os
-import platform
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import board
 import boards
 import numpy as np
-import torch
 from sklearn.metrics import accuracy_score, f1_score
 
 from dann_transfer import methods
@@ -73,10 +68,7 @@ def run(
         "seconds": seconds,
         "settings": board.settings_of("student", texts, params, encoder, test_texts),
         "teacher": "a source-only run's outputs",
-        "versions": {name: version(name) for name in ("torch", "transformers", "dann_transfer")},
-        "machine": (
-            f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
-        ),
+        **board.made_with(),
     }
 
 
@@ -92,9 +84,7 @@ def main() -> None:
     parser.add_argument("--outputs", type=Path, default=Path("runs/outputs"))
     parser.add_argument("--out", type=Path, required=True, help="the file with the board's rows")
     args = parser.parse_args()
-    params = {
-        key: ast.literal_eval(value) for key, value in (item.split("=", 1) for item in args.set)
-    }
+    params = board.params_of(args.set)
     lines = args.out.read_text().splitlines() if args.out.exists() else []
     done = {board.key_of(json.loads(line)) for line in lines}
     pairs = args.pairs or [":".join(pair) for pair in boards.pairs(args.board)]

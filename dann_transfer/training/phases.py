@@ -216,16 +216,31 @@ class Joint(Phase):
         self.teacher = state["teacher"]
 
 
-class TargetAlone(Phase):
-    """The method alone: the target's texts move the encoder, and the task rests.
+class AfterSource(Phase):
+    """The method alone, after the source: from the epoch that was kept there.
 
-    The source's texts pass through the encoder as it was when the phase began (the anchor), and
-    the head stays as it is. The last epoch is kept: on the source the score falls for good reason.
+    The last epoch is kept: on the source the score falls for good reason.
     """
 
     adapts = True
     chooses_epoch = False
     strength_is_rate = True
+
+    def begin(self, keeper: Keeper) -> None:
+        """Take up the epoch that was kept."""
+        keeper.restore()
+
+    def losses(self, forward: Forward, strength: float) -> dict[str, Tensor]:
+        """Return the method's loss."""
+        return self.method.loss(forward, strength)
+
+
+class TargetAlone(AfterSource):
+    """The target's texts move the encoder, and the task rests.
+
+    The source's texts pass through the encoder as it was when the phase began (the anchor), and
+    the head stays as it is.
+    """
 
     def attach(self, model: Classifier, runtime: Runtime) -> None:
         """Take the model."""
@@ -234,7 +249,7 @@ class TargetAlone(Phase):
 
     def begin(self, keeper: Keeper) -> None:
         """Start from the epoch that was kept, and anchor the source there."""
-        keeper.restore()
+        super().begin(keeper)
         self.anchor = trainable(self.model.encoder)
 
     def forward(self, batch: Batch) -> Forward:
@@ -252,10 +267,6 @@ class TargetAlone(Phase):
             logits = functional_call(self.model.head, resting, (features,))
         return self._full_precision(features, logits, batch)
 
-    def losses(self, forward: Forward, strength: float) -> dict[str, Tensor]:
-        """Return the method's loss."""
-        return self.method.loss(forward, strength)
-
     def state_dict(self) -> dict[str, Any]:
         """Return the anchor."""
         return {"anchor": self.anchor}
@@ -265,15 +276,11 @@ class TargetAlone(Phase):
         self.anchor = state["anchor"]
 
 
-class TargetAnew(Phase):
+class TargetAnew(AfterSource):
     """A model that starts anew, as the run did, on what the one before it says of the target.
 
-    The source's texts rest. The last epoch is kept: the source no longer judges.
+    The source's texts rest.
     """
-
-    adapts = True
-    chooses_epoch = False
-    strength_is_rate = True
 
     def attach(self, model: Classifier, runtime: Runtime) -> None:
         """Take the model, and note where it starts."""
@@ -283,7 +290,7 @@ class TargetAnew(Phase):
 
     def begin(self, keeper: Keeper) -> None:
         """Take the epoch that was kept as the teacher."""
-        keeper.restore()
+        super().begin(keeper)
         self.begins = True
 
     def start_epoch(self, target: Tokens | None, progress: float) -> None:
@@ -296,10 +303,6 @@ class TargetAnew(Phase):
     def forward(self, batch: Batch) -> Forward:
         """Pass the target's texts."""
         return self._pass(batch, slice(batch.n_source, None))
-
-    def losses(self, forward: Forward, strength: float) -> dict[str, Tensor]:
-        """Return the method's loss."""
-        return self.method.loss(forward, strength)
 
 
 def _task(forward: Forward) -> Tensor:

@@ -74,9 +74,11 @@ def test_strength_0_is_source_only_bit_for_bit(name, plain, tiny, source, target
 def test_a_gradient_reaches_the_encoder(name, plain, tiny, source, target):
     on = tiny(method=name, max_strength=None, epochs=2).fit(*source, X_target=target)
     assert not same(shared(weights(on)), off(plain, name))
-    losses = {k: v for row in on.history_ for k, v in row.items() if k.endswith("_loss")}
-    assert set(losses) > {"task_loss"}
-    assert np.isfinite(list(losses.values())).all()
+    losses = [item for row in on.history_ for item in row.items() if item[0].endswith("_loss")]
+    assert {name for name, _ in losses} > {"task_loss"}
+    # A phase of a target alone has one loss a step, and every other has the task's beside its own.
+    assert len(losses) > len(on.history_) or name == "student"
+    assert np.isfinite([value for _, value in losses]).all()
 
 
 @pytest.mark.parametrize("name", methods.names() + JOINED)

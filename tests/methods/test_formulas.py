@@ -297,6 +297,8 @@ def test_mdan_of_one_source_is_dann(rng):
 
 
 def test_addas_discriminator_and_encoder_learn_apart(rng):
+    # Of seven units all may be dead on a row, by chance of the first weights.
+    torch.manual_seed(0)
     f = replace(forward(rng), encode=lambda ids, mask: ids)
     method = methods.create("adda", {"width": 7})
     method.build(6, 3)
