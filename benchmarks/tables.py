@@ -12,7 +12,7 @@ from scipy.stats import spearmanr
 from scipy.stats import t as student
 
 from dann_transfer import DomainAdapter, methods
-from dann_transfer.comparison import interval
+from dann_transfer.gains import interval
 from dann_transfer.settings import ADAPTATION, HYPERPARAMETERS
 
 BASELINE = "source_only"

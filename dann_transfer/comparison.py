@@ -2,48 +2,29 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from numbers import Integral
 from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from scipy.stats import t as student_t
 from sklearn.metrics import accuracy_score, f1_score
 
 from dann_transfer import decision
 from dann_transfer import methods as registry
 from dann_transfer.adapter import DomainAdapter
 from dann_transfer.diagnostics import proxy_a_distance
+from dann_transfer.gains import Answers, by_group, doubt, gain_error, harm
 from dann_transfer.settings import HYPERPARAMETERS, as_seed, check_params
-from dann_transfer.texts.reading import as_labelled, as_sources, as_texts, encode_labels
+from dann_transfer.texts.reading import as_groups, as_labelled, as_sources, as_texts, encode_labels
 
 if TYPE_CHECKING:
     import pandas as pd
 
 BASELINE = "source_only"
-
-
-def interval(gains: Sequence[float]) -> tuple[float, float]:
-    """Return the mean of gains and the half-width of its 95 % interval, by Student's t.
-
-    Of a single gain the half-width is NaN.
-
-    Examples
-    --------
-    >>> interval([3.0]), [round(x, 1) for x in interval([1.0, 2.0, 3.0])]
-    ((3.0, nan), [2.0, 2.5])
-
-    """
-    n = len(gains)
-    if n == 1:
-        return float(gains[0]), float("nan")
-    half = student_t.ppf(0.975, n - 1) * np.std(gains, ddof=1) / n**0.5
-    return float(np.mean(gains)), float(half)
 
 
 @dataclass(frozen=True)
@@ -56,11 +37,17 @@ class Comparison:
         One for each method and seed. A score is None where its labels were not given.
     adapters : dict
         The fitted adapters of the first seed, by method.
+    answers : dict
+        What each method and seed made of the labelled target texts.
+    groups : ndarray, shape (n_target_test,), or None
+        What each of these texts belongs to.
 
     """
 
     rows: list[dict[str, Any]]
     adapters: dict[str, DomainAdapter]
+    answers: dict[tuple[str, int], Answers] = field(default_factory=dict)
+    groups: np.ndarray | None = None
 
     def frame(self) -> pd.DataFrame:
         """Return the rows as a pandas DataFrame."""
@@ -101,19 +88,78 @@ class Comparison:
                 return unknown
             return f"{unknown} The A-distance went from {distances[0]:.2f} to {distances[1]:.2f}."
         gains = [b - a for a, b in zip(before, after, strict=True)]
-        error = mean(self._of(method, "gain_error"))
+        half = doubt(gains, self._of(method, "gain_error"))
         seeds = f"{len(gains)} seed{'s' if len(gains) > 1 else ''}"
         if len(gains) > 1:
-            error = math.hypot(error, interval(gains)[1] / 2)
             seeds += f", standard deviation {100 * stdev(gains):.1f}"
         gain = mean(gains)
         moved = (
             f"target accuracy went from {mean(before):.1%} to {mean(after):.1%} "
-            f"({100 * gain:+.1f} points ± {200 * error:.1f}; {seeds})"
+            f"({100 * gain:+.1f} points ± {100 * half:.1f}; {seeds})"
         )
-        if abs(gain) <= 2 * error:
-            return f"{method} made no clear difference: {moved}."
-        return f"{method} {'helped' if gain > 0 else 'HURT'}: {moved}."
+        helped = "helped" if gain > 0 else "HURT"
+        if abs(gain) <= half:
+            helped = "made no clear difference"
+        return f"{method} {helped}: {moved}.{self._harm(method)}"
+
+    def _harm(self, method: str) -> str:
+        """Say which groups of texts a method harmed, if it did."""
+        if self.groups is None:
+            return ""
+        rows = by_group(self.groups, *self._pairs(method), 0.0)
+        return "".join(
+            f" It HURT group {row['group']!r} ({row['texts']} texts: {row['accuracy_before']:.1%} "
+            f"to {row['accuracy_after']:.1%})."
+            for row in harm(rows)
+        )
+
+    def _pairs(self, method: str) -> tuple[list[Answers], list[Answers]]:
+        """Return what source-only and a method made of the labelled target texts, seed by seed."""
+        seeds = [int(seed) for seed in self._of(method, "seed")]
+        if (BASELINE, seeds[0]) not in self.answers:
+            raise ValueError(
+                "groups need labelled target texts: pass X_target_test and y_target_test."
+            )
+        before, after = ([self.answers[name, s] for s in seeds] for name in (BASELINE, method))
+        return before, after
+
+    def by_group(self, groups: Any = None, abstain_below: float = 0.8) -> pd.DataFrame:
+        """Return accuracy, gain and coverage by group of the labelled target texts.
+
+        A method that helps in the mean and harms a group is not one that helps.
+
+        Parameters
+        ----------
+        groups : sequence, shape (n_target_test,), optional
+            What each of these texts belongs to; what `compare` was passed if absent.
+        abstain_below : float
+            A text counts as covered where the model is at least so sure of its answer.
+
+        Returns
+        -------
+        DataFrame
+            A row for each method and group, the largest group first: number of texts, accuracy
+            before (source-only) and after, gain, half-width of its 95 % interval, coverage before
+            and after.
+
+        """
+        import pandas as pd
+
+        if not 0 <= abstain_below <= 1:
+            raise ValueError(f"abstain_below={abstain_below!r} must be a number from 0 to 1.")
+        n = len(next(iter(self.answers.values())).hits) if self.answers else 0
+        groups = (
+            self.groups if groups is None else as_groups(groups, None, "groups", "X_target_test", n)
+        )
+        if groups is None:
+            raise ValueError("pass groups, one for each text of X_target_test.")
+        methods = [name for name in self.adapters if name != BASELINE]
+        rows = [
+            {"method": method, **row}
+            for method in methods
+            for row in by_group(groups, *self._pairs(method), abstain_below)
+        ]
+        return pd.DataFrame(rows)
 
 
 def compare(
@@ -127,6 +173,7 @@ def compare(
     y_test: Any = None,
     X_target_test: Any = None,
     y_target_test: Any = None,
+    groups_target_test: Any = None,
     X_target_labelled: Any = None,
     y_target_labelled: Any = None,
     **params: Any,
@@ -148,6 +195,10 @@ def compare(
     X_target_test, y_target_test : optional
         Target texts to score on. Without them the A-distance is taken on `X_target`, and
         whether adaptation helped remains unknown.
+    groups_target_test : sequence or str, optional
+        What each target test text belongs to (an author's dialect, a product's category), or the
+        column of `X_target_test` that says so. Verdicts then name groups that are harmed, and
+        ``result.by_group()`` has them all.
     X_target_labelled, y_target_labelled : optional
         As for ``DomainAdapter.fit``; source-only trains on them too.
     **params
@@ -186,6 +237,7 @@ def compare(
         "source": _test_set(X_test, y_test, "test", texts, classes, columns),
         "target": _test_set(X_target_test, y_target_test, "target_test", target, classes, columns),
     }
+    groups = _groups(groups_target_test, X_target_test, tests["target"])
     options, folder = params.pop("method_options", None), params.pop("checkpoint_dir", None)
     check_params(params)
     epochs, batch_size = (
@@ -196,8 +248,8 @@ def compare(
         registry.check_run(created, method, epochs, batch_size)
     rows: list[dict[str, Any]] = []
     adapters: dict[str, DomainAdapter] = {}
+    answers: dict[tuple[str, int], Answers] = {}
     for seed in seeds:
-        baseline: np.ndarray | None = None
         for method in (BASELINE, *(m for m in methods if m != BASELINE)):
             own: dict[str, Any] = {"method": method, "random_state": seed}
             own["method_options"] = None if method == BASELINE else options
@@ -212,13 +264,14 @@ def compare(
                 y_target_labelled=y_target_labelled,
             )
             row = {"method": method, "seed": seed, "seconds": time.perf_counter() - started}
-            scores, hits = _scores(adapter, tests)
-            if hits is not None:
-                baseline = hits if method == BASELINE else baseline
-                scores["gain_error"] = _gain_error(hits, baseline)
+            scores, answer = _scores(adapter, tests)
+            if answer is not None:
+                answers[method, seed] = answer
+                baseline = answers[BASELINE, seed]
+                scores["gain_error"] = gain_error(answer.hits, baseline.hits)
             rows.append({**row, **scores})
             adapters.setdefault(method, adapter)
-    return Comparison(rows, adapters)
+    return Comparison(rows, adapters, answers, groups)
 
 
 def _names(methods: Iterable[str]) -> list[str]:
@@ -270,13 +323,24 @@ def _test_set(
     return _TestSet(texts, labels)
 
 
+def _groups(groups: Any, X: Any, test: _TestSet) -> np.ndarray | None:
+    """Return what each labelled target text belongs to, where the user said so."""
+    if groups is None:
+        return None
+    if test.labels is None:
+        raise ValueError(
+            "groups_target_test needs labelled target texts: pass X_target_test and y_target_test."
+        )
+    return as_groups(groups, X, "groups_target_test", "X_target_test", len(test.texts))
+
+
 def _scores(
     adapter: DomainAdapter, tests: dict[str, _TestSet]
-) -> tuple[dict[str, Any], np.ndarray | None]:
-    """Return a run's scores, and which of the labelled target texts it predicts right."""
+) -> tuple[dict[str, Any], Answers | None]:
+    """Return a run's scores, and what it makes of the labelled target texts."""
     scores: dict[str, Any] = {}
     features: list[np.ndarray] = []
-    hits = None
+    answers = None
     for name, test in tests.items():
         outputs = adapter.outputs(test.texts)
         features.append(outputs.features)
@@ -285,7 +349,8 @@ def _scores(
             predicted = decision.labels(outputs.probabilities, adapter.classes_)
             accuracy = float(accuracy_score(test.labels, predicted))
             macro_f1 = float(f1_score(test.labels, predicted, average="macro"))
-            hits = (predicted == test.labels).astype(float) if name == "target" else hits
+            codes = np.searchsorted(adapter.classes_, test.labels)
+            answers = Answers.of(outputs.probabilities, codes) if name == "target" else None
         scores[f"{name}_accuracy"], scores[f"{name}_macro_f1"] = accuracy, macro_f1
     scores["a_distance"] = None
     if min(map(len, features)) >= 10:
@@ -293,13 +358,4 @@ def _scores(
     last = adapter.history_[-max(1, len(adapter.history_) // 10) :]
     accuracies = [step["domain_accuracy"] for step in last if "domain_accuracy" in step]
     scores["domain_accuracy"] = mean(accuracies) if accuracies else None
-    return scores, hits
-
-
-def _gain_error(hits: np.ndarray, baseline: np.ndarray | None) -> float:
-    """Return the standard error of a gain that the choice of test texts brings."""
-    assert baseline is not None
-    changed = hits - baseline
-    # Taken about 0 and not about the mean, so that a few texts that all changed for
-    # the better do not look like certainty.
-    return float((changed**2).mean() / len(changed)) ** 0.5
+    return scores, answers

@@ -6,6 +6,7 @@ from conftest import TINY, toy_texts
 
 from dann_transfer import Domain, DomainAdapter, compare
 from dann_transfer.comparison import Comparison
+from dann_transfer.gains import Answers, by_group, harm
 
 
 def rows(gains: list[float], error: float) -> list[dict]:
@@ -181,3 +182,72 @@ def test_several_sources_and_labelled_target_texts_reach_every_run(tiny_encoder,
     for adapter in result.adapters.values():
         assert adapter.source_domains_ == ["a", "b"]
         assert adapter.truncated_["labelled target"] == 0
+
+
+def test_a_gain_by_group_names_those_that_are_harmed(result):
+    texts = toy_texts(40, "tweet lol omg today friend", 9)[0]
+    groups = ["lol" if "lol" in text else None for text in texts]
+    frame = result.by_group(groups, abstain_below=0.5)
+    assert set(frame.group) == {"lol", "(none)"}
+    assert frame.texts.sum() == 40
+    whole = (frame.gain * frame.texts).sum() / 40
+    before, after = (result.mean(name, "target_accuracy") for name in ("source_only", "dann"))
+    assert whole == pytest.approx(after - before)
+    # Of two classes the likelier one has half or more.
+    assert (frame.coverage_before == 1).all()
+    assert (frame.coverage_after == 1).all()
+    with pytest.raises(ValueError, match="groups has 2 values for the 40 texts of X_target_test"):
+        result.by_group(["a", "b"])
+    with pytest.raises(ValueError, match=r"abstain_below=1\.5 must be a number from 0 to 1"):
+        result.by_group(groups, abstain_below=1.5)
+    with pytest.raises(ValueError, match="pass groups, one for each text"):
+        result.by_group()
+
+
+def test_a_verdict_names_a_harmed_group():
+    before = Answers(np.repeat([0.0, 1, 1, 0], [40, 60, 20, 80]), np.full(200, 0.9))
+    after = Answers(np.repeat([1.0, 1, 0, 0], [40, 60, 20, 80]), np.full(200, 0.9))
+    made = rows([0.1], 0.01)
+    groups = np.repeat(["large", "small"], [100, 100])
+    result = Comparison(made, {}, {("source_only", 0): before, ("dann", 0): after}, groups)
+    assert result.verdict("dann").endswith(
+        "It HURT group 'small' (100 texts: 20.0% to 0.0%)."
+    )  # fmt: skip
+    assert "HURT" not in Comparison(made, {}, result.answers, None).verdict("dann")
+
+
+def test_of_many_groups_chance_harms_none():
+    """Twenty groups of nothing but chance: the interval is widened for their number."""
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(20), 50)
+    alarms = 0
+    for _ in range(100):
+        before, after = (
+            Answers((rng.random(1000) < 0.8).astype(float), np.ones(1000)) for _ in range(2)
+        )
+        alarms += bool(harm(by_group(groups, [before], [after], 0.0)))
+    # Without the correction some forty of a hundred boards would be alarmed.
+    assert alarms <= 10
+
+
+def test_groups_may_be_a_column(tiny_encoder, source, target):
+    import pandas as pd
+
+    params = {k: v for k, v in TINY.items() if k != "random_state"} | {"epochs": 1}
+    table = pd.DataFrame(
+        {"text": ["good lol", "bad lol"], "label": ["pos", "neg"], "who": ["a", "b"]}
+    )
+    common = {"X_target": target, "encoder": tiny_encoder, **params}
+    result = compare(*source, X_target_test=table, groups_target_test="who", **common)
+    assert result.by_group().group.tolist() == ["a", "b"]
+    for wrong, words in (
+        ({"X_target_test": table, "groups_target_test": "whom"}, "has no column 'whom'"),
+        ({"X_target_test": table, "groups_target_test": ["a"]}, "1 values for the 2 texts"),
+        ({"groups_target_test": ["a"]}, "needs labelled target texts"),
+        (
+            {"X_target_test": ["a b"], "y_target_test": ["pos"], "groups_target_test": "who"},
+            "names a column, but X_target_test is no table",
+        ),
+    ):
+        with pytest.raises(ValueError, match=words):
+            compare(*source, **common, **wrong)

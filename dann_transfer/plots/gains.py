@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dann_transfer.comparison import interval
+from dann_transfer.gains import interval
 from dann_transfer.plots.display import Display, axes_for
 
 if TYPE_CHECKING:

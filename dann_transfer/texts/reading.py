@@ -495,6 +495,44 @@ def as_target(X_target: Any, source: Sequence[str], text_column: str = "text") -
     return texts
 
 
+def as_groups(groups: Any, X: Any, name: str, texts_name: str, n: int) -> np.ndarray:
+    """Return what each of n texts belongs to, as words; what is missing is the group "(none)".
+
+    Parameters
+    ----------
+    groups : sequence or str
+        One value for each text, or the column of X that has them.
+    X : table, optional
+    name, texts_name : str
+        What the user calls groups and X.
+    n : int
+
+    Raises
+    ------
+    ValueError
+        If there is no such column, or there are not n values.
+
+    Examples
+    --------
+    >>> as_groups(["a", None, 3], None, "groups", "X", 3).tolist()
+    ['a', '(none)', '3']
+
+    """
+    if isinstance(groups, str):
+        if not _is_frame(X):
+            raise ValueError(
+                f"{name}={groups!r} names a column, but {texts_name} is no table; pass one value "
+                "for each text."
+            )
+        groups = _column(X, groups, texts_name, name)
+    values = ["(none)" if _is_missing(value) else str(value) for value in _plain_list(groups)]
+    if len(values) != n:
+        raise ValueError(
+            f"{name} has {len(values)} values for the {n} texts of {texts_name}; pass one for each."
+        )
+    return np.array(values)
+
+
 def encode_labels(labels: np.ndarray, classes: np.ndarray, name: str) -> np.ndarray:
     """Turn labels into positions in `classes`, of shape (n,).
 
