@@ -1,9 +1,17 @@
 """Which of several models is best on the target, judged without a target label.
 
 None of these is sure: compare them on data whose target labels you know before you trust one.
+`SCORES` names those that judge one model, and `scorer` gives them to ``GridSearchCV``;
+`ensemble_agreement` and `seed_agreement` judge several models together.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +26,36 @@ def _probabilities(p: np.ndarray) -> np.ndarray:
             "pass what predict_proba returns."
         )
     return p
+
+
+def _features(*domains: np.ndarray) -> list[np.ndarray]:
+    arrays = [np.asarray(domain, dtype=float) for domain in domains]
+    if any(x.ndim != 2 or not len(x) for x in arrays) or len({x.shape[1] for x in arrays}) > 1:
+        raise ValueError(
+            f"features have shapes {' and '.join(str(x.shape) for x in arrays)}; each must be "
+            "(texts, width), of one width. Pass what transform returns."
+        )
+    return arrays
+
+
+def _one_each(name: str, values: np.ndarray, texts: np.ndarray, kind: str) -> np.ndarray:
+    values = np.asarray(values)
+    if values.shape != (len(texts),):
+        raise ValueError(
+            f"{name} has shape {values.shape}; it needs one entry for each of the "
+            f"{len(texts)} {kind} texts."
+        )
+    return values
+
+
+def _pool(pool: Sequence[np.ndarray]) -> np.ndarray:
+    arrays = [_probabilities(p) for p in pool]
+    if len(arrays) < 2 or len({p.shape for p in arrays}) > 1:
+        raise ValueError(
+            f"a pool of probabilities of shapes {[p.shape for p in arrays]}: it needs those of at "
+            "least two models, of the same texts and classes."
+        )
+    return np.stack(arrays)
 
 
 def _entropy(p: np.ndarray) -> np.ndarray:
@@ -88,6 +126,226 @@ def neighborhood_density(p: np.ndarray, temperature: float = 0.05, max_texts: in
     return float(_entropy(near / near.sum(1, keepdims=True)).mean())
 
 
+def batch_nuclear_norm(p: np.ndarray) -> float:
+    """Return how sure and how varied predictions are by their nuclear norm: higher is better.
+
+    The nuclear norm of the matrix of predictions, divided by the largest that n texts can have,
+    ``sqrt(n * min(n, classes))``, so that it lies above 0 and at most at 1, which sure predictions
+    in equal class shares reach.
+
+    Parameters
+    ----------
+    p : ndarray, shape (n, classes)
+        Probabilities of target texts.
+
+    Raises
+    ------
+    ValueError
+        If `p` are no probabilities.
+
+    References
+    ----------
+    Cui et al., Towards Discriminability and Diversity: Batch Nuclear-norm Maximization under Label
+    Insufficient Situations, CVPR 2020, as a loss; Musgrave et al., Three New Validators and a
+    Large-Scale Benchmark Ranking for Unsupervised Domain Adaptation, 2022, as a score.
+
+    Examples
+    --------
+    >>> round(batch_nuclear_norm(np.eye(2)[[0, 1, 0, 1]]), 3)
+    1.0
+    >>> round(batch_nuclear_norm(np.full((4, 2), 0.5)), 3)
+    0.5
+
+    """
+    p = _probabilities(p)
+    return float(np.linalg.norm(p, "nuc") / np.sqrt(len(p) * min(p.shape)))
+
+
+def cluster_agreement(features: np.ndarray, p: np.ndarray, random_state: int = 0) -> float:
+    """Return how well predicted labels agree with clusters of the features: higher is better.
+
+    The adjusted mutual information of predicted labels and of k-means clusters, as many as there
+    are classes, of features scaled to unit length. 1 is the same partition, 0 is chance.
+
+    Parameters
+    ----------
+    features : ndarray, shape (n, width)
+        Features of target texts, at least as many as classes.
+    p : ndarray, shape (n, classes)
+        Their probabilities.
+    random_state : int
+        Chooses where k-means starts, ten times.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit, or there are fewer texts than classes.
+
+    References
+    ----------
+    Musgrave et al., Three New Validators and a Large-Scale Benchmark Ranking for Unsupervised
+    Domain Adaptation, 2022 (ClassAMI). Ericsson et al., Better Practices for Domain Adaptation,
+    AutoML 2023, compare scores of this kind.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> codes = np.arange(100) % 2
+    >>> features = np.eye(2)[codes] + 0.1 * rng.normal(size=(100, 2))
+    >>> round(cluster_agreement(features, np.eye(2)[codes]), 3)
+    1.0
+    >>> abs(cluster_agreement(features, np.eye(2)[rng.permutation(codes)])) < 0.1
+    True
+
+    """
+    from sklearn.cluster import KMeans
+    from sklearn.metrics import adjusted_mutual_info_score
+    from sklearn.preprocessing import normalize
+
+    p, (features,) = _probabilities(p), _features(features)
+    predicted, classes = _one_each("the prediction", p.argmax(1), features, "target"), p.shape[1]
+    if len(features) < classes:
+        raise ValueError(
+            f"{len(features)} texts make no {classes} clusters; pass at least as many as classes."
+        )
+    means = KMeans(classes, n_init=10, random_state=random_state)
+    clusters = means.fit_predict(normalize(features))
+    return float(adjusted_mutual_info_score(predicted, clusters))
+
+
+def importance_weights(source: np.ndarray, target: np.ndarray, random_state: int = 0) -> np.ndarray:
+    """Return how much likelier the target is to have each source text's features, shape (n,).
+
+    The ratio of the two densities, as a logistic regression of the domains tells for texts that it
+    was not fitted to (five folds).
+
+    Parameters
+    ----------
+    source, target : ndarray, shapes (n, width) and (m, width)
+        Features of at least five texts each: source texts that training has not seen.
+    random_state : int
+        Chooses the folds.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit, or a domain has fewer than five texts.
+
+    References
+    ----------
+    Bickel et al., Discriminative Learning for Differing Training and Test Distributions, ICML 2007.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x, z = rng.normal(size=(2000, 1)), rng.normal(1, 1, size=(2000, 1))
+    >>> weights = importance_weights(x, z)
+    >>> float(weights.mean().round(1)), bool(weights[x.argmax()] > 9 > 0.1 > weights[x.argmin()])
+    (1.0, True)
+
+    """
+    from sklearn.model_selection import cross_val_predict
+
+    source, target = _features(source, target)
+    if min(len(source), len(target)) < 5:
+        raise ValueError(
+            f"got features of {len(source)} source and {len(target)} target texts; "
+            "weights need at least 5 of each."
+        )
+    X, domains = np.concatenate([source, target]), np.repeat([0, 1], [len(source), len(target)])
+    model, folds = domain_classifier(random_state)
+    p = cross_val_predict(model, X, domains, cv=folds, method="predict_proba")[: len(source)]
+    return np.asarray(p[:, 1] / np.clip(p[:, 0], 1e-6, None) * len(source) / len(target))
+
+
+def effective_size(weights: np.ndarray) -> float:
+    """Return how many texts of equal weight would tell as much as these: ``(Σw)² / Σw²``.
+
+    Between 1 and the number of texts. Where it is small, `importance_weighted_validation` and
+    `deep_embedded_validation` rest on a few texts, and are not to be trusted.
+
+    Parameters
+    ----------
+    weights : ndarray, shape (n,)
+        What `importance_weights` returns.
+
+    Raises
+    ------
+    ValueError
+        If a weight is negative or not finite, or none is above 0.
+
+    References
+    ----------
+    Kish, Survey Sampling, 1965.
+
+    Examples
+    --------
+    >>> effective_size(np.ones(50)), effective_size(np.array([9.0, 0.0, 0.0]))
+    (50.0, 1.0)
+
+    """
+    weights = np.asarray(weights, dtype=float)
+    if not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
+        raise ValueError(
+            f"weights lie between {weights.min(initial=0)} and {weights.max(initial=0)}; they must "
+            "be finite, not negative, and not all 0. Pass what importance_weights returns."
+        )
+    # Scaled first, so that no square is too small or too large for a float.
+    weights = weights / weights.max()
+    return float(weights.sum() ** 2 / (weights**2).sum())
+
+
+def _weighted_accuracy(weights: np.ndarray, correct: np.ndarray) -> float:
+    return float(np.average(correct, weights=weights))
+
+
+def _controlled_accuracy(weights: np.ndarray, correct: np.ndarray) -> float:
+    weighted = weights * correct
+    spread = weights.var()
+    slope = np.cov(weighted, weights, ddof=0)[0, 1] / spread if spread else 0.0
+    # The control variate may carry the estimate past what an accuracy can be.
+    return float(np.clip(weighted.mean() - slope * (weights.mean() - 1), 0, 1))
+
+
+def importance_weighted_validation(
+    source: np.ndarray, correct: np.ndarray, target: np.ndarray, random_state: int = 0
+) -> float:
+    """Estimate the accuracy on the target as the source's, weighted by `importance_weights`.
+
+    Divided by the sum of the weights, and not by their number as in the paper, so that it is an
+    accuracy, between 0 and 1. `effective_size` of the weights says how many texts it rests on.
+
+    Parameters
+    ----------
+    source, target : ndarray, shapes (n, width) and (m, width)
+        Features of source texts that training has not seen, and of target texts.
+    correct : ndarray of bool, shape (n,)
+        Whether each source text is predicted right.
+    random_state : int
+        Chooses the folds in which weights are computed for texts not fitted to.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit, or a domain has fewer than five texts.
+
+    References
+    ----------
+    Sugiyama et al., Covariate Shift Adaptation by Importance Weighted Cross Validation, JMLR 2007.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x, z = rng.normal(size=(2000, 1)), rng.normal(1, 1, size=(2000, 1))
+    >>> right = x[:, 0] > 0  # right where the target mostly lies
+    >>> float(right.mean().round(1)), round(importance_weighted_validation(x, right, z), 1)
+    (0.5, 0.8)
+
+    """
+    correct = _one_each("correct", correct, source, "source")
+    return _weighted_accuracy(importance_weights(source, target, random_state), correct)
+
+
 def deep_embedded_validation(
     source: np.ndarray, correct: np.ndarray, target: np.ndarray, random_state: int = 0
 ) -> float:
@@ -118,21 +376,245 @@ def deep_embedded_validation(
     (0.5, 0.8)
 
     """
-    from sklearn.model_selection import cross_val_predict
+    correct = _one_each("correct", correct, source, "source")
+    return _controlled_accuracy(importance_weights(source, target, random_state), correct)
 
-    source, target = np.asarray(source, dtype=float), np.asarray(target, dtype=float)
-    correct = np.asarray(correct, dtype=float)
-    if correct.shape != (len(source),):
-        raise ValueError(
-            f"correct has shape {correct.shape}; it needs one entry for each of the "
-            f"{len(source)} source texts."
-        )
-    X, domains = np.concatenate([source, target]), np.repeat([0, 1], [len(source), len(target)])
-    model, folds = domain_classifier(random_state)
-    p = cross_val_predict(model, X, domains, cv=folds, method="predict_proba")[: len(source)]
-    weights = p[:, 1] / np.clip(p[:, 0], 1e-6, None) * len(source) / len(target)
-    weighted = weights * correct
-    spread = weights.var()
-    slope = np.cov(weighted, weights, ddof=0)[0, 1] / spread if spread else 0.0
-    # The control variate may carry the estimate past what an accuracy can be.
-    return float(np.clip(weighted.mean() - slope * (weights.mean() - 1), 0, 1))
+
+def reverse_validation(
+    source_features: np.ndarray,
+    source_codes: np.ndarray,
+    target_features: np.ndarray,
+    p: np.ndarray,
+) -> float:
+    """Return the accuracy on the source of a classifier that target predictions have taught.
+
+    A logistic regression learns the predicted labels from the target's features and labels the
+    source. In the paper a whole network is trained back from the target to the source; this one is
+    linear and the features stay as they are, which takes a second. Where one class alone is
+    predicted, it is that class's share of the source.
+
+    Parameters
+    ----------
+    source_features, target_features : ndarray, shapes (n, width) and (m, width)
+        Features of labelled source texts that training has not seen, and of target texts.
+    source_codes : ndarray of int, shape (n,)
+        Class positions of the source texts: the columns of `p` that are right.
+    p : ndarray, shape (m, classes)
+        Probabilities of the target texts.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit.
+
+    References
+    ----------
+    Zhong et al., Cross Validation Framework to Choose amongst Models and Datasets for Transfer
+    Learning, ECML PKDD 2010; Ganin et al., Domain-Adversarial Training of Neural Networks, JMLR
+    2016, section 5.1.2.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> codes = np.arange(100) % 2
+    >>> x, z = (rng.normal(size=(100, 2)) + 4 * np.eye(2)[codes] for _ in range(2))
+    >>> reverse_validation(x, codes, z, np.eye(2)[codes]) > 0.95
+    True
+    >>> reverse_validation(x, codes, z, np.eye(2)[1 - codes]) < 0.05
+    True
+
+    """
+    source_features, target_features = _features(source_features, target_features)
+    codes = _one_each("source_codes", source_codes, source_features, "source")
+    p = _probabilities(p)
+    predicted = _one_each("the prediction", p.argmax(1), target_features, "target")
+    if (predicted == predicted[0]).all():
+        return float((codes == predicted[0]).mean())
+    model, _ = domain_classifier()
+    return float(model.fit(target_features, predicted).score(source_features, codes))
+
+
+def ensemble_agreement(pool: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the share of texts on which each candidate agrees with the mean of all of them.
+
+    The likeliest class of the mean prediction stands in for the label (EnsV). A candidate that is
+    unlike all others scores low, be it better or worse than they are.
+
+    Parameters
+    ----------
+    pool : sequence of ndarray, each of shape (n, classes)
+        Probabilities of the same target texts, of at least two candidates.
+
+    Returns
+    -------
+    ndarray, shape (candidates,)
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two, or their shapes differ.
+
+    References
+    ----------
+    Hu et al., Towards Reliable Model Selection for Unsupervised Domain Adaptation: An Empirical
+    Study and A Certified Baseline, NeurIPS 2024 (Datasets and Benchmarks).
+
+    Examples
+    --------
+    >>> a, b, c = np.eye(2)[[[0, 1, 0, 1], [0, 1, 0, 0], [1, 0, 0, 1]]]
+    >>> ensemble_agreement([a, b, c])
+    array([1.  , 0.75, 0.5 ])
+
+    """
+    p = _pool(pool)
+    return np.asarray((p.argmax(2) == p.mean(0).argmax(1)).mean(1))
+
+
+def seed_agreement(pool: Sequence[np.ndarray]) -> float:
+    """Return the share of texts that models of different seeds label alike: higher is better.
+
+    The mean over all pairs of models.
+
+    Parameters
+    ----------
+    pool : sequence of ndarray, each of shape (n, classes)
+        Probabilities of the same target texts, of one method with at least two seeds.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two, or their shapes differ.
+
+    References
+    ----------
+    Jiang et al., Assessing Generalization of SGD via Disagreement, ICLR 2022: where the mean over
+    seeds is calibrated, two runs differ on as many texts as they get wrong.
+
+    Examples
+    --------
+    >>> a, b, c = np.eye(2)[[[0, 1, 0, 1], [0, 1, 0, 0], [0, 1, 0, 1]]]
+    >>> seed_agreement([a, b]), round(seed_agreement([a, b, c]), 3)
+    (0.75, 0.833)
+
+    """
+    labels = _pool(pool).argmax(2)
+    return float(np.mean([(a == b).mean() for a, b in combinations(labels, 2)]))
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """All that a model is judged by: what it makes of labelled source and of target texts.
+
+    Parameters
+    ----------
+    source, target : tuple of ndarray, shapes (n, width) and (n, classes)
+        Features and probabilities, as `outputs` returns them: of source texts that training has
+        not seen, and of target texts.
+    codes : ndarray of int, shape (n,)
+        Class positions of the source texts; -1 is a class that the model does not have.
+
+    Raises
+    ------
+    ValueError
+        If there is not one code for each source text.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> codes = np.arange(20) % 2
+    >>> made = rng.normal(size=(20, 3)), np.eye(2)[codes]
+    >>> evidence = Evidence(made, codes, made)
+    >>> SCORES["source_validation"](evidence), 1 <= effective_size(evidence.weights) <= 20
+    (1.0, True)
+
+    """
+
+    source: tuple[np.ndarray, np.ndarray]
+    codes: np.ndarray
+    target: tuple[np.ndarray, np.ndarray]
+
+    def __post_init__(self) -> None:
+        _one_each("codes", self.codes, self.source[1], "source")
+
+    @classmethod
+    def of(cls, estimator: Any, X: Any, y: Any, X_target: Any) -> Evidence:
+        """Return what a fitted `DomainAdapter` makes of held-out source texts and of the target.
+
+        Parameters
+        ----------
+        estimator : DomainAdapter
+        X, y : sequence
+            Source texts that it was not trained on, and their labels.
+        X_target : sequence
+            Target texts; labels that they may come with are not read.
+
+        """
+        same = np.asarray(y)[:, None] == estimator.classes_
+        codes = np.where(same.any(1), same.argmax(1), -1)
+        return cls(estimator.outputs(X), codes, estimator.outputs(X_target))
+
+    @property
+    def correct(self) -> np.ndarray:
+        """Whether each source text is predicted right, shape (n,)."""
+        return np.asarray(self.source[1].argmax(1) == self.codes)
+
+    @cached_property
+    def weights(self) -> np.ndarray:
+        """The `importance_weights` of the source texts, shape (n,)."""
+        return importance_weights(self.source[0], self.target[0])
+
+
+SCORES: dict[str, Callable[[Evidence], float]] = {
+    "source_validation": lambda e: float(e.correct.mean()),
+    "information_maximization": lambda e: information_maximization(e.target[1]),
+    "neighborhood_density": lambda e: neighborhood_density(e.target[1]),
+    "batch_nuclear_norm": lambda e: batch_nuclear_norm(e.target[1]),
+    "cluster_agreement": lambda e: cluster_agreement(*e.target),
+    # By their parts, since both need the same weights.
+    "importance_weighted_validation": lambda e: _weighted_accuracy(e.weights, e.correct),
+    "deep_embedded_validation": lambda e: _controlled_accuracy(e.weights, e.correct),
+    "reverse_validation": lambda e: reverse_validation(e.source[0], e.codes, *e.target),
+}
+"""What judges one model, by name; of each, higher is better. "source_validation" is the accuracy
+on the source."""
+
+
+def scorer(name: str, X_target: Any) -> Callable[[Any, Any, Any], float]:
+    """Return a score as scikit-learn's ``scoring=``, which needs no target label.
+
+    The fold that ``GridSearchCV`` holds out gives the source texts that training has not seen.
+
+    Parameters
+    ----------
+    name : str
+        One of `SCORES`.
+    X_target : sequence
+        Target texts, which may be those that the model adapts to.
+
+    Returns
+    -------
+    callable
+        ``score(estimator, X, y)`` of a fitted `DomainAdapter`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such score.
+
+    Examples
+    --------
+    >>> score = scorer("cluster_agreement", ["loved it!!", "ugh, worst day ever"])
+
+    ::
+
+        search = GridSearchCV(adapter, {"max_strength": [0.1, 1.0]}, scoring=score)
+        search.fit(texts, labels, X_target=Domain(tweets))
+
+    """
+    if name not in SCORES:
+        raise ValueError(f"there is no score {name!r}; choose one of {', '.join(SCORES)}.")
+
+    def score(estimator: Any, X: Any, y: Any) -> float:
+        return SCORES[name](Evidence.of(estimator, X, y, X_target))
+
+    return score
