@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from threading import RLock
@@ -18,10 +19,12 @@ from sklearn.base import (
 )
 from sklearn.utils.validation import check_is_fitted
 
-from dann_transfer import decision, methods, saving, streams
+from dann_transfer import choice, decision, methods, saving, streams
 from dann_transfer.diagnostics import class_shares, warn_of_collapse
+from dann_transfer.doctor import Findings, Run, diagnose, warn_of_findings
 from dann_transfer.fitted import Fitted
-from dann_transfer.label_shift import estimate
+from dann_transfer.label_shift import calibration_of, estimate
+from dann_transfer.labelling import suggest
 from dann_transfer.model.caching import all_frozen_states
 from dann_transfer.model.encoder import Encoder
 from dann_transfer.model.heads import TaskHead
@@ -77,8 +80,8 @@ class DomainAdapter(
         A Hugging Face encoder: the name of a hub model, or a folder.
     method : str
         How to adapt: one of `methods.names()`, or several joined with a plus, such as
-        "mlm+dann", whose losses add up, each at its own strength (all but "adda",
-        "shot" and "student").
+        "mlm+dann", whose losses add up, each at its own strength (all but "adda"
+        and "shot"); "auto" trains source-only, "mcc" and "student" and keeps one.
     epochs : int
         Passes over the source texts.
     batch_size : int
@@ -164,7 +167,8 @@ class DomainAdapter(
         All else. Each of its fields stands on the adapter under its name with an underscore
         behind it: classes_, seed_, max_strength_, learning_rate_, n_source_, n_target_,
         source_prior_, history_, validation_, truncated_, unknown_, source_domains_, target_prior_,
-        refused_prior_, calibration_, target_shares_, params_.
+        prior_intervals_, refused_prior_, calibration_, target_shares_, findings_,
+        choice_, params_.
         `Fitted` says what each is. Of the hyperparameters those of ``params_`` hold for
         predictions and for what is saved, but for `settings.AT_PREDICTION`.
 
@@ -309,23 +313,25 @@ class DomainAdapter(
 
         params = plain(self.get_params(deep=False))
         check_params(params)
-        method = methods.create(params["method"], params["method_options"])
-        methods.check_run(method, params["method"], params["epochs"], params["batch_size"])
+        candidates = choice.candidates(params["method"], params["method_options"])
+        created = {name: methods.create(name, own) for name, own in candidates.items()}
+        for name, method in created.items():
+            methods.check_run(method, name, params["epochs"], params["batch_size"])
         self._check_checkpoints()
         seed = as_seed(self.random_state)
-        roles = read(
-            params,
-            seed,
-            method.uses_target,
-            X=X,
-            y=y,
-            X_target=X_target,
-            sample_weight=sample_weight,
-            X_val=X_val,
-            y_val=y_val,
-            X_target_labelled=X_target_labelled,
-            y_target_labelled=y_target_labelled,
-        )
+        texts = {
+            "X": X,
+            "y": y,
+            "X_target": X_target,
+            "sample_weight": sample_weight,
+            "X_val": X_val,
+            "y_val": y_val,
+            "X_target_labelled": X_target_labelled,
+            "y_target_labelled": y_target_labelled,
+        }
+        roles = read(params, seed, any(m.uses_target for m in created.values()), **texts)
+        if params["method"] == choice.AUTO:
+            return self._choose(list(candidates), params, seed, texts, roles, on_step)
         runtime = Runtime.of(self.device, self.precision)
         with _FITTING, torch.random.fork_rng(list(range(torch.cuda.device_count()))):
             model = self._build(method, roles, seed).to(runtime.device)
@@ -359,7 +365,39 @@ class DomainAdapter(
             params={**params, "random_state": seed},
         )
         self._take(model, method.state_dict(), fitted)
-        self._look_at_target(tokens, codes["source"], codes["validation"])
+        self._look_back(tokens, roles)
+        return self
+
+    def _choose(
+        self,
+        names: list[str],
+        params: dict[str, Any],
+        seed: int,
+        texts: dict[str, Any],
+        roles: Roles,
+        on_step: Callable[[Engine, Classifier], None] | None,
+    ) -> DomainAdapter:
+        """Train each candidate, and become the one that is chosen."""
+        if params["max_strength"] is not None:
+            raise ValueError(
+                f"max_strength={params['max_strength']!r} means something else to each method, and "
+                "method='auto' trains several; leave it None."
+            )
+        fitted: dict[str, DomainAdapter] = {}
+        pool: dict[str, np.ndarray] = {}
+        for name in names:
+            folder = self.checkpoint_dir
+            own: dict[str, Any] = {"method": name, "method_options": None, "random_state": seed}
+            own["checkpoint_dir"] = None if folder is None else Path(folder, name)
+            twin = type(self)(**{**self.get_params(deep=False), **own})
+            fitted[name] = twin.fit(**texts, on_step=on_step)
+            # As `predict` has it, so that neighbours and prior act in what is judged.
+            pool[name] = twin.predict_proba(roles.texts["target"])
+        chosen = choice.choose(pool)
+        best = fitted[chosen.method]
+        known = replace(best.fitted_, params={**params, "random_state": seed}, choice=chosen)
+        self._take(best.model_, best.method_weights_, known)
+        self.neighborhood_ = best.neighborhood_
         return self
 
     def _check_checkpoints(self) -> None:
@@ -447,33 +485,50 @@ class DomainAdapter(
         identity = Identity.of(tokens, arrays, run, parts.state_dict())
         return Checkpoints.of(settings, identity, getattr(self, "_is_clone", False))
 
-    def _look_at_target(
-        self, tokens: dict[str, Tokens], codes: np.ndarray, val_codes: np.ndarray
-    ) -> None:
-        """Note what the fitted model makes of the target texts, from its predictions alone."""
+    def _look_back(self, tokens: dict[str, Tokens], roles: Roles) -> None:
+        """Note what the fitted model makes of held-out and of target texts, from predictions."""
+        fitted, codes = self.fitted_, roles.codes["validation"]
+        none = torch.empty(0, self.encoder_.features), torch.empty(0, len(fitted.classes))
+        held_out = self._infer(tokens["validation"]) if "validation" in tokens else none
         if "target" not in tokens:
+            fitted.calibration = calibration_of(held_out[1].numpy(), codes)
             return
-        fitted = self.fitted_
         features, logits = self._infer(tokens["target"])
-        target = logits.numpy()
+        target, p = logits.numpy(), logits.softmax(1).numpy()
         if self.neighbors:
-            p = logits.softmax(1).numpy()
             self.neighborhood_ = Neighborhood.of(features.numpy(), p, self.neighbors)
         fitted.target_shares = class_shares(target.argmax(1), fitted.classes)
         warn_of_collapse(
             fitted.target_shares,
-            class_shares(codes, fitted.classes),
+            class_shares(roles.codes["source"], fitted.classes),
             len(target),
             str(self.method),
             fitted.unknown["target"],
         )
-        source = np.empty((0, target.shape[1]))
-        if "validation" in tokens:
-            source = self._infer(tokens["validation"])[1].numpy()
-        found = estimate(source, val_codes, target)
-        fitted.target_prior, fitted.refused_prior = found.priors, found.refused
-        fitted.calibration = found.calibration
+        estimates = estimate(held_out[1].numpy(), codes, target)
+        fitted.target_prior, fitted.refused_prior = estimates.priors, estimates.refused
+        fitted.prior_intervals, fitted.calibration = estimates.intervals, estimates.calibration
         decision.prior_for(self.correct_prior, fitted)
+        run = Run(
+            method=str(self.method),
+            max_strength=fitted.max_strength,
+            classes=fitted.classes,
+            history=fitted.history,
+            validation=fitted.validation,
+            source_prior=class_shares_of(roles),
+            source_texts=roles.texts["source"],
+            target_texts=roles.texts["target"],
+            source_features=held_out[0].numpy(),
+            target_features=features.numpy(),
+            source_probabilities=held_out[1].softmax(1).numpy(),
+            source_codes=codes,
+            target_probabilities=p,
+            target_prior=fitted.target_prior.get("em"),
+            truncated=fitted.truncated,
+            unknown=fitted.unknown,
+        )
+        fitted.findings = diagnose(run)
+        warn_of_findings(fitted.findings)
 
     def _take(
         self, model: Classifier, method_weights: dict[str, torch.Tensor], fitted: Fitted
@@ -551,9 +606,68 @@ class DomainAdapter(
         """Return class probabilities, shape (n, n_classes), in the order of ``classes_``."""
         return self._outputs(X, with_features=False).probabilities
 
-    def predict(self, X: Any) -> np.ndarray:
-        """Return the labels of texts, shape (n,), of the type that was passed to `fit`."""
-        return decision.labels(self.predict_proba(X), self.classes_)
+    def predict(self, X: Any, abstain_below: float = 0.0, label: Any = None) -> np.ndarray:
+        """Return the labels of texts, shape (n,), of the type that was passed to `fit`.
+
+        Parameters
+        ----------
+        X : sequence, table or Domain
+        abstain_below : float
+            Where the largest probability of `predict_proba` is smaller the answer is withheld.
+            `evaluate` shows on labelled texts what a threshold gains.
+        label : object, optional
+            What stands there; without it the result is a masked array, its mask true there.
+
+        Examples
+        --------
+        ::
+
+            adapter.predict(tweets, abstain_below=0.8, label="ask a person")
+
+        """
+        p = self.predict_proba(X)
+        if not abstain_below and label is None:
+            return decision.labels(p, self.classes_)
+        return decision.abstain(p, self.classes_, abstain_below, label)
+
+    def diagnose(self) -> Findings:
+        """Return what looks wrong with the run, the severe first, as text, frame and HTML.
+
+        `fit` looks for it, and needs `X_target` to do so; nothing of it comes from a target label.
+        """
+        check_is_fitted(self)
+        if self.fitted_.findings is None:
+            raise ValueError(
+                "nothing was diagnosed, because the model was fitted without X_target; pass it to "
+                "fit, which method='source_only' does not train on."
+            )
+        return self.fitted_.findings
+
+    def suggest(self, X: Any, n: int, random_state: int = 0) -> np.ndarray:
+        """Return the places in X of the n target texts most worth labelling, shape (n,).
+
+        Pass their texts and labels to `fit` as `X_target_labelled` and `y_target_labelled`.
+
+        Parameters
+        ----------
+        X : sequence, table or Domain
+            Target texts.
+        n : int
+        random_state : int
+
+        Raises
+        ------
+        ValueError
+            If there are not so many texts.
+
+        Examples
+        --------
+        ::
+
+            places = adapter.suggest(tweets, 32)
+
+        """
+        return suggest(*self.outputs(X), n, random_state)
 
     def transform(self, X: Any) -> np.ndarray:
         """Return the encoder's pooled features, shape (n, width), float32."""
@@ -629,6 +743,12 @@ class DomainAdapter(
 def size_of(module: torch.nn.Module) -> int:
     """Return the number of a module's parameters."""
     return sum(p.numel() for p in module.parameters())
+
+
+def class_shares_of(roles: Roles) -> np.ndarray:
+    """Return the class shares of the source texts, whatever they weigh."""
+    codes = roles.codes["source"]
+    return np.bincount(codes, minlength=len(roles.classes)) / len(codes)
 
 
 def trained_prior(roles: Roles, batches: PairedBatches) -> np.ndarray:

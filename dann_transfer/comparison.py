@@ -16,6 +16,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from dann_transfer import decision
 from dann_transfer import methods as registry
 from dann_transfer.adapter import DomainAdapter
+from dann_transfer.choice import candidates
 from dann_transfer.diagnostics import proxy_a_distance
 from dann_transfer.gains import Answers, by_group, doubt, gain_error, harm
 from dann_transfer.settings import HYPERPARAMETERS, as_seed, check_params
@@ -244,8 +245,9 @@ def compare(
         params.get(name, HYPERPARAMETERS[name].default) for name in ("epochs", "batch_size")
     )
     for method in methods:
-        created = registry.create(method, None if method == BASELINE else options)
-        registry.check_run(created, method, epochs, batch_size)
+        trained = candidates(method, None if method == BASELINE else options)
+        for name, chosen in trained.items():
+            registry.check_run(registry.create(name, chosen), name, epochs, batch_size)
     rows: list[dict[str, Any]] = []
     adapters: dict[str, DomainAdapter] = {}
     answers: dict[tuple[str, int], Answers] = {}

@@ -111,7 +111,7 @@ _MPNET = (
     "6775455cc8e0828b0611175a6083264d3456c1a6827af0d366f40a75a7f7312b",
     "85cccecf48cb9f06050511311fa1e0c4626007796a70951cad4ac9a9a6df7135",
 )
-_ENCODERS = {
+ENCODERS = {
     "minilm": _Package(
         (
             (
@@ -300,9 +300,9 @@ def encoder(name: str) -> str:
     ['model.safetensors']
 
     """
-    if name not in _ENCODERS:
+    if name not in ENCODERS:
         raise ValueError(
-            f"there is no packaged encoder {name!r}; there are {list(_ENCODERS)}. Hub models need "
+            f"there is no packaged encoder {name!r}; there are {list(ENCODERS)}. Hub models need "
             "no package: pass their name to DomainAdapter."
         )
-    return str(_cached(name, _ENCODERS[name]))
+    return str(_cached(name, ENCODERS[name]))

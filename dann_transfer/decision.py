@@ -1,6 +1,14 @@
-"""From logits to probabilities to labels."""
+"""From logits to probabilities to labels, and to no label where none is sure enough.
+
+A largest probability is a model's confidence and not yet how often it is right. On the source it
+is once calibrated (`Fitted.calibration`), up to what the held-out texts are too few to show. On the
+target nothing makes it so: measure `calibration_error` and `coverage_curve` on labelled target
+texts before you trust a threshold there.
+"""
 
 from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -58,7 +66,8 @@ def probabilities(logits: Tensor, fitted: Fitted, target_prior: np.ndarray | Non
     fitted : Fitted
     target_prior : ndarray, shape (classes,), or None
         The target's class shares, for which the model's calibrated probabilities are corrected.
-        None leaves them as the model gives them.
+        None leaves them as the model gives them; ``fitted.calibration.prior`` calibrates and
+        corrects nothing.
 
     """
     if target_prior is None or fitted.calibration is None:
@@ -77,3 +86,196 @@ def labels(p: np.ndarray, classes: np.ndarray) -> np.ndarray:
 
     """
     return classes[p.argmax(1)]
+
+
+def abstain(p: np.ndarray, classes: np.ndarray, below: float, label: Any = None) -> np.ndarray:
+    """Return the likeliest class of each row, withheld where its probability is too small.
+
+    Parameters
+    ----------
+    p : ndarray, shape (n, classes)
+        Probabilities.
+    classes : ndarray, shape (classes,)
+    below : float
+        Labels of a smaller probability are withheld: 0 withholds none.
+    label : object, optional
+        What stands where they are withheld. It comes back as it is: where it is of another kind
+        than the classes the array is of dtype object.
+
+    Returns
+    -------
+    ndarray or numpy.ma.MaskedArray, shape (n,)
+        A masked array where no `label` is given, its mask true where labels are withheld.
+
+    Raises
+    ------
+    ValueError
+        If `below` is no probability.
+
+    References
+    ----------
+    Chow, On Optimum Recognition Error and Reject Tradeoff, IEEE Transactions on Information Theory
+    1970.
+
+    Examples
+    --------
+    >>> p, classes = np.array([[0.1, 0.9], [0.6, 0.4]]), np.array(["no", "yes"])
+    >>> abstain(p, classes, below=0.8, label="unsure").tolist()
+    ['yes', 'unsure']
+    >>> abstain(p, classes, below=0.8).mask.tolist()
+    [False, True]
+
+    """
+    if not 0 <= below <= 1:
+        raise ValueError(f"below={below!r} must be a probability, between 0 and 1.")
+    predicted, withheld = labels(p, classes), p.max(1) < below
+    if label is None:
+        return np.ma.masked_array(predicted, withheld)
+    own = np.asarray(label).dtype
+    # Strings are widened; numpy would turn numbers beside a string into strings, and True into 1.
+    answers = predicted.astype(
+        np.promote_types(predicted.dtype, own) if own.kind == predicted.dtype.kind else object
+    )
+    answers[withheld] = label
+    return answers
+
+
+def labelled(p: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return probabilities (n, classes) and the positions of true classes (n,), once they fit.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit, rows do not sum to 1, or `codes` are no class positions.
+
+    Examples
+    --------
+    >>> labelled(np.array([[0.1, 0.9]]), np.array(["yes"]))
+    Traceback (most recent call last):
+    ...
+    ValueError: codes must be whole numbers from 0 to 1, the positions of classes; got ['yes']. ...
+
+    """
+    p, codes = np.asarray(p, dtype=float), np.asarray(codes)
+    if p.ndim != 2 or not len(p) or not np.allclose(p.sum(1), 1, atol=1e-3):
+        raise ValueError(
+            f"probabilities of shape {p.shape} must be (texts, classes) with rows that sum to 1; "
+            "pass what predict_proba returns."
+        )
+    if codes.shape != (len(p),):
+        raise ValueError(
+            f"codes have shape {codes.shape}; there must be one for each of the {len(p)} texts."
+        )
+    last = p.shape[1] - 1
+    if codes.dtype.kind not in "iu" or codes.min() < 0 or codes.max() > last:
+        wrong = codes if codes.dtype.kind not in "iu" else codes[(codes < 0) | (codes > last)]
+        raise ValueError(
+            f"codes must be whole numbers from 0 to {last}, the positions of classes; got "
+            f"{wrong[:3].tolist()}. Of labels y they are np.searchsorted(classes, y)."
+        )
+    return p, codes
+
+
+def calibration_error(p: np.ndarray, codes: np.ndarray, bins: int = 15) -> float:
+    """Return by how much confidence and accuracy differ on labelled texts: 0 is calibrated.
+
+    The expected calibration error: the mean over texts of the gap between the mean confidence and
+    the accuracy of their bin. With few texts it is above 0 even where nothing is wrong, because
+    the accuracy of a bin of few texts is off by chance.
+
+    Parameters
+    ----------
+    p : ndarray, shape (n, classes)
+        Probabilities of labelled texts.
+    codes : ndarray of int, shape (n,)
+        Positions of their true classes.
+    bins : int
+        Of equal width, each with its upper bound.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit, or `codes` are no class positions.
+
+    References
+    ----------
+    Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
+
+    Examples
+    --------
+    >>> p = np.array([[0.2, 0.8]] * 10)
+    >>> round(calibration_error(p, np.repeat([0, 1], [2, 8])), 3)
+    0.0
+    >>> round(calibration_error(p, np.repeat([0, 1], [5, 5])), 3)
+    0.3
+
+    """
+    if bins < 1:
+        raise ValueError(f"bins={bins!r} must be at least 1; 15 is usual.")
+    p, codes = labelled(p, codes)
+    confidence = p.max(1).clip(max=1)  # rounded, it may be above
+    place = np.ceil(confidence * bins).astype(int) - 1
+    gaps = np.bincount(place, (p.argmax(1) == codes) - confidence)
+    return float(np.abs(gaps).sum() / len(p))
+
+
+class CoverageCurve(NamedTuple):
+    """How many texts are answered, and how many of these right, as the threshold rises.
+
+    The arrays have a place for each confidence that occurs, from full coverage downwards.
+    """
+
+    thresholds: np.ndarray
+    """What `abstain` takes as `below`."""
+    coverage: np.ndarray
+    """The share of texts answered, which starts at 1."""
+    accuracy: np.ndarray
+    """The share of those answered that are right."""
+    area: float
+    """The area under risk (1 - accuracy) over coverage: 0 is best, and with answers withheld at
+    random it would be the error of all texts."""
+
+
+def coverage_curve(p: np.ndarray, codes: np.ndarray) -> CoverageCurve:
+    """Return what withholding unsure answers gains on labelled texts.
+
+    What a threshold gives on other texts is what it gives here only if they are of the same
+    domain, and less if it was chosen as the best of many here.
+
+    Parameters
+    ----------
+    p : ndarray, shape (n, classes)
+        Probabilities of labelled texts.
+    codes : ndarray of int, shape (n,)
+        Positions of their true classes.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit, or `codes` are no class positions.
+
+    References
+    ----------
+    Geifman and El-Yaniv, Selective Classification for Deep Neural Networks, NIPS 2017; the area:
+    Geifman, Uziel and El-Yaniv, Bias-Reduced Uncertainty Estimation for Deep Neural Classifiers,
+    ICLR 2019.
+
+    Examples
+    --------
+    >>> curve = coverage_curve(np.array([[0.9, 0.1], [0.8, 0.2], [0.4, 0.6]]), np.array([0, 0, 0]))
+    >>> curve.thresholds.tolist(), curve.coverage.round(2).tolist()
+    ([0.6, 0.8, 0.9], [1.0, 0.67, 0.33])
+    >>> curve.accuracy.round(2).tolist()
+    [0.67, 1.0, 1.0]
+    >>> round(curve.area, 2)
+    0.11
+
+    """
+    p, codes = labelled(p, codes)
+    # Of texts of one confidence all are answered or none, so they share a place.
+    thresholds, place = np.unique(p.max(1), return_inverse=True)
+    counts = np.bincount(place)
+    answered = counts[::-1].cumsum()[::-1]
+    accuracy = np.bincount(place, p.argmax(1) == codes)[::-1].cumsum()[::-1] / answered
+    area = float((counts * (1 - accuracy)).sum() / len(p))
+    return CoverageCurve(thresholds, answered / len(p), accuracy, area)

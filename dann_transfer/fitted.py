@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 
+from dann_transfer.choice import Choice
+from dann_transfer.doctor import Findings
 from dann_transfer.label_shift import Calibration
 
 
@@ -45,6 +47,8 @@ class Fitted:
     """Names of the source domains, where X was a mapping."""
     target_prior: dict[str, np.ndarray] = field(default_factory=dict)
     """The target's class shares as "em" and "bbse" estimate them, in the order of the classes."""
+    prior_intervals: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    """Low and high ends of their 95 % intervals, as `label_shift.prior_interval` says."""
     refused_prior: dict[str, str] = field(default_factory=dict)
     """Why an estimate of these is not among them: what is confused on the source contradicts it,
     or there is nothing to estimate it from."""
@@ -52,6 +56,10 @@ class Fitted:
     """What turns logits into the probabilities that are corrected for the target's shares."""
     target_shares: dict[Any, float] | None = None
     """Share of the target texts predicted to be of each class."""
+    findings: Findings | None = None
+    """What looks wrong with the run; None where it had no target texts."""
+    choice: Choice | None = None
+    """What ``method="auto"`` chose, and why."""
     params: dict[str, Any] = field(default_factory=dict)
     """The hyperparameters that were fitted with, whatever was set since."""
 
@@ -66,14 +74,22 @@ class Fitted:
         ['no', 'yes']
 
         """
-        values = asdict(self)
-        del values["params"]
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "params"}
         values["classes"] = self.classes.tolist()
         values["source_prior"] = self.source_prior.tolist()
         values["target_prior"] = {name: prior.tolist() for name, prior in self.target_prior.items()}
-        if self.calibration is not None:
-            for name in ("bias", "prior"):
-                values["calibration"][name] = getattr(self.calibration, name).tolist()
+        values["prior_intervals"] = {
+            name: [low.tolist(), high.tolist()]
+            for name, (low, high) in self.prior_intervals.items()
+        }
+        values["choice"] = None if self.choice is None else self.choice.to_json()
+        values["findings"] = None if self.findings is None else self.findings.to_json()
+        if (calibration := self.calibration) is not None:
+            values["calibration"] = {
+                "temperature": calibration.temperature,
+                "bias": calibration.bias.tolist(),
+                "prior": calibration.prior.tolist(),
+            }
         # In the order of the classes, because the keys of a JSON object are strings.
         shares = self.target_shares
         values["target_shares"] = None if shares is None else list(shares.values())
@@ -87,6 +103,12 @@ class Fitted:
         own["classes"] = np.asarray(own["classes"])
         own["source_prior"] = np.asarray(own["source_prior"])
         own["target_prior"] = {k: np.asarray(prior) for k, prior in own["target_prior"].items()}
+        intervals = own.get("prior_intervals", {}).items()
+        own["prior_intervals"] = {k: (np.asarray(a), np.asarray(b)) for k, (a, b) in intervals}
+        if own.get("choice") is not None:
+            own["choice"] = Choice(**own["choice"])
+        if own.get("findings") is not None:
+            own["findings"] = Findings.from_json(own["findings"])
         if own.get("calibration") is not None:
             kept = own["calibration"]
             own["calibration"] = Calibration(

@@ -9,7 +9,7 @@ from statistics import mean
 from typing import Any
 
 import numpy as np
-from scipy.stats import norm
+from scipy.stats import binomtest, norm
 from scipy.stats import t as student_t
 
 
@@ -146,6 +146,44 @@ def by_group(
             covered = (float((a.confidence[own] >= abstain_below).mean()) for a in answers)
             row[f"coverage_{name}"] = mean(covered)
         rows.append(row)
+    return rows
+
+
+def accuracy_rows(
+    groups: np.ndarray, answers: Answers, abstain_below: float
+) -> list[dict[str, Any]]:
+    """Return accuracy and coverage of each group of texts, the largest group first.
+
+    The interval of 95 % is Wilson's, which holds for few texts and for accuracies near 1.
+
+    References
+    ----------
+    Wilson, Probable Inference, the Law of Succession, and Statistical Inference, JASA 1927.
+
+    Examples
+    --------
+    >>> rows = accuracy_rows(np.array(["a"] * 10), Answers(np.ones(10), np.full(10, 0.9)), 0.8)
+    >>> rows[0]["accuracy"], round(rows[0]["low"], 2), round(rows[0]["high"], 2)
+    (1.0, 0.72, 1.0)
+
+    """
+    rows = []
+    names, counts = np.unique(groups, return_counts=True)
+    for i in np.argsort(-counts, kind="stable"):
+        own = groups == names[i]
+        right = int(answers.hits[own].sum())
+        low, high = binomtest(right, int(counts[i])).proportion_ci(method="wilson")
+        covered = float((answers.confidence[own] >= abstain_below).mean())
+        rows.append(
+            {
+                "group": names[i].item(),
+                "texts": int(counts[i]),
+                "accuracy": right / int(counts[i]),
+                "low": float(low),
+                "high": float(high),
+                "coverage": covered,
+            }
+        )
     return rows
 
 

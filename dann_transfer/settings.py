@@ -84,8 +84,8 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
     "method": H(
         "dann",
         "how to adapt: one of `methods.names()`, or several joined with a plus, such as "
-        '"mlm+dann", whose losses add up, each at its own strength (all but "adda", "shot" and '
-        '"student")',
+        '"mlm+dann", whose losses add up, each at its own strength (all but "adda" and '
+        '"shot"); "auto" trains source-only, "mcc" and "student" and keeps one',
     ),
     "epochs": H(3, "passes over the source texts", low=1, whole=True),
     "batch_size": H(

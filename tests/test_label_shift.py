@@ -4,8 +4,15 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from dann_transfer.decision import PriorWarning
-from dann_transfer.label_shift import Calibration, bbse, correct, em, estimate
+from dann_transfer.decision import PriorWarning, calibration_error
+from dann_transfer.label_shift import (
+    Calibration,
+    bbse,
+    correct,
+    em,
+    estimate,
+    prior_interval,
+)
 
 
 def draw(rng, prior: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -94,6 +101,139 @@ def test_em_on_calibrated_probabilities_finds_what_it_misses_on_raw_ones():
     assert found.refused == {}
 
 
+def test_em_is_the_mean_of_corrected_probabilities_again_and_again():
+    rng = np.random.default_rng(0)
+    q, prior = rng.dirichlet([1, 1, 1, 1], 60), np.array([0.5, 0.3, 0.2, 0.0])
+    expected = prior
+    for _ in range(7):
+        ratio = np.array([e / p if p else 0 for e, p in zip(expected, prior, strict=True)])
+        expected = np.mean([row * ratio / (row * ratio).sum() for row in q], axis=0)
+    assert np.allclose(em(prior, q, steps=7), expected)
+    assert expected[3] == 0
+    # It ends sooner where it may, and near the same place.
+    early = em(prior, q, tolerance=1e-3)
+    assert np.abs(early - em(prior, q)).max() < 0.05
+    assert (early != em(prior, q)).any()
+
+
+def many_classes(rng, n: int, classes: int = 40) -> tuple[np.ndarray, np.ndarray]:
+    """Logits of a model three times surer than it should be, and labels of equally many texts."""
+    labels = np.arange(n) % classes
+    x = rng.normal(size=(n, classes)) + 3 * np.eye(classes)[labels]
+    return 9 * x, labels
+
+
+def test_a_few_texts_of_each_of_many_classes_calibrate():
+    """Doubt of 1 in 6 for each class of four texts left a model that is sure at 60 %."""
+    rng = np.random.default_rng(0)
+    found = Calibration.fit(*many_classes(rng, 160))
+    logits, labels = many_classes(rng, 8000)
+    assert calibration_error(softmax(logits, axis=1), labels) > 0.1
+    assert calibration_error(found.probabilities(logits), labels) < 0.05
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_influence_says_what_a_fit_to_a_resample_gives(classes):
+    rng = np.random.default_rng(0)
+    shares = np.arange(1, classes + 1) ** 2
+    x, labels = draw(rng, shares / shares.sum(), 2000)
+    # A model that leans far to the last class: its bias and its temperature hang together.
+    logits = 3 * np.log(posterior(x, np.ones(classes))) + 6 * np.arange(classes)
+
+    def parameters(rows: np.ndarray) -> np.ndarray:
+        found = Calibration.fit(logits[rows], labels[rows])
+        return np.array([np.log(found.temperature), *found.bias])
+
+    whole = parameters(np.arange(2000))
+    influence = Calibration.fit(logits, labels).influence(logits, labels)
+    for _ in range(20):
+        rows = rng.integers(0, 2000, 2000)
+        counts = np.bincount(rows, minlength=2000)
+        moved, said = parameters(rows) - whole, (counts - 1) @ influence
+        assert np.linalg.norm(said - moved) < 0.2 * np.linalg.norm(moved)
+
+
+def test_an_interval_holds_the_true_prior_as_often_as_it_says():
+    """Without refitting the calibration, intervals of EM held it in half of the cases."""
+    rng = np.random.default_rng(0)
+    prior, hits, widths = np.array([0.8, 0.2]), [], []
+    for seed in range(60):
+        source, labels = overconfident(rng, np.array([0.5, 0.5]), 150)
+        target, _ = overconfident(rng, prior, 600)
+        bounds = prior_interval(source, labels, target, 0.9, 60, random_state=seed)
+        hits.append(
+            [(low <= prior).all() and (prior <= high).all() for low, high in bounds.values()]
+        )
+        widths.append([high[0] - low[0] for low, high in bounds.values()])
+    # Of 60, a share of 0.9 has a standard error of 0.04.
+    assert bounds.keys() == {"em", "bbse"}
+    assert (np.mean(hits, axis=0) > 0.78).all()
+    assert (np.mean(hits, axis=0) < 1).all()
+    assert (np.mean(widths, axis=0) < 0.25).all()
+
+
+def test_an_interval_shrinks_with_more_texts_of_both_domains():
+    rng = np.random.default_rng(0)
+
+    def widths(n: int, m: int) -> np.ndarray:
+        source, labels = overconfident(rng, np.array([0.5, 0.5]), n)
+        target, _ = overconfident(rng, np.array([0.7, 0.3]), m)
+        bounds = prior_interval(source, labels, target)
+        return np.array([bounds[kind][1][0] - bounds[kind][0][0] for kind in ("em", "bbse")])
+
+    few, source, both = widths(100, 200), widths(3000, 200), widths(3000, 6000)
+    assert (few > 1.3 * source).all()
+    assert (source > 2 * both).all()
+
+
+def test_an_interval_depends_on_its_seed_alone_and_level_widens_it():
+    rng = np.random.default_rng(0)
+    data = (
+        *overconfident(rng, np.array([0.5, 0.5]), 100),
+        overconfident(rng, np.ones(2) / 2, 300)[0],
+    )
+    once, again, other = (prior_interval(*data, resamples=40, random_state=s) for s in (0, 0, 1))
+    narrow = prior_interval(*data, level=0.5, resamples=40)
+    for kind in ("em", "bbse"):
+        assert np.array_equal(once[kind], again[kind])
+        assert not np.array_equal(once[kind], other[kind])
+        assert (narrow[kind][0] > once[kind][0]).all()
+        assert (narrow[kind][1] < once[kind][1]).all()
+
+
+def test_a_class_of_one_text_stays_in_every_resample():
+    rng = np.random.default_rng(0)
+    source, labels = overconfident(rng, np.array([0.5, 0.5]), 60)
+    rows = np.concatenate([np.flatnonzero(labels == 0), np.flatnonzero(labels == 1)[:1]])
+    bounds = prior_interval(source[rows], labels[rows], source, resamples=30)
+    assert np.isfinite([bounds[kind] for kind in ("em", "bbse")]).all()
+    with pytest.raises(ValueError, match=r"classes \[1\] have no labelled text"):
+        prior_interval(source[rows[:-1]], labels[rows[:-1]], source)
+
+
+def test_bounds_of_an_interval_are_checked():
+    logits, labels = np.eye(2)[[0, 1] * 5], np.array([0, 1] * 5)
+    with pytest.raises(ValueError, match="level=95 must lie between 0 and 1"):
+        prior_interval(logits, labels, logits, level=95)
+    with pytest.raises(ValueError, match="resamples=0 must be at least 1"):
+        prior_interval(logits, labels, logits, resamples=0)
+
+
+def test_estimates_have_the_intervals_of_those_that_are_not_refused():
+    rng = np.random.default_rng(0)
+    source, labels = overconfident(rng, np.array([0.5, 0.5]), 400)
+    target, _ = overconfident(rng, np.array([0.8, 0.2]), 2000)
+    found = estimate(source, labels, target)
+    expected = prior_interval(source, labels, target, resamples=100)
+    assert found.intervals.keys() == found.priors.keys() == {"em", "bbse"}
+    for kind, (low, high) in found.intervals.items():
+        assert np.array_equal([low, high], expected[kind])
+        assert (low < found.priors[kind]).all()
+        assert (found.priors[kind] < high).all()
+    assert estimate(source, labels, target, resamples=0).intervals == {}
+    assert estimate(source[:10], labels[:10], target).intervals == {}
+
+
 def test_an_estimate_that_the_source_contradicts_is_refused():
     """The target's texts lie where the source has none: its shares are not what differs."""
     rng = np.random.default_rng(0)
@@ -130,7 +270,8 @@ def test_an_estimate_that_is_right_is_rarely_refused(n):
         prior = np.array([rng.uniform(0.1, 0.9)] * 2)
         prior[1] = 1 - prior[0]
         source, labels = overconfident(rng, np.array([0.5, 0.5]), n)
-        refused += "em" in estimate(source, labels, overconfident(rng, prior, 300)[0]).refused
+        target, _ = overconfident(rng, prior, 300)
+        refused += "em" in estimate(source, labels, target, resamples=0).refused
     assert refused <= 2
 
 

@@ -11,7 +11,7 @@ from dann_transfer.methods.base import Method
 from dann_transfer.model.encoder import Encoder
 from dann_transfer.texts.batches import Batch
 from dann_transfer.training.forward import Forward
-from dann_transfer.training.phases import Joint, Phase
+from dann_transfer.training.phases import BothAnew, Joint, Phase, SourceAlone, TargetAnew
 
 
 class Combined(Method):
@@ -66,6 +66,8 @@ class Combined(Method):
     def phases(self, epochs: int) -> list[Phase]:
         """Return one phase, in which all parts act."""
         phases = [phase for _, part in self._each() for phase in part.phases(epochs)]
+        if anew := [phase for phase in phases if isinstance(phase, TargetAnew)]:
+            return [SourceAlone(self, epochs), BothAnew(self, anew[0].epochs)]
         joint = [phase for phase in phases if isinstance(phase, Joint)]
         momenta = [m for phase in joint if (m := phase.teacher_momentum) is not None]
         return [

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from dann_transfer.methods.base import Method
 from dann_transfer.methods.combined import Combined
+from dann_transfer.training.phases import TargetAlone
 
 M = TypeVar("M", bound=type[Method])
 _METHODS: dict[str, type[Method]] = {}
@@ -153,7 +154,9 @@ def create(name: str, options: dict[str, Any] | None = None) -> Method:
         }
         methods = {part: _METHODS[part](**own[part]) for part in own}
         if alone := [
-            part for part in methods if len(methods[part].phases(methods[part].min_epochs)) > 1
+            part
+            for part in methods
+            if isinstance(methods[part].phases(methods[part].min_epochs)[-1], TargetAlone)
         ]:
             raise ValueError(
                 f"method={name!r}: {alone[0]!r} trains in two phases and cannot be joined to "

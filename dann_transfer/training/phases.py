@@ -305,6 +305,21 @@ class TargetAnew(AfterSource):
         return self._pass(batch, slice(batch.n_source, None))
 
 
+class BothAnew(TargetAnew):
+    """A model that starts anew, on the source's labels and on what the one before it says of the
+    target, while other methods act."""
+
+    strength_is_rate = False
+
+    def forward(self, batch: Batch) -> Forward:
+        """Pass source and target texts at once."""
+        return self._pass(batch, slice(None))
+
+    def losses(self, forward: Forward, strength: float) -> dict[str, Tensor]:
+        """Return the task's loss and the method's."""
+        return {"task": _task(forward), **self.method.loss(forward, strength)}
+
+
 def _task(forward: Forward) -> Tensor:
     batch = forward.batch
     assert batch is not None

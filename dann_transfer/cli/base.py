@@ -1,0 +1,155 @@
+"""What the commands share: the app, errors in a line, files, and hyperparameters by name."""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    help="Adapt text classifiers to a domain that has no labels.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ERRORS = (ValueError, TypeError, OSError, RuntimeError, FloatingPointError, ImportError)
+
+
+@app.callback()
+def _plain_warnings(context: typer.Context) -> None:
+    context.with_resource(_warnings_in_a_line())
+
+
+@contextmanager
+def _warnings_in_a_line() -> Iterator[None]:
+    """Show a warning as a line of its own, without the code that it came from."""
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        typer.secho(f"warning: {message}", fg="yellow", err=True)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
+
+
+@contextmanager
+def errors_in_a_line(*others: type[Exception]) -> Iterator[None]:
+    """End a command at an error, with exit status 2 and without a traceback."""
+    errors: tuple[type[Exception], ...] = (*ERRORS, *others)
+    try:
+        yield
+    except errors as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(2) from error
+
+
+Encoding = Annotated[
+    str | None, typer.Option(help="Of CSV and JSON files; else UTF-8, or UTF-16 with its mark.")
+]
+Separator = Annotated[
+    str | None, typer.Option(help="Of CSV files; else a comma, semicolon, tab or bar is found.")
+]
+
+
+def read(path: Path, columns: list[str], encoding: str | None, separator: str | None) -> Any:
+    """Read a file of texts; the separator may be written as a shell can."""
+    from dann_transfer.texts.tables import read_table
+
+    # A shell does not write a tab.
+    separator = {"\\t": "\t", "tab": "\t"}.get(str(separator), separator)
+    return read_table(path, columns, encoding, separator)
+
+
+TextColumn = Annotated[str, typer.Option(help="The column of texts.")]
+LabelColumn = Annotated[str, typer.Option(help="The column of labels.")]
+EncoderName = Annotated[
+    str, typer.Option(help="Hub name or folder; minilm and mpnet come from the package index.")
+]
+Values = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any hyperparameter, as often as you like."),
+]
+
+
+def encoder_of(name: str) -> str:
+    """Return the folder of an encoder that the package index has, and other names as they are."""
+    from dann_transfer import datasets
+
+    if name in datasets.ENCODERS and not Path(name).exists():
+        return str(datasets.encoder(name))
+    return name
+
+
+def check_file_to_write(out: Path | None, *inputs: Path | None) -> None:
+    """Raise if a file cannot be written, or is one that is read."""
+    if out is None:
+        return
+    if not out.absolute().parent.is_dir():
+        raise ValueError(f"there is no folder {str(out.absolute().parent)!r} to write to.")
+    if any(file is not None and out.resolve() == file.resolve() for file in inputs):
+        raise ValueError(f"{str(out)!r} is the file of texts, which it would replace.")
+
+
+def print_rows(frame: Any) -> None:
+    """Print a data frame as a table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table()
+    for column in frame.columns:
+        numbers = frame[column].dtype.kind in "if"
+        table.add_column(str(column).replace("_", "\n"), justify="right" if numbers else "left")
+    for row in frame.itertuples(index=False):
+        table.add_row(*(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row))
+    Console().print(table)
+
+
+def values_of(items: Sequence[str] | None) -> dict[str, Any]:
+    """Read KEY=VALUE, the value as Python has it, or else as a string.
+
+    Examples
+    --------
+    >>> values_of(["freeze_layers=3", "pooling=cls", "learning_rate=1e-4"])
+    {'freeze_layers': 3, 'pooling': 'cls', 'learning_rate': 0.0001}
+
+    """
+    from dann_transfer.settings import HYPERPARAMETERS
+
+    values: dict[str, Any] = {}
+    for item in items or ():
+        key, equals, value = item.partition("=")
+        if not equals or key not in HYPERPARAMETERS:
+            raise ValueError(
+                f"--set {item!r} must be KEY=VALUE, with one of {list(HYPERPARAMETERS)}."
+            )
+        try:
+            values[key] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            values[key] = value
+    return values
+
+
+def space_of(items: Sequence[str] | None) -> dict[str, Any] | None:
+    """Read what is searched: KEY=A,B,C to choose from, or KEY=LOW:HIGH.
+
+    Examples
+    --------
+    >>> space_of(["method=dann,mcc", "learning_rate=1e-5:1e-4"])
+    {'method': ['dann', 'mcc'], 'learning_rate': (1e-05, 0.0001)}
+
+    """
+    if not items:
+        return None
+    space: dict[str, Any] = {}
+    for item in items:
+        key, _, values = item.partition("=")
+        mark = ":" if ":" in values else ","
+        parts = [values_of([f"{key}={value}"])[key] for value in values.split(mark)]
+        space[key] = tuple(parts) if mark == ":" else parts
+    return space

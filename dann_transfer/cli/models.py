@@ -1,0 +1,149 @@
+"""The commands that use a saved model: predict, evaluate, diagnose, suggest."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dann_transfer.cli.base import (
+    Encoding,
+    LabelColumn,
+    Separator,
+    TextColumn,
+    app,
+    check_file_to_write,
+    errors_in_a_line,
+    print_rows,
+    read,
+)  # fmt: skip
+
+ModelFolder = Annotated[Path, typer.Argument(help="Folder that `adapt` saved.")]
+TextFile = Annotated[Path, typer.Argument(help="Texts: CSV, Parquet, JSON.")]
+OutFile = Annotated[Path | None, typer.Option(help="CSV file to write, in place of output.")]
+
+
+def _write(frame: Any, out: Path | None) -> None:
+    """Write a CSV in UTF-8, to a file or to the output."""
+    from dann_transfer.folders import write_whole
+
+    if out is not None:
+        write_whole(out, frame.to_csv(index=False, lineterminator="\n"))
+        return
+    # A pipe may have an encoding that the labels have no letters in.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
+    frame.to_csv(sys.stdout, index=False, lineterminator="\n")
+
+
+@app.command()
+def predict(
+    model: ModelFolder,
+    texts: TextFile,
+    text_column: TextColumn = "text",
+    encoding: Encoding = None,
+    separator: Separator = None,
+    abstain_below: Annotated[
+        float | None, typer.Option(help="Leave the label empty where the model is less sure.")
+    ] = None,
+    out: OutFile = None,
+) -> None:
+    """Write a CSV of label and probability in UTF-8, one row a text.
+
+    Example: dann-transfer predict runs/model tweets.csv --out labels.csv
+    """
+    import pandas as pd
+
+    from dann_transfer import DomainAdapter, decision
+
+    with errors_in_a_line():
+        check_file_to_write(out, texts)
+        frame = read(texts, [text_column], encoding, separator)
+        adapter = DomainAdapter.from_pretrained(model)
+        probabilities = adapter.predict_proba(frame[text_column])
+        predicted: Any = decision.labels(probabilities, adapter.classes_)
+        if abstain_below is not None:
+            predicted = decision.abstain(probabilities, adapter.classes_, abstain_below, "")
+        rounded = [f"{row.max():.4f}" for row in probabilities]
+        _write(pd.DataFrame({"label": predicted, "probability": rounded}), out)
+
+
+@app.command()
+def evaluate(
+    model: ModelFolder,
+    texts: Annotated[Path, typer.Argument(help="Labelled texts: CSV, Parquet, JSON.")],
+    text_column: TextColumn = "text",
+    label_column: LabelColumn = "label",
+    group_column: Annotated[
+        str | None, typer.Option(help="A column to show accuracy and coverage by.")
+    ] = None,
+    abstain_below: Annotated[
+        float, typer.Option(help="A text is covered where the model is at least so sure.")
+    ] = 0.8,
+    encoding: Encoding = None,
+    separator: Separator = None,
+) -> None:
+    """Score a model on labelled texts: accuracy, calibration, coverage, and by class and group.
+
+    Example: dann-transfer evaluate runs/model labelled.csv --group-column product
+    """
+    from dann_transfer import DomainAdapter, evaluation
+
+    with errors_in_a_line():
+        columns = [text_column, label_column, *([group_column] if group_column else [])]
+        frame = read(texts, columns, encoding, separator)
+        result = evaluation.evaluate(
+            DomainAdapter.from_pretrained(model),
+            frame[text_column],
+            frame[label_column],
+            groups=None if group_column is None else frame[group_column],
+            abstain_below=abstain_below,
+        )
+        typer.echo(result.summary())
+        print_rows(result.classes())
+        if group_column is not None:
+            print_rows(result.groups())
+
+
+@app.command()
+def diagnose(model: ModelFolder) -> None:
+    """Say what is wrong with a model, as far as its training shows it.
+
+    Example: dann-transfer diagnose runs/model
+    """
+    from dann_transfer import DomainAdapter
+
+    with errors_in_a_line():
+        typer.echo(str(DomainAdapter.from_pretrained(model).diagnose()))
+
+
+@app.command()
+def suggest(
+    model: ModelFolder,
+    texts: TextFile,
+    n: Annotated[int, typer.Option("-n", help="How many texts to label.")] = 32,
+    text_column: TextColumn = "text",
+    encoding: Encoding = None,
+    separator: Separator = None,
+    seed: Annotated[int, typer.Option()] = 0,
+    out: OutFile = None,
+) -> None:
+    """Write a CSV of the target texts that are most worth labelling: row, text, label of the model.
+
+    Example: dann-transfer suggest runs/model tweets.csv -n 32 --out to_label.csv
+    """
+    import pandas as pd
+
+    from dann_transfer import DomainAdapter
+
+    with errors_in_a_line():
+        check_file_to_write(out, texts)
+        own = read(texts, [text_column], encoding, separator)[text_column].tolist()
+        adapter = DomainAdapter.from_pretrained(model)
+        rows = adapter.suggest(own, n, random_state=seed)
+        chosen = [own[row] for row in rows]
+        table = {"row": rows, text_column: chosen, "predicted": adapter.predict(chosen)}
+        _write(pd.DataFrame(table), out)

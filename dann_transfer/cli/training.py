@@ -1,0 +1,202 @@
+"""The commands that train: adapt, compare, tune."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dann_transfer.cli.base import (
+    EncoderName,
+    Encoding,
+    LabelColumn,
+    Separator,
+    TextColumn,
+    Values,
+    app,
+    check_file_to_write,
+    encoder_of,
+    errors_in_a_line,
+    print_rows,
+    read,
+    space_of,
+    values_of,
+)  # fmt: skip
+
+Method = Annotated[str, typer.Option(help="student, dann, mcc ...; source_only adapts to nothing.")]
+TargetTextColumn = Annotated[
+    str | None, typer.Option(help="Where the target's differs from the source's.")
+]
+SourceFile = Annotated[Path, typer.Argument(help="Labelled source texts: CSV, Parquet, JSON.")]
+TargetFile = Annotated[Path, typer.Argument(help="Target texts; labels are not read.")]
+Seed = Annotated[int, typer.Option()]
+
+
+@app.command()
+def adapt(
+    source: SourceFile,
+    target: TargetFile,
+    out: Annotated[Path, typer.Argument(help="Folder to save the model to.")],
+    encoder: EncoderName = "bert-base-uncased",
+    method: Method = "student",
+    text_column: TextColumn = "text",
+    label_column: LabelColumn = "label",
+    target_text_column: TargetTextColumn = None,
+    encoding: Encoding = None,
+    separator: Separator = None,
+    epochs: Annotated[int, typer.Option()] = 3,
+    freeze_layers: Annotated[
+        int | None, typer.Option(help="Layers that stay as they are; half of a large encoder's.")
+    ] = None,
+    max_length: Annotated[int, typer.Option(help="Tokens a text.")] = 256,
+    checkpoint_dir: Annotated[
+        Path | None, typer.Option(help="Save the run there, and go on from where it stopped.")
+    ] = None,
+    seed: Seed = 0,
+    values: Values = None,
+) -> None:
+    """Train on one file of labelled texts, adapt to another's texts, and save the model.
+
+    Example: dann-transfer adapt reviews.csv tweets.csv runs/model --encoder minilm
+    """
+    from dann_transfer import DomainAdapter, datasets, saving
+
+    target_column = target_text_column or text_column
+    with errors_in_a_line(datasets.DownloadError):
+        saving.check_destination(out)
+        params: dict[str, Any] = {
+            "method": method,
+            "epochs": epochs,
+            "freeze_layers": freeze_layers,
+            "max_length": max_length,
+            "text_column": text_column,
+            "label_column": label_column,
+            "checkpoint_dir": checkpoint_dir,
+            "random_state": seed,
+        } | values_of(values)
+        frame = read(source, [text_column, label_column], encoding, separator)
+        target_frame = read(target, [target_column], encoding, separator)
+        counts = frame[label_column].value_counts()
+        shown = ", ".join(f"{label!r} {n}" for label, n in counts.head(20).items())
+        typer.echo(
+            f"{len(frame)} labelled source texts: {shown}. {len(target_frame)} target texts."
+        )
+        adapter = DomainAdapter(encoder_of(encoder), **params)
+        adapter.fit(frame, X_target=target_frame[target_column])
+        adapter.save_pretrained(out)
+    typer.echo(f"saved to {out}")
+
+
+@app.command()
+def compare(
+    source: SourceFile,
+    target: TargetFile,
+    test: Annotated[
+        Path | None, typer.Option(help="Labelled target texts to score on, after training.")
+    ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(help="Beside source_only, as often as you like; student if absent."),
+    ] = None,
+    seed: Annotated[
+        list[int] | None, typer.Option(help="As often as you like; 0 if absent.")
+    ] = None,
+    encoder: EncoderName = "bert-base-uncased",
+    text_column: TextColumn = "text",
+    label_column: LabelColumn = "label",
+    group_column: Annotated[
+        str | None, typer.Option(help="A column of the test file to show gains by.")
+    ] = None,
+    encoding: Encoding = None,
+    separator: Separator = None,
+    values: Values = None,
+    out: Annotated[Path | None, typer.Option(help="CSV file for the rows.")] = None,
+) -> None:
+    """Train without adaptation and with each method, and say which helped.
+
+    Example: dann-transfer compare reviews.csv tweets.csv --test labelled.csv --seed 0 --seed 1
+    """
+    import dann_transfer
+    from dann_transfer import datasets
+    from dann_transfer.folders import write_whole
+
+    methods = method or ["student"]
+    with errors_in_a_line(datasets.DownloadError):
+        check_file_to_write(out, source, target, test)
+        params = {"text_column": text_column, "label_column": label_column} | values_of(values)
+        frame = read(source, [text_column, label_column], encoding, separator)
+        target_frame = read(target, [text_column], encoding, separator)
+        labelled = None
+        if test is not None:
+            columns = [text_column, label_column, *([group_column] if group_column else [])]
+            labelled = read(test, columns, encoding, separator)
+        result = dann_transfer.compare(
+            frame,
+            X_target=target_frame[text_column],
+            X_target_test=labelled,
+            groups_target_test=group_column,
+            methods=methods,
+            seeds=seed or [0],
+            encoder=encoder_of(encoder),
+            **params,
+        )
+        print_rows(result.frame())
+        for name in methods:
+            typer.secho(result.verdict(name), bold=True)
+        if group_column is not None:
+            print_rows(result.by_group())
+        if out is not None:
+            write_whole(out, result.frame().to_csv(index=False, lineterminator="\n"))
+
+
+@app.command()
+def tune(
+    source: SourceFile,
+    target: TargetFile,
+    out: Annotated[Path, typer.Argument(help="Folder to save the best model to.")],
+    runs: Annotated[int, typer.Option(help="So many in all.")] = 20,
+    minutes: Annotated[float | None, typer.Option(help="No run starts later than that.")] = None,
+    score: Annotated[str | None, typer.Option(help="What judges; one of selection.SCORES.")] = None,
+    space: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUES", help="method=dann,mcc or learning_rate=1e-5:1e-4."),
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="Keep the search there, and go on where it stopped.")
+    ] = None,
+    encoder: EncoderName = "bert-base-uncased",
+    text_column: TextColumn = "text",
+    label_column: LabelColumn = "label",
+    encoding: Encoding = None,
+    separator: Separator = None,
+    seed: Seed = 0,
+    values: Values = None,
+) -> None:
+    """Search hyperparameters under a budget, judged without target labels, and save the best model.
+
+    Example: dann-transfer tune reviews.csv tweets.csv runs/best --runs 10 --folder runs/search
+    """
+    from dann_transfer import datasets, saving, search
+
+    with errors_in_a_line(datasets.DownloadError):
+        saving.check_destination(out)
+        params = {"text_column": text_column, "label_column": label_column} | values_of(values)
+        frame = read(source, [text_column, label_column], encoding, separator)
+        target_frame = read(target, [text_column], encoding, separator)
+        result = search.tune(
+            frame,
+            X_target=target_frame[text_column],
+            space=space_of(space),
+            score=score or search.SCORE,
+            runs=runs,
+            minutes=minutes,
+            folder=folder,
+            random_state=seed,
+            encoder=encoder_of(encoder),
+            **params,
+        )
+        print_rows(result.frame())
+        result.adapter.save_pretrained(out)
+    typer.secho(result.verdict(), bold=True)
+    typer.echo(f"saved to {out}")

@@ -1,0 +1,141 @@
+"""A fitted adapter scored on labelled texts: accuracy, calibration, coverage, by group too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dann_transfer.adapter import DomainAdapter
+from dann_transfer.decision import calibration_error, coverage_curve
+from dann_transfer.gains import Answers, accuracy_rows
+from dann_transfer.texts.reading import as_groups, as_labelled, encode_labels
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` measured.
+
+    Attributes
+    ----------
+    names : ndarray, shape (classes,)
+        The labels.
+    codes : ndarray of int, shape (n,)
+        True class positions.
+    probabilities : ndarray, shape (n, classes)
+    group_names : ndarray, shape (n,), or None
+    abstain_below : float
+
+    """
+
+    names: np.ndarray
+    codes: np.ndarray
+    probabilities: np.ndarray
+    group_names: np.ndarray | None
+    abstain_below: float
+
+    @property
+    def answers(self) -> Answers:
+        """Which texts are predicted right, and how surely."""
+        return Answers.of(self.probabilities, self.codes)
+
+    def scores(self) -> dict[str, float]:
+        """Return accuracy, macro-F1, calibration error, coverage and the accuracy of the covered.
+
+        Accuracy and F1 are of all texts; the accuracy of the covered is NaN where there are none.
+        """
+        from sklearn.metrics import f1_score
+
+        answers = self.answers
+        covered = answers.confidence >= self.abstain_below
+        predicted = self.probabilities.argmax(1)
+        return {
+            "texts": len(self.codes),
+            "accuracy": float(answers.hits.mean()),
+            "macro_f1": float(f1_score(self.codes, predicted, average="macro")),
+            "calibration_error": calibration_error(self.probabilities, self.codes),
+            "coverage": float(covered.mean()),
+            "covered_accuracy": float(answers.hits[covered].mean()) if covered.any() else np.nan,
+        }
+
+    def curve(self) -> Any:
+        """Return accuracy against coverage: `decision.coverage_curve`."""
+        return coverage_curve(self.probabilities, self.codes)
+
+    def summary(self) -> str:
+        """Say in a few sentences how good the model is on these texts."""
+        s = self.scores()
+        text = (
+            f"{s['accuracy']:.1%} of {s['texts']:,} texts are right; macro-F1 is "
+            f"{s['macro_f1']:.3f}. Probabilities are off by {100 * s['calibration_error']:.1f} "
+            f"points in the mean. At a probability of {self.abstain_below:g} or more "
+            f"{s['coverage']:.1%} of the texts are answered"
+        )
+        return f"{text}." if not s["coverage"] else f"{text}, {s['covered_accuracy']:.1%} right."
+
+    def classes(self) -> pd.DataFrame:
+        """Return precision, recall, F1 and number of texts of each class."""
+        import pandas as pd
+        from sklearn.metrics import precision_recall_fscore_support
+
+        columns = precision_recall_fscore_support(
+            self.codes,
+            self.probabilities.argmax(1),
+            labels=np.arange(len(self.names)),
+            zero_division=0,
+        )
+        head = ("precision", "recall", "f1", "texts")
+        return pd.DataFrame({"class": self.names, **dict(zip(head, columns, strict=True))})
+
+    def groups(self) -> pd.DataFrame:
+        """Return texts, accuracy with its 95 % interval, and coverage of each group."""
+        import pandas as pd
+
+        if self.group_names is None:
+            raise ValueError("pass groups to evaluate, one for each text.")
+        return pd.DataFrame(accuracy_rows(self.group_names, self.answers, self.abstain_below))
+
+
+def evaluate(
+    adapter: DomainAdapter, X: Any, y: Any = None, groups: Any = None, abstain_below: float = 0.8
+) -> Evaluation:
+    """Score a fitted adapter on labelled texts.
+
+    Parameters
+    ----------
+    adapter : DomainAdapter
+        Fitted.
+    X : sequence, table or Domain
+        Texts that training has not seen.
+    y : sequence, optional
+        Their labels, where X does not carry them.
+    groups : sequence or str, optional
+        What each text belongs to, or the column of X that says so.
+    abstain_below : float
+        A text is covered where the model is at least so sure of its answer.
+
+    Raises
+    ------
+    TypeError, ValueError
+        On bad input.
+
+    Examples
+    --------
+    ::
+
+        result = evaluate(adapter, tweets, labels, groups=dialects)
+        print(result.summary())
+        result.groups()
+
+    """
+    if not 0 <= abstain_below <= 1:
+        raise ValueError(f"abstain_below={abstain_below!r} must be a number from 0 to 1.")
+    texts, labels = as_labelled(X, y, "X", "y", adapter.text_column, adapter.label_column)
+    codes = encode_labels(labels, adapter.classes_, "y")
+    names = None if groups is None else as_groups(groups, X, "groups", "X", len(texts))
+    probabilities = adapter.predict_proba(texts)
+    return Evaluation(adapter.classes_, codes, probabilities, names, abstain_below)

@@ -1,0 +1,402 @@
+"""A search over hyperparameters under a budget, judged without target labels."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dann_transfer import methods
+from dann_transfer.adapter import DomainAdapter
+from dann_transfer.diagnostics import class_shares
+from dann_transfer.selection import SCORES, Evidence
+from dann_transfer.settings import ADAPTATION, HYPERPARAMETERS, as_seed, check_params, plain
+from dann_transfer.texts.roles import Roles, read
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from optuna import Study, Trial
+
+BASELINE = "source_only"
+SCORE = "source_validation"
+"""What judges where the user names nothing."""
+SPACE: dict[str, Any] = {
+    "method": ["dann", "mcc", "student"],
+    "learning_rate": (1e-5, 1e-4),
+}
+"""What is searched where the user names nothing."""
+# What belongs to the search and not to a run of it.
+OWN = ("random_state", "progress", "checkpoint_dir")
+
+
+@dataclass(frozen=True)
+class Search:
+    """What `tune` tried.
+
+    Attributes
+    ----------
+    rows : list of dict
+        One a run, in order: its hyperparameters, score, accuracy on held-out source texts, shares
+        of the classes among its target predictions, seconds, and whether it failed.
+    score : str
+        What judged.
+    adapter : DomainAdapter
+        Fitted: the run with the best score, and source-only where none is better.
+    params : dict
+        The hyperparameters that were searched, as the best run has them.
+
+    """
+
+    rows: list[dict[str, Any]]
+    score: str
+    adapter: DomainAdapter
+    params: dict[str, Any]
+
+    def frame(self) -> pd.DataFrame:
+        """Return the runs as a pandas DataFrame, the best first."""
+        import pandas as pd
+
+        return pd.DataFrame(self.rows).sort_values("score", ascending=False, kind="stable")
+
+    def __str__(self) -> str:
+        return f"{self.frame().to_string(index=False)}\n\n{self.verdict()}"
+
+    def verdict(self) -> str:
+        """Say in a sentence what was chosen, and by what."""
+        best = max((row for row in self.rows if not row["failed"]), key=lambda row: row["score"])
+        before = next(row for row in self.rows if row["method"] == BASELINE)
+        chosen = ", ".join(f"{name}={value!r}" for name, value in self.params.items())
+        if self.params["method"] == BASELINE:
+            return f"Of {len(self.rows)} runs none has a better {self.score} than {BASELINE}."
+        return (
+            f"{chosen} has the best {self.score} of {len(self.rows)} runs: {best['score']:.3f}, "
+            f"where {BASELINE} has {before['score']:.3f}. Whether it is right more often on the "
+            "target is not known without target labels."
+        )
+
+
+def tune(
+    X: Any,
+    y: Any = None,
+    *,
+    X_target: Any,
+    space: Mapping[str, Any] | None = None,
+    score: str = SCORE,
+    runs: int = 20,
+    minutes: float | None = None,
+    folder: Path | str | None = None,
+    X_val: Any = None,
+    y_val: Any = None,
+    random_state: int = 0,
+    progress: bool = True,
+    **params: Any,
+) -> Search:
+    """Search hyperparameters of a `DomainAdapter` under a budget, without target labels.
+
+    Source-only runs first and always. The others are proposed by Optuna's estimator of the
+    better part of the space (TPE).
+
+    Parameters
+    ----------
+    X, y, X_target, X_val, y_val
+        As for ``DomainAdapter.fit``.
+    space : mapping, optional
+        From hyperparameters to a list of values to choose from, or a tuple ``(low, high)`` of
+        numbers: whole numbers are drawn evenly, others on a logarithmic scale.
+    score : str
+        What judges: one of `selection.SCORES`.
+    runs : int
+        So many in all, those of an interrupted search included.
+    minutes : float, optional
+        No run starts later than that.
+    folder : path, optional
+        Keep the search there and continue an interrupted one, in the middle of a run too. The
+        best model so far is in its ``best``, for ``DomainAdapter.from_pretrained``.
+    random_state : int
+        Seeds every run and the proposals.
+    progress : bool
+        Show a progress bar.
+    **params
+        What all runs have in common, passed on to ``DomainAdapter``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        On bad input, before any training; if `folder` holds another search.
+    ImportError
+        If Optuna is not installed.
+    RuntimeError
+        If another process searches in `folder`.
+
+    References
+    ----------
+    Bergstra et al., Algorithms for Hyper-Parameter Optimization, NIPS 2011; Akiba et al., Optuna:
+    A Next-generation Hyperparameter Optimization Framework, KDD 2019.
+
+    Examples
+    --------
+    ::
+
+        found = tune(texts, labels, X_target=tweets, runs=10, folder="runs/search",
+                     encoder="bert-base-uncased")
+        print(found)
+        found.adapter.predict(new_texts)
+
+    """
+    if score not in SCORES:
+        raise ValueError(f"score={score!r} is not known; choose one of {list(SCORES)}.")
+    budget = _Budget.of(runs, minutes, progress)
+    if wrong := [name for name in OWN if name in params]:
+        raise ValueError(f"{wrong[0]} is the search's own; tune takes random_state and folder.")
+    space = _space(dict(SPACE if space is None else space), params)
+    seed = as_seed(random_state)
+    common = plain(params) | {"random_state": seed, "progress": False}
+    full = {name: h.default for name, h in HYPERPARAMETERS.items()} | common
+    texts = {"X": X, "y": y, "X_val": X_val, "y_val": y_val, "X_target": X_target}
+    nothing = dict.fromkeys(("sample_weight", "X_target_labelled", "y_target_labelled"))
+    roles = read(full | {"method": "a search"}, seed, True, **texts, **nothing)
+    if not roles.texts["validation"]:
+        raise ValueError(
+            "a search judges by held-out source texts, and there are none; pass X_val and y_val, "
+            "or a larger validation_fraction."
+        )
+    judge = _Judge(score, roles, common, texts)
+    with _held(folder) as kept:
+        study = _study(kept, seed, _identity(roles, space, common, score))
+        return _search(study, space, judge, kept, budget)
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Trains a run and scores it."""
+
+    score: str
+    roles: Roles
+    common: dict[str, Any]
+    texts: dict[str, Any]
+
+    def run(self, own: dict[str, Any], folder: Path | None) -> tuple[DomainAdapter, dict[str, Any]]:
+        """Return a fitted adapter and its row."""
+        adapter = DomainAdapter(**{**self.common, **own, "checkpoint_dir": folder})
+        started = time.perf_counter()
+        adapter.fit(**self.texts)
+        seconds = time.perf_counter() - started
+        validation = adapter.outputs(self.roles.texts["validation"])
+        target = adapter.outputs(self.roles.texts["target"])
+        evidence = Evidence(validation, self.roles.codes["validation"], target)
+        shares = class_shares(target.probabilities.argmax(1), adapter.classes_)
+        return adapter, {
+            "score": SCORES[self.score](evidence),
+            "source_validation": SCORES["source_validation"](evidence),
+            "predicted": {str(name): round(share, 3) for name, share in shares.items()},
+            "seconds": round(seconds, 1),
+            "failed": None,
+        }
+
+
+def _search(
+    study: Study, space: dict[str, Any], judge: _Judge, folder: Path | None, budget: _Budget
+) -> Search:
+    """Run what is left of a search, and return all of it."""
+    from optuna.trial import TrialState
+    from tqdm.auto import tqdm
+
+    best: DomainAdapter | None = None
+    rows = _rows(study)
+    with tqdm(total=budget.runs, initial=len(rows), disable=not budget.progress) as bar:
+        while budget.allows(len(rows)):
+            trial = study.ask()
+            own = _propose(trial, space)
+            trial.set_user_attr("own", own)
+            row = next((_scores_of(row) for row in rows if row.items() >= own.items()), None)
+            if row is None:
+                place = None if folder is None else folder / "runs" / _digest(own)[:16]
+                try:
+                    adapter, row = judge.run(own, place)
+                except FloatingPointError as error:
+                    adapter, row = None, {**dict.fromkeys(SCORED), "failed": str(error)}
+                if adapter is not None and _is_best(row, rows):
+                    best = adapter
+                    if folder is not None:
+                        adapter.save_pretrained(folder / "best")
+                if place is not None:
+                    shutil.rmtree(place, ignore_errors=True)
+            trial.set_user_attr("row", row)
+            if row["failed"]:
+                study.tell(trial, state=TrialState.FAIL)
+            else:
+                study.tell(trial, row["score"])
+            rows = _rows(study)
+            bar.update()
+    top = max(_finished(rows), key=lambda row: row["score"], default=None)
+    if top is None:
+        raise FloatingPointError(
+            f"no run came to an end: {rows[-1]['failed']}"
+            if rows
+            else "minutes allowed no run at all."
+        )
+    if best is None:
+        assert folder is not None
+        best = DomainAdapter.from_pretrained(folder / "best")
+    return Search(
+        rows, judge.score, best, {k: v for k, v in top.items() if k in {"method", *space}}
+    )
+
+
+SCORED = ("score", "source_validation", "predicted", "seconds", "failed")
+
+
+def _scores_of(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in SCORED}
+
+
+def _finished(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [row for row in rows if not row["failed"]]
+
+
+def _is_best(row: dict[str, Any], rows: list[dict[str, Any]]) -> bool:
+    """Tell whether a run is better than all before; source-only, the first, is unless it is."""
+    return all(row["score"] > other["score"] for other in _finished(rows))
+
+
+def _rows(study: Study) -> list[dict[str, Any]]:
+    """Return the runs that ended, in order."""
+    ended = [t.user_attrs for t in study.get_trials(deepcopy=False) if "row" in t.user_attrs]
+    return [{"run": i, **attrs["own"], **attrs["row"]} for i, attrs in enumerate(ended)]
+
+
+def _propose(trial: Trial, space: dict[str, Any]) -> dict[str, Any]:
+    """Draw a run's hyperparameters; source-only has none of those that only methods use."""
+    own: dict[str, Any] = {"method": trial.suggest_categorical("method", space["method"])}
+    for name, values in space.items():
+        if name == "method" or (own["method"] == BASELINE and name in ADAPTATION):
+            continue
+        if isinstance(values, list):
+            own[name] = trial.suggest_categorical(name, values)
+        elif HYPERPARAMETERS[name].whole:
+            own[name] = trial.suggest_int(name, *values)
+        else:
+            own[name] = trial.suggest_float(name, *values, log=True)
+    return own
+
+
+def _space(space: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
+    """Check a space, and put source-only among its methods."""
+    for name, values in space.items():
+        if name not in HYPERPARAMETERS or name in OWN:
+            raise ValueError(
+                f"space has {name!r}, which is not searched; it may have "
+                f"{[h for h in HYPERPARAMETERS if h not in OWN]}."
+            )
+        if name in params:
+            raise ValueError(f"{name} is in space and is {params[name]!r} too; leave out one.")
+        numbers = isinstance(values, tuple) and len(values) == 2 and values[0] < values[1]
+        if not numbers and not (isinstance(values, list) and values):
+            raise ValueError(
+                f"space[{name!r}]={values!r} must be a list of values, or (low, high) of numbers."
+            )
+        if numbers and not HYPERPARAMETERS[name].whole and not values[0] > 0:
+            raise ValueError(
+                f"space[{name!r}]={values!r} is drawn on a logarithmic scale: low must be above 0."
+            )
+        for value in values:
+            check_params({name: value})
+    names = space.pop("method", [params.pop("method", HYPERPARAMETERS["method"].default)])
+    for name in names:
+        methods.create(name)
+    return {"method": [BASELINE, *(name for name in names if name != BASELINE)], **space}
+
+
+@dataclass(frozen=True)
+class _Budget:
+    """How many runs there may be, and until when one may start."""
+
+    runs: int
+    deadline: float
+    progress: bool
+
+    @classmethod
+    def of(cls, runs: Any, minutes: Any, progress: bool) -> _Budget:
+        if not isinstance(runs, int) or isinstance(runs, bool) or runs < 2:
+            raise ValueError(f"runs={runs!r} must be a whole number of at least 2.")
+        if minutes is not None and not (isinstance(minutes, int | float) and minutes > 0):
+            raise ValueError(f"minutes={minutes!r} must be a number above 0, or None.")
+        end = math.inf if minutes is None else time.monotonic() + 60 * minutes
+        return cls(runs, end, progress)
+
+    def allows(self, ended: int) -> bool:
+        """Tell whether another run may start. Source-only always may: the others need it."""
+        return ended < self.runs and (not ended or time.monotonic() < self.deadline)
+
+
+def _digest(value: Any) -> str:
+    return sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+@contextmanager
+def _held(folder: Path | str | None) -> Iterator[Path | None]:
+    """Make the folder of a search and keep other processes out of it."""
+    if folder is None:
+        yield None
+        return
+    from filelock import FileLock, Timeout
+
+    path = Path(folder).expanduser()
+    path.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(path / ".lock", timeout=0):
+            yield path
+    except Timeout:
+        raise RuntimeError(f"another process searches in {str(path)!r}.") from None
+
+
+def _study(folder: Path | None, seed: int, identity: dict[str, str]) -> Study:
+    """Return a new study, or the one that a folder has, with an interrupted run put first."""
+    try:
+        import optuna
+        from optuna.storages import JournalStorage
+        from optuna.storages.journal import JournalFileBackend
+    except ImportError as error:
+        raise ImportError("tune needs Optuna: pip install 'dann_transfer[tune]'.") from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = None
+    if folder is not None:
+        storage = JournalStorage(JournalFileBackend(str(folder / "search.log")))
+    study = optuna.create_study(
+        storage=storage, study_name="search", load_if_exists=True, direction="maximize"
+    )
+    before = study.user_attrs.get("identity", identity)
+    if different := [name for name, value in identity.items() if before.get(name) != value]:
+        raise ValueError(
+            f"{str(folder)!r} holds another search: {', '.join(different)} differ. "
+            "Use another folder, or delete this one."
+        )
+    study.set_user_attr("identity", identity)
+    trials = study.get_trials(deepcopy=False)
+    # A proposal of the same seed and number of runs would be made again.
+    study.sampler = optuna.samplers.TPESampler(seed=(seed + len(trials)) % 2**32)
+    if not trials:
+        study.enqueue_trial({"method": BASELINE})
+    for trial in trials:
+        if trial.state == optuna.trial.TrialState.RUNNING:
+            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+            study.enqueue_trial(trial.params)
+    return study
+
+
+def _identity(
+    roles: Roles, space: dict[str, Any], common: dict[str, Any], score: str
+) -> dict[str, str]:
+    """Return what a search is known by."""
+    kept = {k: v for k, v in common.items() if k != "device"}
+    parts: dict[str, Any] = {f"{role} texts": texts for role, texts in roles.texts.items()}
+    parts |= {f"{role} labels": codes.tolist() for role, codes in roles.codes.items()}
+    parts |= {"space": space, "settings": kept, "score": score}
+    return {name: _digest(value) for name, value in parts.items()}

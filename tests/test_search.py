@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+from conftest import TINY, toy_texts
+
+from dann_transfer import DomainAdapter
+from dann_transfer.search import Search, tune
+
+pytest.importorskip("optuna")
+pytestmark = pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
+SEARCHED = {"random_state", "progress", "learning_rate", "max_strength", "epochs"}
+COMMON = {k: v for k, v in TINY.items() if k not in SEARCHED} | {"validation_fraction": 0.3}
+SPACE = {
+    "epochs": [1],
+    "method": ["dann"],
+    "learning_rate": (1e-5, 1e-2),
+    "max_strength": [0.01, 0.1],
+}
+
+
+@pytest.fixture
+def search(tiny_encoder, source, target):
+    def run(**arguments) -> Search:
+        common = {"encoder": tiny_encoder, **COMMON, "progress": False}
+        given = {**common, "X_target": target, "space": SPACE, "runs": 4, **arguments}
+        return tune(*source, **given)
+
+    return run
+
+
+def test_the_best_run_is_returned_and_source_only_is_the_first(search, source):
+    result = search(score="source_validation")
+    assert [row["run"] for row in result.rows] == [0, 1, 2, 3]
+    assert result.rows[0]["method"] == "source_only"
+    # What only methods use is not searched for source-only.
+    assert "max_strength" not in result.rows[0]
+    assert any(row["method"] == "dann" for row in result.rows)
+    scores = [row["score"] for row in result.rows]
+    best = result.rows[int(np.argmax(scores))]
+    assert {name: best[name] for name in result.params} == result.params
+    assert {name: result.adapter.params_[name] for name in result.params} == result.params
+    assert result.frame().score.iloc[0] == max(scores)
+    # The score is that of the texts that the run held out itself.
+    assert best["score"] == result.adapter.validation_[-1]["validation_accuracy"]
+    assert result.verdict() in str(result)
+    assert "not known without target labels" in result.verdict() or "none has" in result.verdict()
+
+
+def test_where_none_is_better_source_only_stays(search):
+    """At strength 0 dann is source-only, and a tie is no reason to adapt."""
+    result = search(space={"method": ["dann"], "max_strength": [0.0]}, runs=3)
+    assert len({row["score"] for row in result.rows}) == 1
+    assert result.params["method"] == "source_only"
+    assert result.verdict() == "Of 3 runs none has a better source_validation than source_only."
+
+
+def test_a_proposal_made_before_is_not_trained_again(search, monkeypatch):
+    fits = []
+    fit = DomainAdapter.fit
+    monkeypatch.setattr(DomainAdapter, "fit", lambda *a, **k: fits.append(1) or fit(*a, **k))
+    result = search(space={"method": ["dann"]}, runs=6)
+    assert len(result.rows) == 6
+    assert len(fits) == 2
+
+
+def test_a_search_goes_on_where_it_stopped(search, tmp_path):
+    first = search(folder=tmp_path, runs=2)
+    again = search(folder=tmp_path, runs=5)
+    assert again.rows[:2] == first.rows
+    assert len(again.rows) == 5
+    model = DomainAdapter.from_pretrained(tmp_path / "best")
+    texts = ["good lol", "bad lol"]
+    assert (model.predict_proba(texts) == again.adapter.predict_proba(texts)).all()
+    # All runs are done: nothing is trained, and the best one is read.
+    done = search(folder=tmp_path, runs=5)
+    assert done.rows == again.rows
+    assert (done.adapter.predict_proba(texts) == model.predict_proba(texts)).all()
+    assert not list((tmp_path / "runs").iterdir())
+    with pytest.raises(ValueError, match=r"holds another search: space differ"):
+        search(folder=tmp_path, runs=5, space={"method": ["mcc"]})
+    with pytest.raises(ValueError, match=r"holds another search: source texts"):
+        search(folder=tmp_path, X_val=["good film"], y_val=["pos"])
+
+
+def test_a_killed_search_goes_on(tiny_encoder, tmp_path):
+    """SIGKILL in the third run: its proposal is run again, and the two before are kept."""
+    script = f"""
+        import os, signal
+        from conftest import toy_texts
+        from test_search import COMMON, SPACE
+        from dann_transfer import DomainAdapter
+        from dann_transfer.search import tune
+        fit, n = DomainAdapter.fit, 0
+        def killed(*args, **kwargs):
+            global n
+            n += 1
+            if n == 3:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return fit(*args, **kwargs)
+        DomainAdapter.fit = killed
+        tune(*toy_texts(90, "film plot", 0), X_target=toy_texts(70, "tweet lol", 1)[0],
+             encoder={tiny_encoder!r}, space=SPACE, runs=4, progress=False,
+             folder={str(tmp_path)!r}, **COMMON)
+    """
+    here = os.path.dirname(__file__)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], cwd=here, capture_output=True, text=True
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    result = tune(
+        *toy_texts(90, "film plot", 0),
+        X_target=toy_texts(70, "tweet lol", 1)[0],
+        encoder=tiny_encoder,
+        space=SPACE,
+        runs=4,
+        progress=False,
+        folder=tmp_path,
+        **COMMON,
+    )
+    assert len(result.rows) == 4
+    assert not any(row["failed"] for row in result.rows)
+    assert (tmp_path / "best").is_dir()
+
+
+def test_a_run_that_diverges_is_a_row_and_no_end(search):
+    result = search(space={"method": ["dann"], "learning_rate": [1e-3, 1e20]}, runs=8)
+    failed = [row for row in result.rows if row["failed"]]
+    assert failed
+    assert all("not finite" in row["failed"] and row["score"] is None for row in failed)
+    assert result.params["learning_rate"] == 1e-3
+
+
+def test_minutes_end_a_search(search):
+    result = search(runs=50, minutes=1e-9)
+    assert [row["method"] for row in result.rows] == ["source_only"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"score": "accuracy"}, r"score='accuracy' is not known; choose one of \['source_valid"),
+        ({"runs": 1}, "runs=1 must be a whole number of at least 2"),
+        ({"runs": True}, "runs=True must be"),
+        ({"minutes": 0}, "minutes=0 must be a number above 0"),
+        ({"space": {"lr": [1e-3]}}, "space has 'lr', which is not searched"),
+        ({"space": {"random_state": [1]}}, "space has 'random_state', which is not searched"),
+        ({"space": {"learning_rate": 1e-3}}, r"space\['learning_rate'\]=0.001 must be a list"),
+        ({"space": {"learning_rate": (1e-3, 1e-5)}}, "must be a list of values, or"),
+        ({"space": {"weight_decay": (0.0, 0.1)}}, "low must be above 0"),
+        ({"space": {"epochs": [0, 1]}}, "epochs=0 must be a whole number"),
+        ({"space": {"max_length": [8]}}, "max_length is in space and is 32 too"),
+        ({"space": {"method": ["dan"]}}, "method='dan' is not known"),
+        ({"method_options": {"width": 4}, "checkpoint_dir": "x"}, "checkpoint_dir is the search's"),
+        ({"validation_fraction": 0.0}, "judges by held-out source texts, and there are none"),
+        ({"X_target": []}, "X_target"),
+    ],
+    ids=str,
+)
+def test_bad_input_is_named_before_any_training(arguments, words, search, monkeypatch):
+    monkeypatch.setattr(DomainAdapter, "fit", lambda *_, **__: pytest.fail("training started"))
+    with pytest.raises(ValueError, match=words):
+        search(**arguments)
