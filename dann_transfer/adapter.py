@@ -712,11 +712,13 @@ class DomainAdapter(
         source: Domain | None = None,
         target: Domain | Sequence[str] | None = None,
         examples: int = 8,
+        groups: Sequence[Any] | None = None,
+        baseline: DomainAdapter | None = None,
     ) -> Path:
-        """Write settings, history and pictures of the run on one offline page: `plots.report`."""
+        """Write findings, scores and pictures of the run on one offline page: `plots.report`."""
         from dann_transfer import plots
 
-        return plots.report(self, path, source, target, examples)
+        return plots.report(self, path, source, target, examples, groups, baseline)
 
     @classmethod
     def from_pretrained(

@@ -170,3 +170,92 @@ def test_what_is_wrong_with_a_file_is_one_line(tmp_path, fitted):
     tabs.write_text("text\tn\ngood film\t1\n")
     done = run(cli.app, ["predict", str(tmp_path / "model"), str(tabs), "--separator", "\\t"])
     assert len(done.stdout.splitlines()) == 2
+
+
+@pytest.fixture
+def files(tmp_path, tiny_encoder):
+    source = write(tmp_path / "source.csv", *toy_texts(60, "film plot", 0))
+    target = write(tmp_path / "target.csv", toy_texts(50, "tweet lol omg", 1)[0])
+    frame = pd.DataFrame(zip(*toy_texts(30, "tweet lol omg", 2), strict=True))
+    frame.columns = ["text", "label"]
+    frame["who"] = ["a", "b", "b"] * 10
+    frame.to_csv(tmp_path / "test.csv", index=False)
+    return source, target, tmp_path / "test.csv", ["--encoder", tiny_encoder]
+
+
+SMALL = ["--set", "max_length=32", "--set", "epochs=1", "--set", "progress=False"]
+
+
+def test_a_model_is_evaluated_diagnosed_and_asked_what_to_label(files, tmp_path):
+    source, target, test, encoder = files
+    model = str(tmp_path / "model")
+    options = [*encoder, *SMALL, "--method", "dann", "--set", "max_strength=0.1"]
+    done = run(cli.app, ["adapt", str(source), str(target), model, *options])
+    assert done.exit_code == 0, done.output
+    adapter = DomainAdapter.from_pretrained(model)
+    assert (adapter.max_strength_, adapter.params_["epochs"]) == (0.1, 1)
+    frame = pd.read_csv(test)
+    wide = {"COLUMNS": "200"}
+    scored = run(cli.app, ["evaluate", model, str(test), "--group-column", "who"], env=wide)
+    assert scored.exit_code == 0, scored.output
+    assert f"{adapter.score(frame.text, frame.label):.1%} of 30 texts are right" in scored.stdout
+    assert "coverage" in scored.stdout
+    diagnosed = run(cli.app, ["diagnose", model])
+    assert diagnosed.stdout.strip() == str(adapter.diagnose())
+    out = tmp_path / "to_label.csv"
+    asked = run(cli.app, ["suggest", model, str(target), "-n", "5", "--out", str(out)])
+    assert asked.exit_code == 0, asked.output
+    table = pd.read_csv(out)
+    texts = pd.read_csv(target).text
+    assert table.row.tolist() == adapter.suggest(texts.tolist(), 5).tolist()
+    assert table.text.tolist() == texts[table.row].tolist()
+    unsure = run(cli.app, ["predict", model, str(target), "--abstain-below", "1.0"])
+    rows = list(csv.DictReader(unsure.stdout.splitlines()))
+    assert [row["label"] for row in rows] == [""] * 50
+    for arguments, words in (
+        (["suggest", model, str(target), "-n", "51"], "51"),
+        (["evaluate", model, str(test), "--group-column", "whom"], "has no column 'whom'"),
+        (["diagnose", str(tmp_path / "nowhere")], "nowhere"),
+    ):
+        wrong = run(cli.app, arguments)
+        assert wrong.exit_code == 2
+        assert wrong.stderr.startswith("error: ")
+        assert words in wrong.stderr
+
+
+def test_compare_on_files(files, tmp_path):
+    source, target, test, encoder = files
+    out = tmp_path / "rows.csv"
+    options = [*encoder, *SMALL, "--method", "dann", "--seed", "0", "--seed", "1"]
+    options += ["--test", str(test), "--group-column", "who", "--out", str(out)]
+    done = run(cli.app, ["compare", str(source), str(target), *options], env={"COLUMNS": "200"})
+    assert done.exit_code == 0, done.output
+    assert len(pd.read_csv(out)) == 4
+    assert "2 seeds" in done.stdout
+    onto = run(cli.app, ["compare", str(source), str(target), *encoder, "--out", str(source)])
+    assert "is the file of texts, which it would replace" in onto.stderr
+
+
+def test_tune_on_files(files, tmp_path):
+    pytest.importorskip("optuna")
+    source, target, _, encoder = files
+    model = tmp_path / "best"
+    options = [*encoder, "--set", "max_length=32", "--set", "epochs=1", "--runs", "3"]
+    options += ["--space", "method=dann", "--space", "learning_rate=1e-4:1e-3"]
+    options += ["--set", "validation_fraction=0.3", "--folder", str(tmp_path / "search")]
+    arguments = ["tune", str(source), str(target), str(model), *options]
+    done = run(cli.app, arguments, env={"COLUMNS": "200"})
+    assert done.exit_code == 0, done.output
+    assert "source_only" in done.stdout
+    assert DomainAdapter.from_pretrained(model).params_["epochs"] == 1
+    wrong = run(cli.app, [*arguments, "--set", "rate=3"])
+    assert "--set 'rate=3' must be KEY=VALUE" in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    "name", ["adapt", "compare", "tune", "predict", "evaluate", "diagnose", "suggest", "demo"]
+)
+def test_help_shows_an_example(name):
+    shown = run(cli.app, [name, "--help"], env={"COLUMNS": "200"})
+    assert shown.exit_code == 0
+    assert "Example: dann-transfer" in shown.stdout or name == "demo"

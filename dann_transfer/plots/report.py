@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,9 @@ from sklearn.utils.validation import check_is_fitted
 from dann_transfer._version import __version__
 from dann_transfer.adapter import DomainAdapter
 from dann_transfer.decision import labels
+from dann_transfer.evaluation import evaluate
 from dann_transfer.folders import write_whole
+from dann_transfer.gains import by_group, gain_error
 from dann_transfer.plots.alignment import AlignmentDisplay
 from dann_transfer.plots.training import TrainingDisplay
 from dann_transfer.texts.reading import Domain, as_texts
@@ -48,6 +50,11 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
     table = f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
     return f'<div class="wide">{table}</div>'
+
+
+def _rows(rows: Sequence[Mapping[str, Any]]) -> str:
+    head = [name.replace("_", " ") for name in rows[0]]
+    return _table(head, (list(row.values()) for row in rows))
 
 
 def _picture(figure: Any, what: str) -> str:
@@ -89,12 +96,42 @@ def _examples(adapter: DomainAdapter, texts: list[str], n: int) -> str:
     return _table(["text", "predicted", "probability"], rows)
 
 
+def _scores(
+    adapter: DomainAdapter,
+    target: Domain,
+    groups: Sequence[Any] | None,
+    baseline: DomainAdapter | None,
+) -> list[str]:
+    """Return what labelled target texts say of a model, beside the one without adaptation."""
+    after = evaluate(adapter, target, groups=groups)
+    parts = ["<h2>Labelled target texts</h2>", f"<p>{html.escape(after.summary())}</p>"]
+    before = None if baseline is None else evaluate(baseline, target, groups=groups)
+    if before is not None:
+        gain = after.scores()["accuracy"] - before.scores()["accuracy"]
+        error = gain_error(after.answers.hits, before.answers.hits)
+        parts.append(
+            f"<p>Without adaptation {before.scores()['accuracy']:.1%} are right: a gain of "
+            f"{100 * gain:+.1f} points ± {200 * error:.1f}.</p>"
+        )
+    parts.append(_rows(after.classes().to_dict("records")))
+    if groups is not None:
+        assert after.group_names is not None
+        rows = after.groups().to_dict("records")
+        if before is not None:
+            names, threshold = after.group_names, after.abstain_below
+            rows = by_group(names, [before.answers], [after.answers], threshold)
+        parts += ["<h2>By group</h2>", _rows(rows)]
+    return parts
+
+
 def report(
     adapter: DomainAdapter,
     path: str | PathLike[str],
     source: Domain | None = None,
     target: Domain | Sequence[str] | None = None,
     examples: int = 8,
+    groups: Sequence[Any] | None = None,
+    baseline: DomainAdapter | None = None,
 ) -> Path:
     """Write settings, history, class shares and, of texts that are passed, a map and examples.
 
@@ -108,6 +145,11 @@ def report(
         Texts to show, best unseen in training; the map needs both.
     examples : int
         So many of the surest and of the least sure target texts are listed.
+    groups : sequence, optional
+        What each target text belongs to. Where `target` has labels accuracy and coverage are shown
+        by group.
+    baseline : DomainAdapter, optional
+        The model without adaptation, fitted; gains over it are shown, by group too.
 
     Returns
     -------
@@ -129,6 +171,10 @@ def report(
         "<h2>Training</h2>",
         _history(adapter),
     ]
+    if adapter.findings_ is not None:
+        parts += ["<h2>Findings</h2>", adapter.findings_._repr_html_()]
+    if adapter.choice_ is not None:
+        parts += ["<h2>Choice</h2>", f"<p>{html.escape(str(adapter.choice_))}</p>"]
     if adapter.validation_:
         rows = [(row["epoch"], row["validation_accuracy"]) for row in adapter.validation_]
         parts += ["<h2>Held-out source texts</h2>", _table(["epoch", "accuracy"], rows)]
@@ -139,6 +185,10 @@ def report(
         note = "The A-distance is measured in feature space: 0 is aligned, 2 is entirely apart."
         parts += ["<h2>Features</h2>", _picture(display.figure_, "A map of both domains")]
         parts.append(f'<p class="note">{note} Overlap in two dimensions is not alignment.</p>')
+    if isinstance(target, Domain) and target.labels is not None:
+        parts += _scores(adapter, target, groups, baseline)
+    elif groups is not None or baseline is not None:
+        raise ValueError("groups and baseline need a target with labels: Domain(texts, labels).")
     if target is not None:
         texts = as_texts(target, "target", adapter.text_column)
         parts += [

@@ -61,3 +61,25 @@ def test_the_report_in_chromium(browser, page, width):
     assert errors == []
     assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
     opened.close()
+
+
+def test_a_report_of_labelled_target_texts(fitted, tiny, source, target, tmp_path):
+    texts, labels = toy_texts(30, "tweet lol omg today friend", 6)
+    groups = ["<b>"] * 20 + ["other"] * 10
+    before = tiny(method="source_only", epochs=1).fit(*source, X_target=target)
+    out = tmp_path / "report.html"
+    fitted.report(out, target=Domain(texts, labels), groups=groups, baseline=before)
+    text = out.read_text()
+    gain = fitted.score(texts, labels) - before.score(texts, labels)
+    assert f"{fitted.score(texts, labels):.1%} of 30 texts are right" in text
+    assert f"a gain of {100 * gain:+.1f} points" in text
+    row = re.search(r'<td class="text">&lt;b&gt;</td><td class="number">20</td>(.*?)</tr>', text)
+    assert row
+    assert f'<td class="number">{fitted.score(texts[:20], labels[:20]):.3g}</td>' in row[1]
+    assert "<h2>Findings</h2>" in text
+    alone = fitted.report(tmp_path / "alone.html", target=Domain(texts, labels), groups=groups)
+    assert "gain" not in alone.read_text()
+    assert "<th>low</th>" in alone.read_text()
+    with pytest.raises(ValueError, match="need a target with labels"):
+        fitted.report(tmp_path / "no.html", target=texts, groups=groups)
+    assert not (tmp_path / "no.html").exists()
