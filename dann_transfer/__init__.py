@@ -18,9 +18,20 @@ from typing import TYPE_CHECKING, Any
 from dann_transfer._version import __version__
 
 if TYPE_CHECKING:
-    from dann_transfer import datasets, diagnostics, methods, plots, selection
+    from dann_transfer import (
+        conformal,
+        datasets,
+        decision,
+        diagnostics,
+        labelling,
+        methods,
+        plots,
+        selection,
+    )
     from dann_transfer.adapter import DomainAdapter
     from dann_transfer.comparison import compare
+    from dann_transfer.evaluation import evaluate
+    from dann_transfer.search import tune
     from dann_transfer.texts.reading import Domain
 
 __all__ = [
@@ -28,14 +39,25 @@ __all__ = [
     "DomainAdapter",
     "__version__",
     "compare",
+    "conformal",
     "datasets",
+    "decision",
     "diagnostics",
+    "evaluate",
+    "labelling",
     "methods",
     "plots",
     "selection",
+    "tune",
 ]
 
-_WHERE = {"DomainAdapter": "adapter", "compare": "comparison", "Domain": "texts.reading"}
+_WHERE = {
+    "DomainAdapter": "adapter",
+    "Domain": "texts.reading",
+    "compare": "comparison",
+    "evaluate": "evaluation",
+    "tune": "search",
+}
 
 
 def __getattr__(name: str) -> Any:
