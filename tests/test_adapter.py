@@ -443,3 +443,48 @@ def test_what_a_fit_left_behind_is_found_by_pressing_a_key(fitted, tiny):
     assert {"classes_", "history_", "target_prior_"} <= set(dir(fitted))
     assert "classes_" not in dir(tiny())
     assert len(fitted._repr_html_()) < 60_000
+
+
+def test_answers_are_withheld_where_none_is_sure(tiny, source, target):
+    adapter = tiny(epochs=1).fit(*source, X_target=target)
+    p = adapter.predict_proba(target)
+    threshold = float(np.median(p.max(1)))
+    masked = adapter.predict(target, abstain_below=threshold)
+    assert (masked.mask == (p.max(1) < threshold)).all()
+    assert 0 < masked.mask.sum() < len(target)
+    named = adapter.predict(target, abstain_below=threshold, label="ask a person")
+    assert (named[masked.mask] == "ask a person").all()
+    assert (named[~masked.mask] == adapter.predict(target)[~masked.mask]).all()
+    assert not isinstance(adapter.predict(target), np.ma.MaskedArray)
+    with pytest.raises(ValueError, match=r"below=80 must be a probability"):
+        adapter.predict(target, abstain_below=80)
+
+
+def test_a_source_that_is_not_learnt_is_warned_of(tiny, target):
+    from dann_transfer.doctor import FindingWarning
+
+    texts = toy_texts(200, "film plot actor scene the", 0)[0]
+    chance = np.random.default_rng(0).choice(["a", "b"], 200).tolist()
+    learner = tiny(method="source_only", epochs=1, validation_fraction=0.3)
+    with pytest.warns(FindingWarning, match="unlearnt source"):
+        learner.fit(texts, chance, X_target=target)
+    assert learner.diagnose().severe[0].name == "unlearnt source"
+
+
+def test_findings_and_intervals_are_saved(tiny, source, target, tmp_path):
+    texts, labels = toy_texts(600, "film plot actor scene the", 0)
+    adapter = tiny(epochs=4, validation_fraction=0.5).fit(texts, labels, X_target=target)
+    assert adapter.prior_intervals_.keys() == adapter.target_prior_.keys() != set()
+    for kind, (low, high) in adapter.prior_intervals_.items():
+        assert (low <= adapter.target_prior_[kind] + 1e-9).all()
+        assert (high >= adapter.target_prior_[kind] - 1e-9).all()
+    adapter.save_pretrained(tmp_path / "model")
+    again = DomainAdapter.from_pretrained(tmp_path / "model")
+    assert again.diagnose() == adapter.diagnose()
+    for kind, bounds in adapter.prior_intervals_.items():
+        assert np.array_equal(bounds, again.prior_intervals_[kind])
+    alone = tiny(method="source_only", epochs=1).fit(*source)
+    with pytest.raises(ValueError, match="fitted without X_target; pass it to fit"):
+        alone.diagnose()
+    # Held-out source texts calibrate whether or not there is a target.
+    assert alone.calibration_ is not None

@@ -212,9 +212,9 @@ PARAMS: dict[str, tuple[dict, type[Exception], str]] = {
         "method='adda+mcc': 'adda' trains in two phases and cannot be joined",
     ),
     "a student in a combination": (
-        {"method": "student+mcc"},
+        {"method": "student+shot"},
         ValueError,
-        "method='student+mcc': 'student' trains in two phases and cannot be joined",
+        "method='student+shot': 'shot' trains in two phases and cannot be joined",
     ),
     "a student's phase that is none": (
         {"method": "student", "method_options": {"extra_epochs": 0}},

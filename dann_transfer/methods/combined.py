@@ -20,6 +20,10 @@ class Combined(Method):
     The run's strength multiplies each part's: its `default_strength`, or the "strength" among
     the part's options. Extra discriminator steps are those of the part that wants most.
 
+    With "student" among them, as in ``"student+dann"``, a model of the source labels the target, and
+    another that starts anew learns from the labels of both domains while the other parts act: what
+    aligns domains then cannot lay one class on another unseen, as it does without labels.
+
     Parameters
     ----------
     parts : dict of str to Method
@@ -64,7 +68,7 @@ class Combined(Method):
         return batch
 
     def phases(self, epochs: int) -> list[Phase]:
-        """Return one phase, in which all parts act."""
+        """Return one phase, in which all parts act; with a student two, as it has them alone."""
         phases = [phase for _, part in self._each() for phase in part.phases(epochs)]
         if anew := [phase for phase in phases if isinstance(phase, TargetAnew)]:
             return [SourceAlone(self, epochs), BothAnew(self, anew[0].epochs)]

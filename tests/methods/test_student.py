@@ -97,3 +97,32 @@ def test_a_few_labels_of_the_target_teach_the_student_too(tiny, source, target):
     )
     assert not same(weights(plain), weights(helped))
     assert np.isfinite(helped.predict_proba(toy_texts(9, "tweet lol", 3)[0])).all()
+
+
+def test_joined_to_others_the_student_learns_from_both_domains(tiny, source, target, monkeypatch):
+    """Phase one is the source's alone; in phase two all rows pass and every part acts."""
+    starts = []
+    start_epoch = TargetAnew.start_epoch
+
+    def watched(self, tokens, progress):
+        start_epoch(self, tokens, progress)
+        starts.append((trainable(self.model), self.method.memory["pseudo_labels"]))
+
+    monkeypatch.setattr(TargetAnew, "start_epoch", watched)
+    params = {"epochs": 4, "max_strength": 1.0}
+    adapter = tiny(method="student+dann", **params).fit(*source, X_target=target)
+    names = {"task_loss", "pseudo_loss", "domain_loss"}
+    steps = [names & row.keys() for row in adapter.history_]
+    half = len(steps) * 4 // 7
+    assert steps[:half] == [{"task_loss"}] * half
+    assert steps[half:] == [names] * (len(steps) - half)
+    untrained = weights(tiny(method="source_only", learning_rate=1e-12, **params).fit(*source))
+    for name, value in starts[0][0].items():
+        if name.startswith("encoder."):
+            assert torch.allclose(value, untrained[name], atol=1e-6), name
+    assert all(torch.equal(labels, starts[0][1]) for _, labels in starts)
+    # The strength is the discriminator's: it grows from 0, and the rate does not depend on it.
+    assert adapter.history_[half]["strength"] < adapter.history_[-1]["strength"] <= 1.0
+    assert adapter.method_weights_.keys() == {
+        name for name in adapter.method_weights_ if name.startswith("parts.dann.")
+    }
