@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import boards
+import labels
 import matplotlib.pyplot as plt
+import scores
 from tables import (
     base_readme,
     board_table,
@@ -41,9 +43,12 @@ OTHERS = {
     "base_trials.jsonl",
     "best_epoch.jsonl",
     "costs.jsonl",
+    "labels.jsonl",
     "neighbors.jsonl",
     "speed.jsonl",
     "peers.jsonl",
+    "scored.jsonl",
+    "scores.jsonl",
     "trials.jsonl",
 }
 BASE_START, BASE_END = "<!-- base: benchmarks/report.py -->", "<!-- end of base -->"
@@ -168,6 +173,24 @@ def of_others(files: list[str]) -> list[str]:
             "after each epoch (the weights are those of the epoch, and not of the one that "
             "validation chooses). At one seed, differences of three points say nothing.",
             trials(read("trials.jsonl")),
+        ]
+    if "scores.jsonl" in files:
+        parts += [
+            "## Scores without target labels",
+            "`python benchmarks/scores.py --rows benchmarks/results/scored.jsonl "
+            "benchmarks/results/base.jsonl --outputs runs/outputs --out "
+            "benchmarks/results/scores.jsonl`: of the models of a pair and seed, the one that each "
+            "score chooses. Regret is how many points it has fewer than the best of them; gain is "
+            "over source-only. Means over pairs, with 95 % intervals over domains.",
+            scores.report(read("scores.jsonl")),
+        ]
+    if "labels.jsonl" in files:
+        parts += [
+            "## A few labels of the target",
+            "`python benchmarks/labels.py`: accuracy of source-only's predictions after so many "
+            "target texts were labelled, and the labels spread to nearest texts. Means over pairs "
+            "and five draws, one seed of source-only.",
+            labels.report(read("labels.jsonl")),
         ]
     if "peers.jsonl" in files:
         given = read("peers.jsonl")

@@ -246,9 +246,10 @@ def grouped(rows: list[Row], outputs: Path) -> dict[str, dict[int, dict[str, Row
     return groups
 
 
-def report(groups: list[Row]) -> None:
-    """Print a table for each board, encoder and number of texts, by seed and over seeds."""
+def report(groups: list[Row]) -> str:
+    """Return a table for each board, encoder and number of texts, by seed and over seeds."""
     sections: dict[str, list[Row]] = {}
+    parts = []
     for group in groups:
         kind = "one seed a group" if group["seed"] is not None else "means over seeds"
         title = (
@@ -258,11 +259,12 @@ def report(groups: list[Row]) -> None:
     for title, own in sections.items():
         stand_in = sum(group["judged_by"] == "source_test" for group in own)
         size = np.median([n for group in own for n in group["effective_size"].values()])
-        print(f"\n**{title}**\n\n{table(own)}\n")
-        print(
+        parts += [f"**{title}**", table(own)]
+        parts.append(
             f"Accuracies in points. In {stand_in} of {len(own)} groups source-test texts stood in "
             f"for source-validation ones. Median effective number of weighted texts: {size:.0f}."
         )
+    return "\n\n".join(parts)
 
 
 def main() -> None:
@@ -284,7 +286,7 @@ def main() -> None:
                 out.write(json.dumps(group) + "\n")
                 out.flush()
                 results.append(group)
-    report(results)
+    print(report(results))
 
 
 if __name__ == "__main__":

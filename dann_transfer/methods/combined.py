@@ -20,9 +20,9 @@ class Combined(Method):
     The run's strength multiplies each part's: its `default_strength`, or the "strength" among
     the part's options. Extra discriminator steps are those of the part that wants most.
 
-    With "student" among them, as in ``"student+dann"``, a model of the source labels the target, and
-    another that starts anew learns from the labels of both domains while the other parts act: what
-    aligns domains then cannot lay one class on another unseen, as it does without labels.
+    With "student" among them, as in ``"student+dann"``, a model of the source labels the target,
+    and another that starts anew learns from the labels of both domains while the other parts act:
+    what aligns domains then cannot lay one class on another unseen, as it does without labels.
 
     Parameters
     ----------
