@@ -313,7 +313,9 @@ class DomainAdapter(
 
         params = plain(self.get_params(deep=False))
         check_params(params)
-        candidates = choice.candidates(params["method"], params["method_options"])
+        candidates = choice.candidates(
+            params["method"], params["method_options"], params["max_strength"]
+        )
         created = {name: methods.create(name, own) for name, own in candidates.items()}
         for name, method in created.items():
             methods.check_run(method, name, params["epochs"], params["batch_size"])
@@ -378,11 +380,6 @@ class DomainAdapter(
         on_step: Callable[[Engine, Classifier], None] | None,
     ) -> DomainAdapter:
         """Train each candidate, and become the one that is chosen."""
-        if params["max_strength"] is not None:
-            raise ValueError(
-                f"max_strength={params['max_strength']!r} means something else to each method, and "
-                "method='auto' trains several; leave it None."
-            )
         fitted: dict[str, DomainAdapter] = {}
         pool: dict[str, np.ndarray] = {}
         for name in names:
@@ -390,6 +387,7 @@ class DomainAdapter(
             own: dict[str, Any] = {"method": name, "method_options": None, "random_state": seed}
             own["checkpoint_dir"] = None if folder is None else Path(folder, name)
             twin = type(self)(**{**self.get_params(deep=False), **own})
+            twin._is_clone = getattr(self, "_is_clone", False)
             fitted[name] = twin.fit(**texts, on_step=on_step)
             # As `predict` has it, so that neighbours and prior act in what is judged.
             pool[name] = twin.predict_proba(roles.texts["target"])
@@ -625,6 +623,7 @@ class DomainAdapter(
             adapter.predict(tweets, abstain_below=0.8, label="ask a person")
 
         """
+        decision.check_threshold("abstain_below", abstain_below)
         p = self.predict_proba(X)
         if not abstain_below and label is None:
             return decision.labels(p, self.classes_)

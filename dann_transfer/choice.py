@@ -18,7 +18,9 @@ SHORTLIST = ("mcc", "student")
 """What `method="auto"` trains beside source-only."""
 
 
-def candidates(method: str, options: Mapping[str, Any] | None) -> dict[str, Any]:
+def candidates(
+    method: str, options: Mapping[str, Any] | None, max_strength: float | None = None
+) -> dict[str, Any]:
     """Return the methods that a run trains, with the options of each.
 
     Parameters
@@ -27,6 +29,8 @@ def candidates(method: str, options: Mapping[str, Any] | None) -> dict[str, Any]
         "auto", or a method by name.
     options : mapping, optional
         Of "auto": ``candidates``, the methods beside source-only.
+    max_strength : float, optional
+        "auto" leaves each method its own.
 
     Raises
     ------
@@ -41,17 +45,22 @@ def candidates(method: str, options: Mapping[str, Any] | None) -> dict[str, Any]
     """
     if method != AUTO:
         return {method: options}
-    names = list((options or {}).get("candidates", SHORTLIST))
-    if unknown := set(options or {}) - {"candidates"}:
-        raise TypeError(
-            f"method_options={dict(options or {})!r}: method='auto' takes 'candidates' and not "
-            f"{sorted(unknown)}."
+    if max_strength is not None:
+        raise ValueError(
+            f"max_strength={max_strength!r} means something else to each method, and "
+            "method='auto' trains several; leave it None."
         )
-    names = [name for name in names if name != BASELINE]
+    if not isinstance(options, Mapping | None) or set(options or {}) - {"candidates"}:
+        raise TypeError(
+            f"method_options={options!r}: method='auto' takes {{'candidates': [...]}} and nothing "
+            "else."
+        )
+    given = (options or {}).get("candidates", SHORTLIST)
+    names = [] if isinstance(given, str) or given is None else [n for n in given if n != BASELINE]
     if not names or AUTO in names or len(set(names)) < len(names):
         raise ValueError(
-            f"candidates={names!r} of method='auto' must name one or more of {methods.names()}, "
-            "each once."
+            f"candidates={given!r} of method='auto' must be a list of one or more of "
+            f"{methods.names()}, each once."
         )
     return dict.fromkeys((BASELINE, *names))
 

@@ -17,6 +17,7 @@ from dann_transfer import decision
 from dann_transfer import methods as registry
 from dann_transfer.adapter import DomainAdapter
 from dann_transfer.choice import candidates
+from dann_transfer.decision import check_threshold
 from dann_transfer.diagnostics import proxy_a_distance
 from dann_transfer.gains import Answers, by_group, doubt, gain_error, harm
 from dann_transfer.settings import HYPERPARAMETERS, as_seed, check_params
@@ -117,10 +118,6 @@ class Comparison:
     def _pairs(self, method: str) -> tuple[list[Answers], list[Answers]]:
         """Return what source-only and a method made of the labelled target texts, seed by seed."""
         seeds = [int(seed) for seed in self._of(method, "seed")]
-        if (BASELINE, seeds[0]) not in self.answers:
-            raise ValueError(
-                "groups need labelled target texts: pass X_target_test and y_target_test."
-            )
         before, after = ([self.answers[name, s] for s in seeds] for name in (BASELINE, method))
         return before, after
 
@@ -146,9 +143,12 @@ class Comparison:
         """
         import pandas as pd
 
-        if not 0 <= abstain_below <= 1:
-            raise ValueError(f"abstain_below={abstain_below!r} must be a number from 0 to 1.")
-        n = len(next(iter(self.answers.values())).hits) if self.answers else 0
+        check_threshold("abstain_below", abstain_below)
+        if not self.answers:
+            raise ValueError(
+                "groups need labelled target texts: pass X_target_test and y_target_test."
+            )
+        n = len(next(iter(self.answers.values())).hits)
         groups = (
             self.groups if groups is None else as_groups(groups, None, "groups", "X_target_test", n)
         )
@@ -245,7 +245,8 @@ def compare(
         params.get(name, HYPERPARAMETERS[name].default) for name in ("epochs", "batch_size")
     )
     for method in methods:
-        trained = candidates(method, None if method == BASELINE else options)
+        own_options = None if method == BASELINE else options
+        trained = candidates(method, own_options, params.get("max_strength"))
         for name, chosen in trained.items():
             registry.check_run(registry.create(name, chosen), name, epochs, batch_size)
     rows: list[dict[str, Any]] = []

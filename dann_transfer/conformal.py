@@ -26,6 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dann_transfer.decision import labelled
+from dann_transfer.selection import effective_size
 
 
 def _ratios(weights: np.ndarray, n: int, whose: str) -> np.ndarray:
@@ -108,7 +109,7 @@ class ConformalSets:
     @property
     def effective_texts(self) -> float:
         """How many texts of equal weight would vary as these do: n at best, 1 at worst."""
-        return float(self.weights.sum() ** 2 / (self.weights**2).sum())
+        return effective_size(self.weights)
 
     def sets(self, p: np.ndarray, weights: np.ndarray, alpha: float) -> np.ndarray:
         """Return which classes are in each text's set, bool of shape (m, classes).
@@ -118,8 +119,9 @@ class ConformalSets:
         p : ndarray, shape (m, classes)
             Probabilities of target texts, from the same model.
         weights : ndarray, shape (m,)
-            Their density in the target over that in the source, by the same factor as in `fit`. A
-            text that weighs a lot against the held-out ones gets all classes.
+            Their density in the target over that in the source, by the same factor as in `fit`
+            (`selection.density_ratios` gives both). A text that weighs a lot against the held-out
+            ones gets all classes.
         alpha : float
             How often a set may miss the true class, between 0 and 1.
 

@@ -88,6 +88,21 @@ def labels(p: np.ndarray, classes: np.ndarray) -> np.ndarray:
     return classes[p.argmax(1)]
 
 
+def check_threshold(name: str, value: Any) -> None:
+    """Raise a ValueError if a threshold on probabilities is none.
+
+    Examples
+    --------
+    >>> check_threshold("abstain_below", 80)
+    Traceback (most recent call last):
+    ...
+    ValueError: abstain_below=80 must be a probability, a number between 0 and 1.
+
+    """
+    if not isinstance(value, int | float | np.number) or not 0 <= value <= 1:
+        raise ValueError(f"{name}={value!r} must be a probability, a number between 0 and 1.")
+
+
 def abstain(p: np.ndarray, classes: np.ndarray, below: float, label: Any = None) -> np.ndarray:
     """Return the likeliest class of each row, withheld where its probability is too small.
 
@@ -126,8 +141,7 @@ def abstain(p: np.ndarray, classes: np.ndarray, below: float, label: Any = None)
     [False, True]
 
     """
-    if not 0 <= below <= 1:
-        raise ValueError(f"below={below!r} must be a probability, between 0 and 1.")
+    check_threshold("below", below)
     predicted, withheld = labels(p, classes), p.max(1) < below
     if label is None:
         return np.ma.masked_array(predicted, withheld)

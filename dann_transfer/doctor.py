@@ -53,7 +53,7 @@ HANDFUL = 8
 TELLING = 0.01
 """Gini impurity, of the half that there is, that a word has to take away to be among the handful:
 the best of `MAX_WORDS` words takes less by chance from a few hundred texts."""
-MIN_TEXTS = 50
+MIN_TEXTS = 100
 """Texts of each domain below which 0.9 against 0.8 is chance."""
 MANY_TEXTS = 200
 """Texts of each domain without which "no better than chance" would only mean too few texts."""
@@ -481,8 +481,9 @@ def _shifted(run: Run) -> Finding | None:
         f"{run.classes.tolist()[worst]!r}, while calibrated predictions estimate the class's share "
         f"of the target at {run.target_prior[worst]:.0%} (of the source it is "
         f"{run.source_prior[worst]:.0%}).",
-        "Set correct_prior='em', which corrects predictions by the estimate. If the model was "
-        "adapted, lower max_strength: alignment draws the target towards the source's shares.",
+        "correct_prior='em' corrects predictions by the estimate; set it if it is not. If the "
+        "model was adapted, lower max_strength: alignment draws the target towards the source's "
+        "shares.",
     )
 
 

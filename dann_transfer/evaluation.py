@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dann_transfer.adapter import DomainAdapter
-from dann_transfer.decision import calibration_error, coverage_curve
+from dann_transfer.decision import calibration_error, check_threshold, coverage_curve
 from dann_transfer.gains import Answers, accuracy_rows
 from dann_transfer.texts.reading import as_groups, as_labelled, encode_labels
 
@@ -132,8 +132,7 @@ def evaluate(
         result.groups()
 
     """
-    if not 0 <= abstain_below <= 1:
-        raise ValueError(f"abstain_below={abstain_below!r} must be a number from 0 to 1.")
+    check_threshold("abstain_below", abstain_below)
     texts, labels = as_labelled(X, y, "X", "y", adapter.text_column, adapter.label_column)
     codes = encode_labels(labels, adapter.classes_, "y")
     names = None if groups is None else as_groups(groups, X, "groups", "X", len(texts))

@@ -6,6 +6,7 @@ A label tells most where the model is unsure and many other texts lie.
 from __future__ import annotations
 
 import warnings
+from numbers import Integral
 
 import numpy as np
 from scipy.stats import entropy
@@ -69,10 +70,10 @@ def suggest(
     from sklearn.preprocessing import normalize
 
     _check(features, probabilities)
-    if not 1 <= n <= len(features):
+    if not isinstance(n, Integral) or not 1 <= n <= len(features):
         raise ValueError(
-            f"n={n} texts to label of {len(features)}; n must be at least 1 and at most the number "
-            "of texts."
+            f"n={n!r} texts to label of {len(features)}; n must be a whole number of at least 1 "
+            "and at most the number of texts."
         )
     directions = normalize(features)
     # Sure texts weigh less but not nothing: a model can be sure of a whole cluster, and wrong.

@@ -6,7 +6,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from dann_transfer import methods
 from dann_transfer.adapter import DomainAdapter
+from dann_transfer.choice import AUTO, BASELINE
 from dann_transfer.diagnostics import class_shares
-from dann_transfer.selection import SCORES, Evidence
+from dann_transfer.selection import MIN_TEXTS, SCORES, Evidence
 from dann_transfer.settings import ADAPTATION, HYPERPARAMETERS, as_seed, check_params, plain
 from dann_transfer.texts.roles import Roles, read
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from optuna import Study, Trial
 
-BASELINE = "source_only"
 SCORE = "source_validation"
 """What judges where the user names nothing."""
 SPACE: dict[str, Any] = {
@@ -32,8 +32,13 @@ SPACE: dict[str, Any] = {
     "learning_rate": (1e-5, 1e-4),
 }
 """What is searched where the user names nothing."""
-# What belongs to the search and not to a run of it.
 OWN = ("random_state", "progress", "checkpoint_dir")
+"""What belongs to the search and not to a run of it."""
+SAME = ("validation_fraction", "text_column", "label_column", "device", "trust_remote_code")
+"""What all runs must have in common: they are judged by the same held-out texts."""
+ERRORS = (FloatingPointError, ValueError, RuntimeError)
+"""What may end a run without ending the search: a rate too large, a batch too large for memory, or
+values that do not go together."""
 
 
 @dataclass(frozen=True)
@@ -70,15 +75,17 @@ class Search:
 
     def verdict(self) -> str:
         """Say in a sentence what was chosen, and by what."""
-        best = max((row for row in self.rows if not row["failed"]), key=lambda row: row["score"])
-        before = next(row for row in self.rows if row["method"] == BASELINE)
+        best = _best(self.rows)
+        before = _best([row for row in self.rows if row["method"] == BASELINE])
+        assert best is not None
         chosen = ", ".join(f"{name}={value!r}" for name, value in self.params.items())
         if self.params["method"] == BASELINE:
             return f"Of {len(self.rows)} runs none has a better {self.score} than {BASELINE}."
+        beside = f"where the best of {BASELINE} has {before['score']:.3f}" if before else ""
         return (
             f"{chosen} has the best {self.score} of {len(self.rows)} runs: {best['score']:.3f}, "
-            f"where {BASELINE} has {before['score']:.3f}. Whether it is right more often on the "
-            "target is not known without target labels."
+            f"{beside or f'and no run of {BASELINE} came to an end'}. Whether it is right more "
+            "often on the target is not known without target labels."
         )
 
 
@@ -100,8 +107,9 @@ def tune(
 ) -> Search:
     """Search hyperparameters of a `DomainAdapter` under a budget, without target labels.
 
-    Source-only runs first and always. The others are proposed by Optuna's estimator of the
-    better part of the space (TPE).
+    Source-only runs first and always, at the defaults or in the middle of the space. The others are
+    proposed by Optuna's estimator of the better part of the space (TPE). A run that fails is a row,
+    and the search goes on.
 
     Parameters
     ----------
@@ -109,7 +117,8 @@ def tune(
         As for ``DomainAdapter.fit``.
     space : mapping, optional
         From hyperparameters to a list of values to choose from, or a tuple ``(low, high)`` of
-        numbers: whole numbers are drawn evenly, others on a logarithmic scale.
+        numbers: whole numbers are drawn evenly, others on a logarithmic scale. `SPACE` if absent,
+        without what `params` holds fixed.
     score : str
         What judges: one of `selection.SCORES`.
     runs : int
@@ -155,9 +164,12 @@ def tune(
     budget = _Budget.of(runs, minutes, progress)
     if wrong := [name for name in OWN if name in params]:
         raise ValueError(f"{wrong[0]} is the search's own; tune takes random_state and folder.")
-    space = _space(dict(SPACE if space is None else space), params)
+    if space is None:
+        space = {name: values for name, values in SPACE.items() if name not in params}
     seed = as_seed(random_state)
     common = plain(params) | {"random_state": seed, "progress": False}
+    check_params(common)
+    space = _space(dict(plain(dict(space))), common)
     full = {name: h.default for name, h in HYPERPARAMETERS.items()} | common
     texts = {"X": X, "y": y, "X_val": X_val, "y_val": y_val, "X_target": X_target}
     nothing = dict.fromkeys(("sample_weight", "X_target_labelled", "y_target_labelled"))
@@ -167,9 +179,14 @@ def tune(
             "a search judges by held-out source texts, and there are none; pass X_val and y_val, "
             "or a larger validation_fraction."
         )
+    if len(roles.texts["validation"]) < MIN_TEXTS or len(roles.texts["target"]) < MIN_TEXTS:
+        raise ValueError(
+            f"a search judges by at least {MIN_TEXTS} held-out source texts and as many target "
+            f"texts; there are {len(roles.texts['validation'])} and {len(roles.texts['target'])}."
+        )
     judge = _Judge(score, roles, common, texts)
     with _held(folder) as kept:
-        study = _study(kept, seed, _identity(roles, space, common, score))
+        study = _study(kept, seed, space, _identity(roles, space, common, score))
         return _search(study, space, judge, kept, budget)
 
 
@@ -184,7 +201,9 @@ class _Judge:
 
     def run(self, own: dict[str, Any], folder: Path | None) -> tuple[DomainAdapter, dict[str, Any]]:
         """Return a fitted adapter and its row."""
-        adapter = DomainAdapter(**{**self.common, **own, "checkpoint_dir": folder})
+        options = None if own["method"] == BASELINE else self.common.get("method_options")
+        own = {"method_options": options, **own, "checkpoint_dir": folder}
+        adapter = DomainAdapter(**{**self.common, **own})
         started = time.perf_counter()
         adapter.fit(**self.texts)
         seconds = time.perf_counter() - started
@@ -220,9 +239,10 @@ def _search(
                 place = None if folder is None else folder / "runs" / _digest(own)[:16]
                 try:
                     adapter, row = judge.run(own, place)
-                except FloatingPointError as error:
+                except ERRORS as error:
                     adapter, row = None, {**dict.fromkeys(SCORED), "failed": str(error)}
-                if adapter is not None and _is_best(row, rows):
+                before = _best(rows)
+                if adapter is not None and (before is None or row["score"] > before["score"]):
                     best = adapter
                     if folder is not None:
                         adapter.save_pretrained(folder / "best")
@@ -235,19 +255,17 @@ def _search(
                 study.tell(trial, row["score"])
             rows = _rows(study)
             bar.update()
-    top = max(_finished(rows), key=lambda row: row["score"], default=None)
+    top = _best(rows)
     if top is None:
-        raise FloatingPointError(
-            f"no run came to an end: {rows[-1]['failed']}"
-            if rows
-            else "minutes allowed no run at all."
-        )
+        raise RuntimeError(f"no run came to an end; the last one said: {rows[-1]['failed']}")
     if best is None:
         assert folder is not None
-        best = DomainAdapter.from_pretrained(folder / "best")
-    return Search(
-        rows, judge.score, best, {k: v for k, v in top.items() if k in {"method", *space}}
-    )
+        common = judge.common
+        best = DomainAdapter.from_pretrained(
+            folder / "best", common.get("device"), common.get("trust_remote_code", False)
+        )
+    found = {name: top[name] for name in ("method", *space) if name in top}
+    return Search(rows, judge.score, best, found)
 
 
 SCORED = ("score", "source_validation", "predicted", "seconds", "failed")
@@ -257,13 +275,10 @@ def _scores_of(row: dict[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in SCORED}
 
 
-def _finished(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [row for row in rows if not row["failed"]]
-
-
-def _is_best(row: dict[str, Any], rows: list[dict[str, Any]]) -> bool:
-    """Tell whether a run is better than all before; source-only, the first, is unless it is."""
-    return all(row["score"] > other["score"] for other in _finished(rows))
+def _best(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the first of the runs with the best score, if one came to an end."""
+    ended = (row for row in rows if not row["failed"])
+    return max(ended, key=lambda row: row["score"], default=None)
 
 
 def _rows(study: Study) -> list[dict[str, Any]]:
@@ -287,31 +302,64 @@ def _propose(trial: Trial, space: dict[str, Any]) -> dict[str, Any]:
     return own
 
 
-def _space(space: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
+def _space(space: dict[str, Any], common: dict[str, Any]) -> dict[str, Any]:
     """Check a space, and put source-only among its methods."""
     for name, values in space.items():
-        if name not in HYPERPARAMETERS or name in OWN:
+        if name not in HYPERPARAMETERS or name in (*OWN, *SAME):
             raise ValueError(
                 f"space has {name!r}, which is not searched; it may have "
-                f"{[h for h in HYPERPARAMETERS if h not in OWN]}."
+                f"{[h for h in HYPERPARAMETERS if h not in (*OWN, *SAME)]}."
             )
-        if name in params:
-            raise ValueError(f"{name} is in space and is {params[name]!r} too; leave out one.")
-        numbers = isinstance(values, tuple) and len(values) == 2 and values[0] < values[1]
-        if not numbers and not (isinstance(values, list) and values):
+        if name in common:
+            raise ValueError(f"{name} is in space and is {common[name]!r} too; leave out one.")
+        ends = values if isinstance(values, tuple) and len(values) == 2 else ()
+        numbers = all(isinstance(x, int | float) and not isinstance(x, bool) for x in ends)
+        if ends and numbers and ends[0] < ends[1]:
+            if not HYPERPARAMETERS[name].whole and ends[0] <= 0:
+                raise ValueError(
+                    f"space[{name!r}]={values!r} is drawn on a logarithmic scale: low must be "
+                    "above 0."
+                )
+        elif not (isinstance(values, list) and values):
             raise ValueError(
                 f"space[{name!r}]={values!r} must be a list of values, or (low, high) of numbers."
             )
-        if numbers and not HYPERPARAMETERS[name].whole and not values[0] > 0:
-            raise ValueError(
-                f"space[{name!r}]={values!r} is drawn on a logarithmic scale: low must be above 0."
-            )
         for value in values:
             check_params({name: value})
-    names = space.pop("method", [params.pop("method", HYPERPARAMETERS["method"].default)])
+    names = space.pop("method", [common.pop("method", HYPERPARAMETERS["method"].default)])
+    if AUTO in names:
+        raise ValueError("a search chooses among methods itself; name them in place of 'auto'.")
     for name in names:
-        methods.create(name)
+        options = None if name == BASELINE else common.get("method_options")
+        created = methods.create(name, options)
+        for epochs in _values_of("epochs", space, common):
+            for batch_size in _values_of("batch_size", space, common):
+                methods.check_run(created, name, epochs, batch_size)
     return {"method": [BASELINE, *(name for name in names if name != BASELINE)], **space}
+
+
+def _values_of(name: str, space: dict[str, Any], common: dict[str, Any]) -> Sequence[Any]:
+    """Return the values that a hyperparameter may have in a search; of a span its two ends."""
+    own: Sequence[Any] = space.get(name, [common.get(name, HYPERPARAMETERS[name].default)])
+    return own
+
+
+def _first(space: dict[str, Any]) -> dict[str, Any]:
+    """Return source-only at the defaults, or in the middle of spans that these are not in."""
+    own: dict[str, Any] = {"method": BASELINE}
+    for name, values in space.items():
+        if name == "method" or name in ADAPTATION:
+            continue
+        default = HYPERPARAMETERS[name].default
+        if isinstance(values, list):
+            own[name] = default if default in values else values[0]
+        elif default is not None and values[0] <= default <= values[1]:
+            own[name] = default
+        else:
+            low, high = values
+            whole = HYPERPARAMETERS[name].whole
+            own[name] = (low + high) // 2 if whole else math.sqrt(low * high)
+    return own
 
 
 @dataclass(frozen=True)
@@ -357,7 +405,9 @@ def _held(folder: Path | str | None) -> Iterator[Path | None]:
         raise RuntimeError(f"another process searches in {str(path)!r}.") from None
 
 
-def _study(folder: Path | None, seed: int, identity: dict[str, str]) -> Study:
+def _study(
+    folder: Path | None, seed: int, space: dict[str, Any], identity: dict[str, str]
+) -> Study:
     """Return a new study, or the one that a folder has, with an interrupted run put first."""
     try:
         import optuna
@@ -383,7 +433,7 @@ def _study(folder: Path | None, seed: int, identity: dict[str, str]) -> Study:
     # A proposal of the same seed and number of runs would be made again.
     study.sampler = optuna.samplers.TPESampler(seed=(seed + len(trials)) % 2**32)
     if not trials:
-        study.enqueue_trial({"method": BASELINE})
+        study.enqueue_trial(_first(space))
     for trial in trials:
         if trial.state == optuna.trial.TrialState.RUNNING:
             study.tell(trial.number, state=optuna.trial.TrialState.FAIL)

@@ -16,6 +16,10 @@ from typing import Any
 import numpy as np
 
 from dann_transfer.diagnostics import domain_classifier
+from dann_transfer.texts.reading import as_labelled
+
+MIN_TEXTS = 5
+"""Of each domain, for weights that are computed in five folds."""
 
 
 def _probabilities(p: np.ndarray) -> np.ndarray:
@@ -213,8 +217,10 @@ def cluster_agreement(features: np.ndarray, p: np.ndarray, random_state: int = 0
     return float(adjusted_mutual_info_score(predicted, clusters))
 
 
-def importance_weights(source: np.ndarray, target: np.ndarray, random_state: int = 0) -> np.ndarray:
-    """Return how much likelier the target is to have each source text's features, shape (n,).
+def density_ratios(
+    source: np.ndarray, target: np.ndarray, random_state: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return how much likelier the target is to have each text's features, shapes (n,) and (m,).
 
     The ratio of the two densities, as a logistic regression of the domains tells for texts that it
     was not fitted to (five folds).
@@ -239,23 +245,44 @@ def importance_weights(source: np.ndarray, target: np.ndarray, random_state: int
     --------
     >>> rng = np.random.default_rng(0)
     >>> x, z = rng.normal(size=(2000, 1)), rng.normal(1, 1, size=(2000, 1))
-    >>> weights = importance_weights(x, z)
-    >>> float(weights.mean().round(1)), bool(weights[x.argmax()] > 9 > 0.1 > weights[x.argmin()])
-    (1.0, True)
+    >>> of_source, of_target = density_ratios(x, z)
+    >>> bool(of_source.mean() < 1.1 < 1.5 < of_target.mean())
+    True
 
     """
     from sklearn.model_selection import cross_val_predict
 
     source, target = _features(source, target)
-    if min(len(source), len(target)) < 5:
+    if min(len(source), len(target)) < MIN_TEXTS:
         raise ValueError(
             f"got features of {len(source)} source and {len(target)} target texts; "
-            "weights need at least 5 of each."
+            f"weights need at least {MIN_TEXTS} of each."
         )
     X, domains = np.concatenate([source, target]), np.repeat([0, 1], [len(source), len(target)])
     model, folds = domain_classifier(random_state)
-    p = cross_val_predict(model, X, domains, cv=folds, method="predict_proba")[: len(source)]
-    return np.asarray(p[:, 1] / np.clip(p[:, 0], 1e-6, None) * len(source) / len(target))
+    p = cross_val_predict(model, X, domains, cv=folds, method="predict_proba")
+    ratios = np.asarray(p[:, 1] / np.clip(p[:, 0], 1e-6, None) * len(source) / len(target))
+    return ratios[: len(source)], ratios[len(source) :]
+
+
+def importance_weights(source: np.ndarray, target: np.ndarray, random_state: int = 0) -> np.ndarray:
+    """Return the `density_ratios` of the source texts, shape (n,), which weigh them in its place.
+
+    Parameters
+    ----------
+    source, target, random_state
+        As for `density_ratios`.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x, z = rng.normal(size=(2000, 1)), rng.normal(1, 1, size=(2000, 1))
+    >>> weights = importance_weights(x, z)
+    >>> float(weights.mean().round(1)), bool(weights[x.argmax()] > 9 > 0.1 > weights[x.argmin()])
+    (1.0, True)
+
+    """
+    return density_ratios(source, target, random_state)[0]
 
 
 def effective_size(weights: np.ndarray) -> float:
@@ -543,15 +570,17 @@ class Evidence:
         Parameters
         ----------
         estimator : DomainAdapter
-        X, y : sequence
+        X, y : sequence, or table that has both
             Source texts that it was not trained on, and their labels.
         X_target : sequence
             Target texts; labels that they may come with are not read.
 
         """
-        same = np.asarray(y)[:, None] == estimator.classes_
+        columns = estimator.text_column, estimator.label_column
+        texts, labels = as_labelled(X, y, "X", "y", *columns)
+        same = labels[:, None] == estimator.classes_
         codes = np.where(same.any(1), same.argmax(1), -1)
-        return cls(estimator.outputs(X), codes, estimator.outputs(X_target))
+        return cls(estimator.outputs(texts), codes, estimator.outputs(X_target))
 
     @property
     def correct(self) -> np.ndarray:
@@ -614,7 +643,7 @@ def scorer(name: str, X_target: Any) -> Callable[[Any, Any, Any], float]:
     if name not in SCORES:
         raise ValueError(f"there is no score {name!r}; choose one of {', '.join(SCORES)}.")
 
-    def score(estimator: Any, X: Any, y: Any) -> float:
+    def score(estimator: Any, X: Any, y: Any = None) -> float:
         return SCORES[name](Evidence.of(estimator, X, y, X_target))
 
     return score

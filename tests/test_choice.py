@@ -116,9 +116,15 @@ def test_auto_in_compare(tiny_encoder, source, target):
     ("params", "error", "words"),
     [
         ({"max_strength": 0.3}, ValueError, r"max_strength=0\.3 means something else to each"),
-        ({"method_options": {"width": 3}}, TypeError, r"takes 'candidates' and not \['width'\]"),
-        ({"method_options": {"candidates": []}}, ValueError, "must name one or more"),
-        ({"method_options": {"candidates": ["auto"]}}, ValueError, "must name one or more"),
+        (
+            {"method_options": {"width": 3}},
+            TypeError,
+            r"takes \{'candidates': \[...\]\} and nothing",
+        ),
+        ({"method_options": {"candidates": []}}, ValueError, "a list of one or more"),
+        ({"method_options": {"candidates": "mcc"}}, ValueError, "candidates='mcc' of"),
+        ({"method_options": {"candidates": None}}, ValueError, "candidates=None of"),
+        ({"method_options": {"candidates": ["auto"]}}, ValueError, "a list of one or more"),
         ({"method_options": {"candidates": ["mcc", "mcc"]}}, ValueError, "each once"),
         ({"method_options": {"candidates": ["dan"]}}, ValueError, "method='dan' is not known"),
         ({"epochs": 1, "method_options": {"candidates": ["self_training"]}}, ValueError, "epoch 2"),
@@ -138,3 +144,22 @@ def test_auto_needs_a_target(tiny, source):
     with pytest.raises(ValueError, match="method='auto' adapts to a target domain"):
         tiny(method="auto", max_strength=None).fit(*source)
     assert candidates("dann", None) == {"dann": None}
+
+
+def test_each_fold_of_a_search_chooses_in_a_folder_of_its_own(tiny, source, target, tmp_path):
+    from sklearn.model_selection import GridSearchCV
+
+    from dann_transfer import Domain
+
+    auto = tiny(
+        method="auto", max_strength=None, method_options={"candidates": ["mcc"]}, epochs=1,
+        checkpoint_dir=tmp_path,
+    )  # fmt: skip
+    search = GridSearchCV(auto, {"learning_rate": [1e-3, 2e-3]}, cv=2, error_score="raise")
+    search.fit(*source, X_target=Domain(target))
+    assert search.best_estimator_.choice_.method in {"source_only", "mcc"}
+
+
+def test_compare_refuses_what_auto_refuses_before_any_training(tiny_encoder, source, target):
+    with pytest.raises(ValueError, match=r"max_strength=0\.5 means something else"):
+        compare(*source, X_target=target, methods=["auto"], encoder=tiny_encoder, max_strength=0.5)

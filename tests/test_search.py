@@ -86,7 +86,7 @@ def test_a_search_goes_on_where_it_stopped(search, tmp_path):
     with pytest.raises(ValueError, match=r"holds another search: space differ"):
         search(folder=tmp_path, runs=5, space={"method": ["mcc"]})
     with pytest.raises(ValueError, match=r"holds another search: source texts"):
-        search(folder=tmp_path, X_val=["good film"], y_val=["pos"])
+        search(folder=tmp_path, X_val=["good film"] * 5, y_val=["pos"] * 5)
 
 
 def test_a_killed_search_goes_on(tiny_encoder, tmp_path):
@@ -157,6 +157,13 @@ def test_minutes_end_a_search(search):
         ({"space": {"epochs": [0, 1]}}, "epochs=0 must be a whole number"),
         ({"space": {"max_length": [8]}}, "max_length is in space and is 32 too"),
         ({"space": {"method": ["dan"]}}, "method='dan' is not known"),
+        ({"space": {"method": ["auto"]}}, "chooses among methods itself"),
+        ({"space": {"pooling": ("cls", "mean")}}, "must be a list of values, or"),
+        ({"space": {"validation_fraction": [0.1, 0.2]}}, "'validation_fraction', which is not"),
+        ({"space": {"method": ["self_training"], "epochs": [1, 3]}}, "acts only from epoch 2 on"),
+        ({"batch_size": 0}, "batch_size=0 must be a whole number"),
+        ({"validation_fraction": 5}, "validation_fraction=5 must be a number"),
+        ({"validation_fraction": 0.02}, "at least 5 held-out source texts"),
         ({"method_options": {"width": 4}, "checkpoint_dir": "x"}, "checkpoint_dir is the search's"),
         ({"validation_fraction": 0.0}, "judges by held-out source texts, and there are none"),
         ({"X_target": []}, "X_target"),
@@ -167,3 +174,61 @@ def test_bad_input_is_named_before_any_training(arguments, words, search, monkey
     monkeypatch.setattr(DomainAdapter, "fit", lambda *_, **__: pytest.fail("training started"))
     with pytest.raises(ValueError, match=words):
         search(**arguments)
+
+
+def test_a_run_out_of_memory_is_a_row_and_is_not_tried_for_ever(search, monkeypatch, tmp_path):
+    fit = DomainAdapter.fit
+
+    def small(self, *args, **kwargs):
+        if self.batch_size == 64:
+            raise RuntimeError("CUDA out of memory")
+        return fit(self, *args, **kwargs)
+
+    monkeypatch.setattr(DomainAdapter, "fit", small)
+    monkeypatch.delitem(COMMON, "batch_size")
+    space = {"method": ["dann"], "epochs": [1], "batch_size": [16, 64]}
+    result = search(space=space, runs=8, folder=tmp_path)
+    assert len(result.rows) == 8
+    assert {row["failed"] for row in result.rows if row["batch_size"] == 64} == {
+        "CUDA out of memory"
+    }
+    assert result.params["batch_size"] == 16
+    assert "dann" in result.verdict() or "none has" in result.verdict()
+
+
+def test_the_first_run_is_source_only_at_the_defaults(search):
+    space = {
+        "method": ["mcc"],
+        "epochs": [2, 3],
+        "warmup": (0.01, 0.5),
+        "weight_decay": (1e-4, 1e-3),
+    }
+    first = search(space=space, runs=2).rows[0]
+    assert (first["method"], first["epochs"], first["warmup"]) == ("source_only", 3, 0.1)
+    # The default of 0.01 is out of this span, of which it is the middle.
+    assert first["weight_decay"] == pytest.approx(10**-3.5)
+
+
+def test_a_verdict_survives_a_failed_baseline(search):
+    failed = {"run": 0, "method": "source_only", "score": None, "failed": "not finite"}
+    good = {"run": 1, "method": "mcc", "score": 0.8, "failed": None}
+    result = Search([failed, good], "source_validation", DomainAdapter(), {"method": "mcc"})
+    assert "no run of source_only came to an end" in result.verdict()
+    better = {"run": 2, "method": "source_only", "score": 0.7, "failed": None}
+    result = Search([failed, good, better], "s", DomainAdapter(), {"method": "mcc"})
+    assert "the best of source_only has 0.700" in result.verdict()
+
+
+def test_options_are_the_methods_and_fixed_values_leave_the_space(search):
+    options = {"width": 8}
+    result = search(space={"method": ["dann"]}, runs=2, method_options=options, epochs=1)
+    assert result.rows[1]["failed"] is None
+    alone = search(space=None, method="dann", learning_rate=1e-3, runs=2, epochs=1)
+    assert alone.rows[1]["method"] == "dann"
+    assert "learning_rate" not in alone.rows[1]
+
+
+def test_numbers_of_numpy_make_a_space(search, tmp_path):
+    space = {"epochs": [np.int64(1)], "learning_rate": (np.float64(1e-4), np.float64(1e-3))}
+    result = search(space=space, runs=2, method="dann", folder=tmp_path)
+    assert not any(row["failed"] for row in result.rows)

@@ -18,6 +18,7 @@ from dann_transfer.selection import (
     batch_nuclear_norm,
     cluster_agreement,
     deep_embedded_validation,
+    density_ratios,
     effective_size,
     ensemble_agreement,
     importance_weighted_validation,
@@ -282,6 +283,7 @@ class Counting:
     """Stands in for a fitted adapter: a text is its class, given with certainty."""
 
     classes_ = np.array(["a", "b"])
+    text_column, label_column = "text", "label"
 
     def outputs(self, texts):
         p = np.eye(2)[[int(text == "b") for text in texts]]
@@ -329,3 +331,14 @@ def test_grid_search_chooses_by_every_score(tiny, source, target):
                 key = f"split{number}_test_{name}"
                 assert found[key][place] == pytest.approx(score(evidence)), name
                 assert found[key][place] == corrupted[key][place], name
+
+
+def test_density_ratios_are_those_of_both_domains():
+    """Of two normals one apart the log-ratio is linear: x - 1/2."""
+    rng = np.random.default_rng(3)
+    x, z = rng.normal(size=(3000, 1)), rng.normal(1, 1, size=(2000, 1))
+    of_source, of_target = density_ratios(x, z)
+    assert (of_source == importance_weights(x, z)).all()
+    for ratios, texts in ((of_source, x), (of_target, z)):
+        error = np.log(ratios) - (texts[:, 0] - 0.5)
+        assert np.abs(error).mean() < 0.15

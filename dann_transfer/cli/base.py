@@ -106,11 +106,22 @@ def print_rows(frame: Any) -> None:
         numbers = frame[column].dtype.kind in "if"
         table.add_column(str(column).replace("_", "\n"), justify="right" if numbers else "left")
     for row in frame.itertuples(index=False):
-        table.add_row(*(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row))
+        table.add_row(*map(_shown, row))
     Console().print(table)
 
 
-def values_of(items: Sequence[str] | None) -> dict[str, Any]:
+def _shown(value: Any) -> str:
+    """Return a number at three digits, small ones too, and anything else as it is."""
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.3f}" if value == 0 or abs(value) >= 0.01 else f"{value:.3g}"
+
+
+# What has an option of its own in every command that trains.
+OPTIONS = ("encoder", "random_state", "text_column", "label_column")
+
+
+def values_of(items: Sequence[str] | None, option: str = "--set") -> dict[str, Any]:
     """Read KEY=VALUE, the value as Python has it, or else as a string.
 
     Examples
@@ -126,8 +137,11 @@ def values_of(items: Sequence[str] | None) -> dict[str, Any]:
         key, equals, value = item.partition("=")
         if not equals or key not in HYPERPARAMETERS:
             raise ValueError(
-                f"--set {item!r} must be KEY=VALUE, with one of {list(HYPERPARAMETERS)}."
+                f"{option} {item!r} must be KEY=VALUE, with one of {list(HYPERPARAMETERS)}."
             )
+        if key in OPTIONS:
+            own = {"random_state": "seed"}.get(key, key).replace("_", "-")
+            raise ValueError(f"{option} {item!r}: use the option --{own}.")
         try:
             values[key] = ast.literal_eval(value)
         except (ValueError, SyntaxError):
@@ -150,6 +164,8 @@ def space_of(items: Sequence[str] | None) -> dict[str, Any] | None:
     for item in items:
         key, _, values = item.partition("=")
         mark = ":" if ":" in values else ","
-        parts = [values_of([f"{key}={value}"])[key] for value in values.split(mark)]
+        if not values:
+            raise ValueError(f"--space {item!r} must be KEY=A,B,C or KEY=LOW:HIGH.")
+        parts = [values_of([f"{key}={value}"], "--space")[key] for value in values.split(mark)]
         space[key] = tuple(parts) if mark == ":" else parts
     return space

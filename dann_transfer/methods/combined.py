@@ -23,6 +23,7 @@ class Combined(Method):
     With "student" among them, as in ``"student+dann"``, a model of the source labels the target,
     and another that starts anew learns from the labels of both domains while the other parts act:
     what aligns domains then cannot lay one class on another unseen, as it does without labels.
+    The run's strength is then that of the other parts alone.
 
     Parameters
     ----------
@@ -96,6 +97,14 @@ class Combined(Method):
         """Return the terms of all parts; a name that two parts use gets the part's in front."""
         terms: dict[str, Tensor] = {}
         for name, part in self._each():
-            for key, value in part.loss(forward, strength * self.strengths[name]).items():
-                terms[f"{name} {key}" if key in terms else key] = value
+            own = strength * self.strengths[name]
+            for key, value in part.loss(forward, own).items():
+                # Alone a student has a rate of its own; here its loss has a weight, which does not
+                # grow: its labels are as good at the first step as at the last.
+                weighted = self.strengths[name] * value if self._anew(part) else value
+                terms[f"{name} {key}" if key in terms else key] = weighted
         return terms
+
+    @staticmethod
+    def _anew(part: Method) -> bool:
+        return isinstance(part.phases(part.min_epochs)[-1], TargetAnew)

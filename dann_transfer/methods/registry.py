@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from dann_transfer.methods.base import Method
 from dann_transfer.methods.combined import Combined
-from dann_transfer.training.phases import TargetAlone
+from dann_transfer.training.phases import TargetAnew
 
 M = TypeVar("M", bound=type[Method])
 _METHODS: dict[str, type[Method]] = {}
@@ -121,6 +121,12 @@ def parts_of(name: str) -> list[str]:
     return parts
 
 
+def _joins(method: Method) -> bool:
+    """Tell whether a method can be a part: of two phases only a student's second one is known."""
+    *first, last = method.phases(method.min_epochs)
+    return not first or isinstance(last, TargetAnew)
+
+
 def create(name: str, options: dict[str, Any] | None = None) -> Method:
     """Make a method by name, or a combination such as ``"mmd+mcc"``.
 
@@ -153,14 +159,15 @@ def create(name: str, options: dict[str, Any] | None = None) -> Method:
             part: own[part].pop("strength", _METHODS[part].default_strength) for part in own
         }
         methods = {part: _METHODS[part](**own[part]) for part in own}
-        if alone := [
-            part
-            for part in methods
-            if isinstance(methods[part].phases(methods[part].min_epochs)[-1], TargetAlone)
-        ]:
+        if alone := [part for part, made in methods.items() if not _joins(made)]:
             raise ValueError(
                 f"method={name!r}: {alone[0]!r} trains in two phases and cannot be joined to "
                 "another; use it alone."
+            )
+        if {"student", "self_training"} <= methods.keys():
+            raise ValueError(
+                f"method={name!r}: both parts label the target's texts, and a text has one label; "
+                "use one of them."
             )
         return Combined(methods, strengths)
     except TypeError as error:

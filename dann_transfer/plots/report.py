@@ -157,6 +157,9 @@ def report(
 
     """
     check_is_fitted(adapter)
+    labelled = isinstance(target, Domain) and target.labels is not None
+    if not labelled and (groups is not None or baseline is not None):
+        raise ValueError("groups and baseline need a target with labels: Domain(texts, labels).")
     params = dict(adapter.params_)
     params |= {"max_strength": adapter.max_strength_, "random_state": adapter.seed_}
     params["learning_rate"] = adapter.learning_rate_
@@ -187,8 +190,6 @@ def report(
         parts.append(f'<p class="note">{note} Overlap in two dimensions is not alignment.</p>')
     if isinstance(target, Domain) and target.labels is not None:
         parts += _scores(adapter, target, groups, baseline)
-    elif groups is not None or baseline is not None:
-        raise ValueError("groups and baseline need a target with labels: Domain(texts, labels).")
     if target is not None:
         texts = as_texts(target, "target", adapter.text_column)
         parts += [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, cast
@@ -525,6 +525,12 @@ def as_groups(groups: Any, X: Any, name: str, texts_name: str, n: int) -> np.nda
                 "for each text."
             )
         groups = _column(X, groups, texts_name, name)
+    if not isinstance(groups, Iterable) or isinstance(groups, Set | Mapping):
+        raise TypeError(
+            f"{name}={_show(groups)} must be a sequence with one value for each text, or a column."
+        )
+    if (shape := getattr(groups, "shape", None)) is not None and len(shape) != 1:
+        raise ValueError(f"{name} has shape {tuple(shape)}; pass one value for each text.")
     values = ["(none)" if _is_missing(value) else str(value) for value in _plain_list(groups)]
     if len(values) != n:
         raise ValueError(

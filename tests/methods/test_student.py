@@ -126,3 +126,36 @@ def test_joined_to_others_the_student_learns_from_both_domains(tiny, source, tar
     assert adapter.method_weights_.keys() == {
         name for name in adapter.method_weights_ if name.startswith("parts.dann.")
     }
+
+
+def test_labels_given_teach_a_joined_student_once(rng):
+    """All rows pass, and those with labels are in the task's loss already."""
+    logits = torch.tensor(rng.normal(size=(7, 3)))
+    source, given, guessed = torch.tensor([0, 1]), torch.tensor([2, 0]), torch.tensor([1, 1, 0])
+    nothing = torch.zeros(0, dtype=torch.long)
+    batch = Batch(
+        nothing, nothing, source, target_labels=given, extras={"pseudo_labels": guessed}
+    )  # fmt: skip
+    method = methods.create("student+dann", {"student": {"strength": 0.5}})
+    method.build(3, 3)
+    terms = method.loss(Forward(logits.float(), logits.float(), source, batch=batch), 0.0)
+    expected = 0.5 * F.cross_entropy(logits[4:].float(), guessed)
+    assert torch.isclose(terms["pseudo"], expected)
+
+
+def test_what_cannot_be_joined_is_refused():
+    with pytest.raises(ValueError, match="a text has one label; use one of them"):
+        methods.create("student+self_training")
+
+    class Own(methods.Method):
+        def phases(self, epochs):
+            return methods.create("adda").phases(epochs)
+
+        def loss(self, forward, strength):
+            return {}
+
+    with (
+        methods.registered("own", Own),
+        pytest.raises(ValueError, match="'own' trains in two phases and cannot be joined"),
+    ):
+        methods.create("own+dann")
