@@ -150,6 +150,19 @@ def worth(rows: list[dict[str, Any]], others: list[dict[str, Any]], method: str)
     return f"{method} has {accuracy:.1%} ({seeds:.0f} seeds a pair): {number} suggested labels."
 
 
+def readme(rows: list[dict[str, Any]]) -> str:
+    """Return the table in README.md: a row for each encoder and choice of texts."""
+    head = ["encoder", "texts", *map(str, COUNTS)]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for encoder in dict.fromkeys(row["encoder"] for row in rows):
+        own = [row for row in rows if row["encoder"] == encoder]
+        for strategy, words in STRATEGIES.items():
+            found = means(own, strategy)
+            cells = (f"{100 * found[n]:.1f}" if n in found else "" for n in COUNTS)
+            lines.append("| " + " | ".join([encoder, words, *cells]) + " |")
+    return "\n".join(lines)
+
+
 def report(rows: list[dict[str, Any]]) -> str:
     """Return the tables of all encoders, of all pairs and of those chosen on and not."""
     others = [

@@ -18,6 +18,7 @@ import scores
 from tables import (
     base_readme,
     board_table,
+    choices,
     corrections,
     epochs_kept,
     family,
@@ -51,7 +52,11 @@ OTHERS = {
     "scores.jsonl",
     "trials.jsonl",
 }
+JUDGED = tuple(
+    f"{name}.jsonl" for name in ("sentiment", "methods", "amazon", "banking", "finance", "medical")
+)
 BASE_START, BASE_END = "<!-- base: benchmarks/report.py -->", "<!-- end of base -->"
+LABELS_START, LABELS_END = "<!-- labels: benchmarks/report.py -->", "<!-- end of labels -->"
 FAMILY_START, FAMILY_END = "<!-- family: benchmarks/report.py -->", "<!-- end of family -->"
 SPEED_START, SPEED_END = "<!-- speed: benchmarks/report.py -->", "<!-- end of speed -->"
 KEYWORDS_START, KEYWORDS_END = "<!-- keywords: benchmarks/report.py -->", "<!-- end of keywords -->"
@@ -93,6 +98,10 @@ def of_family(files: list[str]) -> list[str]:
         "seed, of what `dann_transfer.selection` says with the accuracy on the target: +1 "
         "would choose the best method every time, 0 is of no use.",
         judges(rows),
+        "What each would have chosen among the models of a pair and seed, source-only among "
+        "them, on every board: how many points the chosen one has fewer than the best (regret), "
+        "and more than source-only (gain). Source accuracy is that of test texts.",
+        choices([row for name in JUDGED for row in read(name)]),
         "## Correcting by an estimated class prior",
         "Mean accuracy on the target over the runs of the family, as predicted and with "
         "`correct_prior`; measured before probabilities were calibrated for it and estimates that "
@@ -279,6 +288,7 @@ def main() -> None:
         if r["encoder"] == "mpnet" and r["method"] == "source_only"
     ]
     text = put(text, BASE_START, BASE_END, base_readme(large, near, boards.TUNED))
+    text = put(text, LABELS_START, LABELS_END, labels.readme(read("labels.jsonl")))
     methods = [r for r in read("methods.jsonl") if "+" not in r["source"]]
     text = put(text, FAMILY_START, FAMILY_END, family_readme(methods, read("costs.jsonl")))
     given = [speed(last_ratios()), peers(read("peers.jsonl"))]

@@ -344,6 +344,35 @@ def judges(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def choices(rows: list[dict[str, Any]]) -> str:
+    """What each judge would have chosen among the models of a board's pair and seed."""
+    judged = [r for r in rows if r.get("criteria") and r["method"] != "target_trained"]
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in judged:
+        group = (row["board"], row["source"], row["target"], row["seed"])
+        groups.setdefault((*group, row["settings"]["train_texts"]), []).append(row)
+    scores = {
+        "source accuracy": lambda r: r["source_accuracy"],
+        **{
+            name.replace("_", " "): lambda r, name=name: r["criteria"][name]
+            for name in sorted(judged[0]["criteria"])
+        },
+    }
+    lines = ["| board | groups | judge | regret | gain | worst gain |", "|---" * 6 + "|"]
+    for board in dict.fromkeys(group[0] for group in groups):
+        for name, score in scores.items():
+            regrets, gains = [], []
+            for group, own in groups.items():
+                alone = [r["target_accuracy"] for r in own if r["method"] == BASELINE]
+                if group[0] == board and alone and len({r["method"] for r in own}) > 1:
+                    right = max(own, key=score)["target_accuracy"]
+                    regrets.append(100 * (max(r["target_accuracy"] for r in own) - right))
+                    gains.append(100 * (right - mean(alone)))
+            cells = [board, str(len(gains)), name, f"{mean(regrets):.1f}"]
+            lines.append(row_of([*cells, f"{mean(gains):+.1f}", f"{min(gains):+.1f}"]))
+    return "\n".join(lines)
+
+
 def corrections(rows: list[dict[str, Any]]) -> str:
     """What correcting predictions by an estimated prior does to the target's accuracy."""
     known = [r for r in rows if "target_accuracy_em" in r and "target_accuracy_bbse" in r]

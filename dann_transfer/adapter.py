@@ -31,6 +31,7 @@ from dann_transfer.model.heads import TaskHead
 from dann_transfer.model.model import Classifier, infer
 from dann_transfer.model.runtime import Runtime
 from dann_transfer.neighbors import Neighborhood
+from dann_transfer.selection import balanced
 from dann_transfer.settings import AT_PREDICTION, Settings, as_seed, check_params, plain
 from dann_transfer.texts.batches import PairedBatches
 from dann_transfer.texts.corpus import (
@@ -380,6 +381,9 @@ class DomainAdapter(
         on_step: Callable[[Engine, Classifier], None] | None,
     ) -> DomainAdapter:
         """Train each candidate, and become the one that is chosen."""
+        shares = class_shares_of(roles)
+        if not balanced(shares):
+            names = [choice.BASELINE]
         fitted: dict[str, DomainAdapter] = {}
         pool: dict[str, np.ndarray] = {}
         for name in names:
@@ -391,7 +395,7 @@ class DomainAdapter(
             fitted[name] = twin.fit(**texts, on_step=on_step)
             # As `predict` has it, so that neighbours and prior act in what is judged.
             pool[name] = twin.predict_proba(roles.texts["target"])
-        chosen = choice.choose(pool)
+        chosen = choice.choose(pool) if len(names) > 1 else choice.lopsided(shares)
         best = fitted[chosen.method]
         known = replace(best.fitted_, params={**params, "random_state": seed}, choice=chosen)
         self._take(best.model_, best.method_weights_, known)

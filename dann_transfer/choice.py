@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from scipy.stats import entropy
 
 from dann_transfer import methods
-from dann_transfer.gains import gain_error
-from dann_transfer.selection import ensemble_agreement
+from dann_transfer.selection import ensemble_agreement, information_maximization
 
 AUTO = "auto"
 BASELINE = "source_only"
@@ -75,8 +75,8 @@ class Choice:
     reason : str
         In words.
     rows : list of dict
-        Each candidate: method, its agreement with the mean prediction of all, and the share of the
-        target texts that it labels otherwise than source-only does.
+        Each candidate: method, information maximisation, agreement with the mean prediction of all,
+        and the share of the target texts that it labels otherwise than source-only does.
 
     """
 
@@ -92,12 +92,21 @@ class Choice:
         return asdict(self)
 
 
-def choose(pool: Mapping[str, np.ndarray]) -> Choice:
-    """Choose the model that agrees best with the mean prediction of all, or source-only.
+def lopsided(shares: np.ndarray) -> Choice:
+    """Keep source-only, because the source's classes are too unequal for a score to be trusted."""
+    return Choice(
+        BASELINE,
+        f"{BASELINE} is kept, and nothing else was trained: of the source's classes the smallest "
+        f"has {shares.min():.1%} of the texts and the largest {shares.max():.1%}, and where they "
+        "are so unequal no score without target labels was found to tell gain from harm.",
+        [],
+    )
 
-    The mean of several models is right more often than most of them, and the model nearest to it
-    is seldom a bad one. Source-only is kept where another is not nearer by more than two standard
-    errors.
+
+def choose(pool: Mapping[str, np.ndarray]) -> Choice:
+    """Choose the model with the highest information maximisation, or source-only.
+
+    Source-only is kept where another's is not higher by more than two standard errors.
 
     Parameters
     ----------
@@ -106,41 +115,44 @@ def choose(pool: Mapping[str, np.ndarray]) -> Choice:
 
     References
     ----------
-    Hu et al., Towards Reliable Model Selection for Unsupervised Domain Adaptation: An Empirical
-    Study and A Certified Baseline, NeurIPS 2024.
+    Shi and Sha, Information-Theoretical Learning of Discriminative Clusters for Unsupervised
+    Domain Adaptation, ICML 2012.
 
     Examples
     --------
-    >>> sure, unsure = np.tile([0.9, 0.1], (50, 1)), np.tile([0.4, 0.6], (50, 1))
-    >>> print(choose({"source_only": unsure, "mcc": sure, "student": sure}))
-    mcc is kept: 100.0% of its labels are those of the mean of 3 models, and 0.0% of source_only's.
+    >>> sure, unsure = np.tile([[0.9, 0.1], [0.1, 0.9]], (25, 1)), np.tile([0.4, 0.6], (50, 1))
+    >>> print(choose({"source_only": unsure, "mcc": sure}))
+    mcc is kept: its information maximisation is 0.368, and 0.000 that of source_only.
     >>> choose({"source_only": unsure, "mcc": unsure}).method
     'source_only'
 
     """
     names = list(pool)
-    agreement = dict(zip(names, ensemble_agreement(list(pool.values())), strict=True))
+    agreement = ensemble_agreement(list(pool.values()))
     labels = {name: p.argmax(1) for name, p in pool.items()}
-    mean = np.mean(list(pool.values()), axis=0).argmax(1)
-    hits = {name: (own == mean).astype(float) for name, own in labels.items()}
-    best = max(names, key=lambda name: agreement[name])
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "method": name,
-            "agreement": float(agreement[name]),
+            # Rounding may carry it below 0.
+            "information_maximization": max(0.0, information_maximization(pool[name])),
+            "agreement": float(share),
             "changed": float((labels[name] != labels[BASELINE]).mean()),
         }
-        for name in names
+        for name, share in zip(names, agreement, strict=True)
     ]
-    edge = agreement[best] - agreement[BASELINE]
+    score = {row["method"]: row["information_maximization"] for row in rows}
+    # Of equals the first, which is source-only.
+    best = max(names, key=lambda name: (score[name], name == BASELINE))
+    surer = entropy(pool[BASELINE], axis=1) - entropy(pool[best], axis=1)
+    error = float(surer.std() / len(surer) ** 0.5)
     figures = (
-        f"{agreement[best]:.1%} of its labels are those of the mean of {len(pool)} models, and "
-        f"{agreement[BASELINE]:.1%} of {BASELINE}'s."
+        f"its information maximisation is {score[best]:.3f}, and {score[BASELINE]:.3f} that of "
+        f"{BASELINE}."
     )
-    if edge > 2 * gain_error(hits[best], hits[BASELINE]):
-        return Choice(best, f"{best} is kept: {figures}", rows)
     if best == BASELINE:
-        return Choice(BASELINE, f"{BASELINE} is kept: none agrees more with the mean.", rows)
+        return Choice(BASELINE, f"{BASELINE} is kept: none has more information.", rows)
+    if score[best] - score[BASELINE] > 2 * error:
+        return Choice(best, f"{best} is kept: {figures}", rows)
     return Choice(
-        BASELINE, f"{BASELINE} is kept. {best} is nearer, but not for sure: {figures}", rows
+        BASELINE, f"{BASELINE} is kept. {best} is ahead, but not for sure: {figures}", rows
     )

@@ -13,11 +13,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from dann_transfer import methods
 from dann_transfer.adapter import DomainAdapter
 from dann_transfer.choice import AUTO, BASELINE
 from dann_transfer.diagnostics import class_shares
-from dann_transfer.selection import MIN_TEXTS, SCORES, Evidence
+from dann_transfer.selection import MIN_TEXTS, SCORES, Evidence, balanced
 from dann_transfer.settings import ADAPTATION, HYPERPARAMETERS, as_seed, check_params, plain
 from dann_transfer.texts.roles import Roles, read
 
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from optuna import Study, Trial
 
-SCORE = "source_validation"
-"""What judges where the user names nothing."""
 SPACE: dict[str, Any] = {
     "method": ["dann", "mcc", "student"],
     "learning_rate": (1e-5, 1e-4),
@@ -95,7 +95,7 @@ def tune(
     *,
     X_target: Any,
     space: Mapping[str, Any] | None = None,
-    score: str = SCORE,
+    score: str | None = None,
     runs: int = 20,
     minutes: float | None = None,
     folder: Path | str | None = None,
@@ -119,8 +119,9 @@ def tune(
         From hyperparameters to a list of values to choose from, or a tuple ``(low, high)`` of
         numbers: whole numbers are drawn evenly, others on a logarithmic scale. `SPACE` if absent,
         without what `params` holds fixed.
-    score : str
-        What judges: one of `selection.SCORES`.
+    score : str, optional
+        What judges: one of `selection.SCORES`. None is "information_maximization", and
+        "source_validation" where the source's classes are not `selection.balanced`.
     runs : int
         So many in all, those of an interrupted search included.
     minutes : float, optional
@@ -159,7 +160,7 @@ def tune(
         found.adapter.predict(new_texts)
 
     """
-    if score not in SCORES:
+    if score is not None and score not in SCORES:
         raise ValueError(f"score={score!r} is not known; choose one of {list(SCORES)}.")
     budget = _Budget.of(runs, minutes, progress)
     if wrong := [name for name in OWN if name in params]:
@@ -184,6 +185,9 @@ def tune(
             f"a search judges by at least {MIN_TEXTS} held-out source texts and as many target "
             f"texts; there are {len(roles.texts['validation'])} and {len(roles.texts['target'])}."
         )
+    if score is None:
+        even = balanced(np.bincount(roles.codes["source"]) / len(roles.codes["source"]))
+        score = "information_maximization" if even else "source_validation"
     judge = _Judge(score, roles, common, texts)
     with _held(folder) as kept:
         study = _study(kept, seed, space, _identity(roles, space, common, score))

@@ -21,6 +21,10 @@ from dann_transfer.texts.reading import as_labelled
 MIN_TEXTS = 5
 """Of each domain, for weights that are computed in five folds."""
 
+BALANCED = 0.9
+"""On the boards `information_maximization` chose well where the source's classes have this share of
+the largest entropy, and did harm where they have less (`benchmarks/RESULTS.md`)."""
+
 
 def _probabilities(p: np.ndarray) -> np.ndarray:
     p = np.asarray(p, dtype=float)
@@ -64,6 +68,27 @@ def _pool(pool: Sequence[np.ndarray]) -> np.ndarray:
 
 def _entropy(p: np.ndarray) -> np.ndarray:
     return -(p * np.log(np.clip(p, 1e-12, None))).sum(-1)
+
+
+def balanced(shares: np.ndarray) -> bool:
+    """Tell whether classes are about equally common, as `information_maximization` has to assume.
+
+    Their entropy is at least `BALANCED` of the largest that it can be. With the positive class of
+    two at 68 % it is, and with three classes at 13, 28 and 59 % it is not.
+
+    Parameters
+    ----------
+    shares : ndarray, shape (classes,)
+        Class shares in the source.
+
+    Examples
+    --------
+    >>> balanced(np.array([0.32, 0.68])), balanced(np.array([0.13, 0.28, 0.59]))
+    (True, False)
+
+    """
+    shares = np.asarray(shares, dtype=float)
+    return bool(_entropy(shares) >= BALANCED * np.log(max(2, len(shares))))
 
 
 def information_maximization(p: np.ndarray) -> float:

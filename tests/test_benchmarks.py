@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
 import board
 import boards
+import labels
 import report
 import tables
 
@@ -258,3 +259,64 @@ def test_the_share_of_the_gap_is_drawn_over_domains():
     assert high > 0.2
     two = {pair: pairs[pair] for pair in (("a", "b"), ("b", "a"))}
     assert tables.pooled_share(two)[1] == pytest.approx([0.25, 0.25])
+
+
+def test_the_readme_says_what_each_judge_would_have_chosen():
+    text = " ".join((Path(report.HERE).parent / "README.md").read_text().split())
+    lines = tables.choices([r for name in report.JUDGED for r in report.read(name)]).splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+    found = {(row[0], row[2]): [float(x) for x in row[3:]] for row in rows}
+    regret, gain, worst = found["sentiment", "information maximization"]
+    said = (
+        f"{regret:.1f} points fewer than the best on sentiment, gains {gain:.1f} over source-only"
+    )
+    assert f"{said} and loses {-worst:.1f} at worst" in text
+    _, gain, worst = found["sentiment", "source accuracy"]
+    assert f"accuracy on the source gains {gain:.1f} and loses {-worst:.1f} at worst" in text
+    _, gain, _ = found["banking", "information maximization"]
+    assert f"On banking's intents it gains {gain:.1f}" in text
+    assert found["banking", "source accuracy"][1] == 0
+    _, gain, worst = found["finance", "information maximization"]
+    assert f"{-gain:.1f} points lost on finance, and {-worst:.1f} at worst" in text
+
+
+def test_a_judge_chooses_the_run_with_its_highest_score():
+    def judged(method: str, accuracy: float, source: float, score: float) -> dict:
+        return {
+            "board": "b", "source": "s", "target": "t", "seed": 0, "method": method,
+            "target_accuracy": accuracy, "source_accuracy": source, "criteria": {"a_score": score},
+            "settings": {"train_texts": 9},
+        }  # fmt: skip
+
+    rows = [
+        judged("source_only", 0.7, 0.9, 1),
+        judged("mcc", 0.8, 0.8, 2),
+        judged("dann", 0.6, 0.95, 0),
+    ]
+    lines = tables.choices([*rows, judged("target_trained", 1.0, 1.0, 9)]).splitlines()
+    assert lines[2:] == [
+        "| b | 1 | source accuracy | 20.0 | -10.0 | -10.0 |",
+        "| b | 1 | a score | 0.0 | +10.0 | +10.0 |",
+    ]
+
+
+def test_the_readme_says_what_labels_are_worth():
+    rows = report.read("labels.jsonl")
+    readme = (Path(report.HERE).parent / "README.md").read_text()
+    assert labels.readme(rows) in readme, "run python benchmarks/report.py"
+    small, large = ([r for r in rows if r["encoder"] == name] for name in ("minilm", "mpnet"))
+    others = [r for name in ("sentiment", "methods", "base") for r in report.read(f"{name}.jsonl")]
+    worth = labels.worth(small, others, "mcc")
+    assert int(re.search(r": (\d+) suggested", worth)[1]) <= 8
+    base = report.read("base.jsonl")
+    pairs = {(r["source"], r["target"]) for r in base if r["method"] == "student"}
+    student = mean(r["target_accuracy"] for r in base if r["method"] == "student")
+    own = [r for r in large if (r["source"], r["target"]) in pairs]
+    assert labels.means(own, "suggested")[128] < student
+    for part in (small, large):
+        suggested, drawn, unsure = (
+            labels.means(part, name) for name in ("suggested", "random", "uncertain")
+        )
+        for n in (8, 16, 32, 64, 128):
+            assert suggested[n] - drawn[n] <= 0.0105
+            assert abs(suggested[n] - unsure[n]) < 0.004

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from conftest import TINY, toy_texts
+from scipy.stats import entropy
 
 from dann_transfer import DomainAdapter, compare
 from dann_transfer.choice import candidates, choose
@@ -17,35 +18,53 @@ def probabilities(codes: np.ndarray, confidence: float = 0.9) -> np.ndarray:
     return p
 
 
-def test_the_model_nearest_to_the_mean_is_kept():
+def test_the_model_with_most_information_is_kept():
     truth = np.arange(200) % 2
-    wrong = truth.copy()
-    wrong[:60] = 1 - wrong[:60]
-    other = truth.copy()
-    other[100:110] = 1 - other[100:110]
-    pool = {"source_only": probabilities(wrong), "mcc": probabilities(other)}
-    chosen = choose({**pool, "student": probabilities(truth)})
-    # The mean is the vote: right everywhere, since no two err on one text.
+    pool = {
+        "source_only": probabilities(truth, 0.6),
+        "mcc": probabilities(truth, 0.8),
+        "student": probabilities(truth, 0.95),
+        # Sure, but of one class for all: that tells nothing of the texts.
+        "shot": probabilities(np.zeros(200, dtype=int), 0.99),
+    }
+    chosen = choose(pool)
     assert chosen.method == "student"
-    assert [row["agreement"] for row in chosen.rows] == [0.7, 0.95, 1.0]
-    assert [row["changed"] for row in chosen.rows] == [0.0, 70 / 200, 60 / 200]
-    assert "student is kept: 100.0%" in str(chosen)
+    for row in chosen.rows:
+        p = pool[row["method"]]
+        direct = entropy(p.mean(0)) - entropy(p, axis=1).mean()
+        assert row["information_maximization"] == pytest.approx(direct)
+    assert [row["changed"] for row in chosen.rows] == [0, 0, 0, 0.5]
+    assert [row["agreement"] for row in chosen.rows] == [1, 1, 1, 0.5]
+    assert "student is kept: its information maximisation is 0.495, and 0.020" in str(chosen)
 
 
 def test_thin_evidence_keeps_source_only():
+    rng = np.random.default_rng(0)
     truth = np.arange(200) % 2
-    wrong = truth.copy()
-    wrong[:3] = 1 - wrong[:3]
-    pool = {
-        "source_only": probabilities(wrong),
-        "mcc": probabilities(truth),
-        "student": probabilities(truth),
-    }
-    chosen = choose(pool)
+    confidence = rng.uniform(0.5, 1, size=200)
+    before = np.where(np.eye(2)[truth] > 0, confidence[:, None], 1 - confidence[:, None])
+    after = before.copy()
+    after[:40] = before[rng.permutation(200)[:40]]
+    chosen = choose({"source_only": before, "mcc": after})
     assert chosen.method == "source_only"
-    assert "but not for sure" in chosen.reason
-    alike = dict.fromkeys(pool, probabilities(truth))
-    assert "none agrees more with the mean" in choose(alike).reason
+    surer = choose({"source_only": before, "mcc": probabilities(truth, 0.999)})
+    assert surer.method == "mcc"
+    alike = dict.fromkeys(("source_only", "mcc"), before)
+    assert "none has more information" in choose(alike).reason
+
+
+def test_lopsided_classes_keep_source_only_and_train_nothing_else(tiny, target):
+    texts, labels = toy_texts(120, "film plot actor scene the", 0)
+    rare = [i for i, label in enumerate(labels) if label == "pos"][:12]
+    rows = rare + [i for i, label in enumerate(labels) if label == "neg"]
+    few = [texts[i] for i in rows], [labels[i] for i in rows]
+    steps: list[int] = []
+    adapter = tiny(method="auto", max_strength=None, epochs=1).fit(
+        *few, X_target=target, on_step=lambda engine, _: steps.append(engine.state.iteration)
+    )
+    assert adapter.choice_.method == "source_only"
+    assert "are so unequal no score" in adapter.choice_.reason
+    assert len(steps) == len(adapter.history_)
 
 
 def test_auto_becomes_the_candidate_that_it_names(tiny, source, target, tmp_path):

@@ -55,7 +55,8 @@ def test_the_best_run_is_returned_and_source_only_is_the_first(search, source):
 
 def test_where_none_is_better_source_only_stays(search):
     """At strength 0 dann is source-only, and a tie is no reason to adapt."""
-    result = search(space={"method": ["dann"], "max_strength": [0.0]}, runs=3)
+    space = {"method": ["dann"], "max_strength": [0.0]}
+    result = search(space=space, runs=3, score="source_validation")
     assert len({row["score"] for row in result.rows}) == 1
     assert result.params["method"] == "source_only"
     assert result.verdict() == "Of 3 runs none has a better source_validation than source_only."

@@ -188,7 +188,7 @@ def tune(
             frame,
             X_target=target_frame[text_column],
             space=space_of(space),
-            score=score or search.SCORE,
+            score=score,
             runs=runs,
             minutes=minutes,
             folder=folder,
