@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import boards
+import coverage
 import labels
 import matplotlib.pyplot as plt
 import scores
 from tables import (
+    aligned,
     base_readme,
     board_table,
     choices,
@@ -41,9 +43,11 @@ HERE = Path(__file__).parent
 TEXTS = 1000
 # What does not come from the board.
 OTHERS = {
+    "aligned.jsonl",
     "base_trials.jsonl",
     "best_epoch.jsonl",
     "costs.jsonl",
+    "coverage.jsonl",
     "labels.jsonl",
     "neighbors.jsonl",
     "speed.jsonl",
@@ -192,6 +196,26 @@ def of_others(files: list[str]) -> list[str]:
             "score chooses. Regret is how many points it has fewer than the best of them; gain is "
             "over source-only. Means over pairs, with 95 % intervals over domains.",
             scores.report(read("scores.jsonl")),
+        ]
+    if "aligned.jsonl" in files:
+        parts += [
+            "## A student that is aligned",
+            "In the second phase of `student+dann` both domains have labels, the source's own and "
+            "those that the student learns from, and what aligns them cannot lay one class on "
+            "another unseen. 1,000 texts of each domain, the first 1,000 of the test sets, one "
+            "seed, the small encoder, everything else at its default (`python benchmarks/board.py "
+            "--methods student+dann --set max_strength=5.0 --train-texts 1000 --test-texts 1000`).",
+            aligned(read("aligned.jsonl")),
+        ]
+    if "coverage.jsonl" in files:
+        parts += [
+            "## When not to answer",
+            "`python benchmarks/coverage.py --rows benchmarks/results/base.jsonl "
+            "benchmarks/results/scored.jsonl --outputs runs/outputs --out "
+            "benchmarks/results/coverage.jsonl`: by how many points probabilities are off on test "
+            "texts (expected calibration error), as predicted and calibrated on held-out source "
+            "texts, and how many percent of the target's surest texts are right. Means over runs.",
+            coverage.table(read("coverage.jsonl")),
         ]
     if "labels.jsonl" in files:
         parts += [

@@ -373,6 +373,18 @@ def choices(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def aligned(rows: list[dict[str, Any]]) -> str:
+    """Accuracy on both domains and A-distance of each run."""
+    head = ["pair", "method", "max_strength", "target", "source", "A-distance"]
+    lines = [row_of(head), "|---" * len(head) + "|"]
+    for r in rows:
+        strength = "" if r["max_strength"] is None else f"{r['max_strength']:g}"
+        scores = (f"{100 * r[f'{name}_accuracy']:.1f}" for name in ("target", "source"))
+        cells = [f"{r['source']} → {r['target']}", r["method"], strength, *scores]
+        lines.append(row_of([*cells, f"{r['a_distance']:.2f}"]))
+    return "\n".join(lines)
+
+
 def corrections(rows: list[dict[str, Any]]) -> str:
     """What correcting predictions by an estimated prior does to the target's accuracy."""
     known = [r for r in rows if "target_accuracy_em" in r and "target_accuracy_bbse" in r]

@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
 import board
 import boards
+import coverage
 import labels
 import report
 import tables
@@ -320,3 +321,67 @@ def test_the_readme_says_what_labels_are_worth():
         for n in (8, 16, 32, 64, 128):
             assert suggested[n] - drawn[n] <= 0.0105
             assert abs(suggested[n] - unsure[n]) < 0.004
+
+
+def test_the_readme_says_what_an_aligned_student_gains():
+    text = " ".join((Path(report.HERE).parent / "README.md").read_text().split())
+    rows = {(r["source"], r["method"], r["max_strength"]): r for r in report.read("aligned.jsonl")}
+    said = []
+    for source in ("movies", "tweets"):
+        before, after = rows[source, "source_only", None], rows[source, "student+dann", 5.0]
+        gain = 100 * (after["target_accuracy"] - before["target_accuracy"])
+        said.append((before["a_distance"], after["a_distance"], gain))
+        assert after["source_accuracy"] > rows[source, "student", None]["source_accuracy"]
+    (a, b, gain), (c, d, other) = said
+    assert f"falls from {a:.2f} to {b:.2f} on movies → tweets" in text
+    assert (
+        f"from {c:.2f} to {d:.2f} on tweets → nyt, with {gain:.1f} and {other:.1f} points" in text
+    )
+    before, double = rows["movies", "source_only", None], rows["movies", "student+dann", 10.0]
+    gain = 100 * (double["target_accuracy"] - before["target_accuracy"])
+    assert f"λ = 2 brings {double['a_distance']:.2f} and {gain:.1f} points" in text
+
+
+def test_the_readme_says_how_far_confidence_is_off():
+    text = " ".join((Path(report.HERE).parent / "README.md").read_text().split())
+    rows = [
+        r
+        for r in report.read("coverage.jsonl")
+        if (r["encoder"], r["method"], r["board"]) == ("mpnet", "source_only", "sentiment")
+    ]
+    assert len(rows) == 12
+    at = {share: 100 * mean(r[f"accuracy_at_{share:g}"] for r in rows) for share in (1, 0.8, 0.5)}
+    assert f"{at[1]:.1f} % of the target texts are right, {at[0.8]:.1f} % of the surest" in text
+    assert f"and {at[0.5]:.1f} % of the surest half" in text
+    off = {
+        name: 100 * mean(r[name] for r in rows)
+        for name in ("source_test_error", "target_test_error", "target_test_error_calibrated")
+    }
+    source, target, calibrated = off.values()
+    assert f"off by {source:.1f} points on the source, are off by {target:.1f} on" in text
+    assert f"and by {calibrated:.1f} after calibration" in text
+
+
+def test_coverage_takes_the_surest_texts():
+    rows = [
+        {
+            "board": "b", "encoder": "e", "method": "m", "source_test_error": 0.1,
+            "target_test_error": 0.2, "accuracy_at_1": 0.5, "accuracy_at_0.8": 0.6,
+            "accuracy_at_0.5": 0.7, "accuracy_at_0.2": 1.0,
+        }
+    ] * 2  # fmt: skip
+    assert coverage.table(rows).splitlines()[2] == (
+        "| b | e | m | 2 | 10.0 |  | 20.0 |  | 50.0 | 60.0 | 70.0 | 100.0 |"
+    )
+
+
+def test_the_readme_says_where_a_student_was_chosen_wrongly():
+    text = " ".join((Path(report.HERE).parent / "README.md").read_text().split())
+    gains = {
+        (r["source"], r["target"]): 100 * r["choices"]["information_maximization"]["gain"]
+        for r in report.read("scores.jsonl")
+        if r["encoder"] == "minilm" and "student" in r["accuracy"]
+    }
+    right, wrong = gains["movies", "tweets"], gains["tweets", "nyt"]
+    assert f"it chose right on movies → tweets ({right:+.1f})" in text
+    assert f"and wrong on tweets → nyt ({wrong:+.1f};" in text
