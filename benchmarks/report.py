@@ -11,8 +11,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import abstention
 import boards
-import coverage
 import labels
 import matplotlib.pyplot as plt
 import scores
@@ -210,12 +210,12 @@ def of_others(files: list[str]) -> list[str]:
     if "coverage.jsonl" in files:
         parts += [
             "## When not to answer",
-            "`python benchmarks/coverage.py --rows benchmarks/results/base.jsonl "
+            "`python benchmarks/abstention.py --rows benchmarks/results/base.jsonl "
             "benchmarks/results/scored.jsonl --outputs runs/outputs --out "
             "benchmarks/results/coverage.jsonl`: by how many points probabilities are off on test "
             "texts (expected calibration error), as predicted and calibrated on held-out source "
             "texts, and how many percent of the target's surest texts are right. Means over runs.",
-            coverage.table(read("coverage.jsonl")),
+            abstention.table(read("coverage.jsonl")),
         ]
     if "labels.jsonl" in files:
         parts += [

@@ -14,9 +14,9 @@ from dann_transfer import methods
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
+import abstention
 import board
 import boards
-import coverage
 import labels
 import report
 import tables
@@ -370,7 +370,7 @@ def test_coverage_takes_the_surest_texts():
             "accuracy_at_0.5": 0.7, "accuracy_at_0.2": 1.0,
         }
     ] * 2  # fmt: skip
-    assert coverage.table(rows).splitlines()[2] == (
+    assert abstention.table(rows).splitlines()[2] == (
         "| b | e | m | 2 | 10.0 |  | 20.0 |  | 50.0 | 60.0 | 70.0 | 100.0 |"
     )
 

@@ -1,7 +1,7 @@
 """What withholding unsure answers gains, and how far confidence is off, from stored outputs.
 
     python benchmarks/board.py --board finance --methods source_only --outputs runs/outputs
-    python benchmarks/coverage.py --rows benchmarks/results/finance.jsonl --outputs runs/outputs
+    python benchmarks/abstention.py --rows benchmarks/results/finance.jsonl --outputs runs/outputs
         --out benchmarks/results/coverage.jsonl
 
 A JSON line a run: the calibration error on test texts of the source and of the target, as predicted
