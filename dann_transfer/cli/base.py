@@ -35,6 +35,8 @@ def _warnings_in_a_line() -> Iterator[None]:
 
     with warnings.catch_warnings():
         warnings.showwarning = show
+        # Those of libraries are for their developers.
+        warnings.simplefilter("ignore", DeprecationWarning)
         yield
 
 
