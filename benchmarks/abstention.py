@@ -10,9 +10,7 @@ and calibrated on held-out source texts, and the accuracy of the surest texts of
 
 from __future__ import annotations
 
-import argparse
 import json
-from pathlib import Path
 from typing import Any
 
 import board
@@ -75,11 +73,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rows", nargs="+", type=Path, required=True, help="*.jsonl or *.json")
-    parser.add_argument("--outputs", type=Path, default=Path("runs/outputs"))
-    parser.add_argument("--out", type=Path, required=True, help="written anew")
-    args = parser.parse_args()
+    args = scores.arguments(__doc__)
     found = []
     for row in scores.read(args.rows):
         file = args.outputs / f"{board.name_of(row)}.npz"

@@ -203,8 +203,10 @@ def of_others(files: list[str]) -> list[str]:
             "In the second phase of `student+dann` both domains have labels, the source's own and "
             "those that the student learns from, and what aligns them cannot lay one class on "
             "another unseen. 1,000 texts of each domain, the first 1,000 of the test sets, one "
-            "seed, the small encoder, everything else at its default (`python benchmarks/board.py "
-            "--methods student+dann --set max_strength=5.0 --train-texts 1000 --test-texts 1000`).",
+            "seed, the small encoder, everything else at its default. The runs of joined students "
+            "were trained on the board's splits outside the board; `python benchmarks/board.py "
+            "--methods student+dann --set max_strength=5.0 --train-texts 1000 --test-texts 1000` "
+            "trains the same.",
             aligned(read("aligned.jsonl")),
         ]
     if "coverage.jsonl" in files:

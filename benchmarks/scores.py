@@ -267,12 +267,17 @@ def report(groups: list[Row]) -> str:
     return "\n\n".join(parts)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def arguments(doc: str) -> argparse.Namespace:
+    """Read the command line of a script that looks at stored outputs."""
+    parser = argparse.ArgumentParser(description=doc.split("\n")[0])
     parser.add_argument("--rows", nargs="+", type=Path, required=True, help="*.jsonl or *.json")
     parser.add_argument("--outputs", type=Path, default=Path("runs/outputs"))
     parser.add_argument("--out", type=Path, required=True, help="written anew")
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = arguments(__doc__)
     results = []
     args.out.parent.mkdir(parents=True, exist_ok=True)
     with args.out.open("w") as out:

@@ -381,8 +381,7 @@ class DomainAdapter(
         on_step: Callable[[Engine, Classifier], None] | None,
     ) -> DomainAdapter:
         """Train each candidate, and become the one that is chosen."""
-        shares = class_shares_of(roles)
-        if not balanced(shares):
+        if not balanced(roles.shares):
             names = [choice.BASELINE]
         fitted: dict[str, DomainAdapter] = {}
         pool: dict[str, np.ndarray] = {}
@@ -395,7 +394,7 @@ class DomainAdapter(
             fitted[name] = twin.fit(**texts, on_step=on_step)
             # As `predict` has it, so that neighbours and prior act in what is judged.
             pool[name] = twin.predict_proba(roles.texts["target"])
-        chosen = choice.choose(pool) if len(names) > 1 else choice.lopsided(shares)
+        chosen = choice.choose(pool) if len(names) > 1 else choice.lopsided(roles.shares)
         best = fitted[chosen.method]
         known = replace(best.fitted_, params={**params, "random_state": seed}, choice=chosen)
         self._take(best.model_, best.method_weights_, known)
@@ -517,7 +516,7 @@ class DomainAdapter(
             classes=fitted.classes,
             history=fitted.history,
             validation=fitted.validation,
-            source_prior=class_shares_of(roles),
+            source_prior=roles.shares,
             source_texts=roles.texts["source"],
             target_texts=roles.texts["target"],
             source_features=held_out[0].numpy(),
@@ -748,12 +747,6 @@ class DomainAdapter(
 def size_of(module: torch.nn.Module) -> int:
     """Return the number of a module's parameters."""
     return sum(p.numel() for p in module.parameters())
-
-
-def class_shares_of(roles: Roles) -> np.ndarray:
-    """Return the class shares of the source texts, whatever they weigh."""
-    codes = roles.codes["source"]
-    return np.bincount(codes, minlength=len(roles.classes)) / len(codes)
 
 
 def trained_prior(roles: Roles, batches: PairedBatches) -> np.ndarray:

@@ -16,7 +16,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from dann_transfer import decision
 from dann_transfer import methods as registry
 from dann_transfer.adapter import DomainAdapter
-from dann_transfer.choice import candidates
+from dann_transfer.choice import BASELINE, candidates
 from dann_transfer.decision import check_threshold
 from dann_transfer.diagnostics import proxy_a_distance
 from dann_transfer.gains import Answers, by_group, doubt, gain_error, harm
@@ -25,8 +25,6 @@ from dann_transfer.texts.reading import as_groups, as_labelled, as_sources, as_t
 
 if TYPE_CHECKING:
     import pandas as pd
-
-BASELINE = "source_only"
 
 
 @dataclass(frozen=True)

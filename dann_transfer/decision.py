@@ -16,6 +16,7 @@ from torch import Tensor
 from dann_transfer.fitted import Fitted
 from dann_transfer.label_shift import correct
 from dann_transfer.notices import warn
+from dann_transfer.selection import probabilities_of
 
 
 class PriorWarning(UserWarning):
@@ -170,12 +171,7 @@ def labelled(p: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     ValueError: codes must be whole numbers from 0 to 1, the positions of classes; got ['yes']. ...
 
     """
-    p, codes = np.asarray(p, dtype=float), np.asarray(codes)
-    if p.ndim != 2 or not len(p) or not np.allclose(p.sum(1), 1, atol=1e-3):
-        raise ValueError(
-            f"probabilities of shape {p.shape} must be (texts, classes) with rows that sum to 1; "
-            "pass what predict_proba returns."
-        )
+    p, codes = probabilities_of(p), np.asarray(codes)
     if codes.shape != (len(p),):
         raise ValueError(
             f"codes have shape {codes.shape}; there must be one for each of the {len(p)} texts."

@@ -8,6 +8,12 @@ import numpy as np
 
 from dann_transfer.notices import warn
 
+COLLAPSED, FAVOURED, MIN_PREDICTED = 0.95, 0.9, 20
+"""Share of one predicted class, its share in the source from which on that is no wonder, and the
+fewest target texts that can say so."""
+MOSTLY_UNKNOWN = 0.5
+"""Share of unknown tokens from which on a model reads hardly anything."""
+
 
 class CollapseWarning(UserWarning):
     """Nearly all target texts are predicted to be of one class."""
@@ -117,9 +123,9 @@ def warn_of_collapse(
 
     """
     top = max(predicted, key=lambda label: predicted[label])
-    if n < 20 or predicted[top] <= 0.95 or source[top] >= 0.9:
+    if n < MIN_PREDICTED or predicted[top] <= COLLAPSED or source[top] >= FAVOURED:
         return
-    if unknown > 0.5:
+    if unknown > MOSTLY_UNKNOWN:
         why = (
             f"{unknown:.0%} of their tokens are unknown to the encoder, to which they look alike: "
             "use an encoder that was trained on their language."

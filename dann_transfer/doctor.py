@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from dann_transfer.diagnostics import domain_classifier, proxy_a_distance
+from dann_transfer.diagnostics import (
+    COLLAPSED,
+    FAVOURED,
+    MIN_PREDICTED,
+    MOSTLY_UNKNOWN,
+    domain_classifier,
+    proxy_a_distance,
+)
 from dann_transfer.notices import warn
 
 if TYPE_CHECKING:
@@ -65,9 +72,6 @@ MAX_CHARACTERS = 2000
 """What is looked at of each text: about 500 tokens, which is as far as most encoders read."""
 
 # The classes.
-COLLAPSED, FAVOURED, MIN_PREDICTED = 0.95, 0.9, 20
-"""Share of one predicted class, its share in the source from which on that is no wonder, and the
-fewest target texts: as in `diagnostics.warn_of_collapse`."""
 EXPECTED = 10
 """A class of which so many texts would be expected is hardly missing by chance (e to the -10)."""
 SHIFTED = 0.15
@@ -76,9 +80,9 @@ SHIFTED = 0.15
 # The texts and the source's task.
 SHARED = 0.01
 """Share of the target that is in the source too; below, short texts coincide."""
-UNKNOWN, MOSTLY_UNKNOWN = 0.2, 0.5
-"""Shares of unknown tokens: names and rare words make a few per cent; a script that the encoder
-does not know makes most."""
+UNKNOWN = 0.2
+"""Share of unknown tokens: names and rare words make a few per cent; a script that the encoder does
+not know makes most."""
 CUT = 0.2
 """Share of cut texts from which on a role's texts lose more than their longest few."""
 MIN_HELD_OUT = 30

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import mean
 from typing import Any
@@ -95,6 +95,13 @@ class Answers:
         return cls(hits, probabilities.max(1))
 
 
+def _members(groups: np.ndarray) -> Iterator[tuple[Any, np.ndarray]]:
+    """Give each group's name and which texts are its, the largest group first."""
+    names, counts = np.unique(groups, return_counts=True)
+    for i in np.argsort(-counts, kind="stable"):
+        yield names[i].item(), groups == names[i]
+
+
 def by_group(
     groups: np.ndarray,
     before: Sequence[Answers],
@@ -132,19 +139,17 @@ def by_group(
 
     """
     rows = []
-    names, counts = np.unique(groups, return_counts=True)
-    for i in np.argsort(-counts, kind="stable"):
-        own = groups == names[i]
+    for name, own in _members(groups):
         pairs = list(zip(before, after, strict=True))
         gains = [float((b.hits[own] - a.hits[own]).mean()) for a, b in pairs]
         errors = [gain_error(b.hits[own], a.hits[own]) for a, b in pairs]
-        row = {"group": names[i].item(), "texts": int(counts[i])}
-        for name, answers in (("before", before), ("after", after)):
-            row[f"accuracy_{name}"] = mean(float(a.hits[own].mean()) for a in answers)
+        row = {"group": name, "texts": int(own.sum())}
+        for when, answers in (("before", before), ("after", after)):
+            row[f"accuracy_{when}"] = mean(float(a.hits[own].mean()) for a in answers)
         row |= {"gain": mean(gains), "half_width": doubt(gains, errors)}
-        for name, answers in (("before", before), ("after", after)):
+        for when, answers in (("before", before), ("after", after)):
             covered = (float((a.confidence[own] >= abstain_below).mean()) for a in answers)
-            row[f"coverage_{name}"] = mean(covered)
+            row[f"coverage_{when}"] = mean(covered)
         rows.append(row)
     return rows
 
@@ -168,17 +173,15 @@ def accuracy_rows(
 
     """
     rows = []
-    names, counts = np.unique(groups, return_counts=True)
-    for i in np.argsort(-counts, kind="stable"):
-        own = groups == names[i]
-        right = int(answers.hits[own].sum())
-        low, high = binomtest(right, int(counts[i])).proportion_ci(method="wilson")
+    for name, own in _members(groups):
+        right, n = int(answers.hits[own].sum()), int(own.sum())
+        low, high = binomtest(right, n).proportion_ci(method="wilson")
         covered = float((answers.confidence[own] >= abstain_below).mean())
         rows.append(
             {
-                "group": names[i].item(),
-                "texts": int(counts[i]),
-                "accuracy": right / int(counts[i]),
+                "group": name,
+                "texts": n,
+                "accuracy": right / n,
                 "low": float(low),
                 "high": float(high),
                 "coverage": covered,

@@ -13,8 +13,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from dann_transfer import methods
 from dann_transfer.adapter import DomainAdapter
 from dann_transfer.choice import AUTO, BASELINE
@@ -186,7 +184,7 @@ def tune(
             f"texts; there are {len(roles.texts['validation'])} and {len(roles.texts['target'])}."
         )
     if score is None:
-        even = balanced(np.bincount(roles.codes["source"]) / len(roles.codes["source"]))
+        even = balanced(roles.shares)
         score = "information_maximization" if even else "source_validation"
     judge = _Judge(score, roles, common, texts)
     with _held(folder) as kept:

@@ -26,7 +26,8 @@ BALANCED = 0.9
 the largest entropy, and did harm where they have less (`benchmarks/RESULTS.md`)."""
 
 
-def _probabilities(p: np.ndarray) -> np.ndarray:
+def probabilities_of(p: np.ndarray) -> np.ndarray:
+    """Return p as an array of floats, once it is seen to hold probabilities (n, classes)."""
     p = np.asarray(p, dtype=float)
     if p.ndim != 2 or not len(p) or not np.allclose(p.sum(1), 1, atol=1e-3):
         raise ValueError(
@@ -57,7 +58,7 @@ def _one_each(name: str, values: np.ndarray, texts: np.ndarray, kind: str) -> np
 
 
 def _pool(pool: Sequence[np.ndarray]) -> np.ndarray:
-    arrays = [_probabilities(p) for p in pool]
+    arrays = [probabilities_of(p) for p in pool]
     if len(arrays) < 2 or len({p.shape for p in arrays}) > 1:
         raise ValueError(
             f"a pool of probabilities of shapes {[p.shape for p in arrays]}: it needs those of at "
@@ -115,7 +116,7 @@ def information_maximization(p: np.ndarray) -> float:
     0.0
 
     """
-    p = _probabilities(p)
+    p = probabilities_of(p)
     return float(_entropy(p.mean(0)) - _entropy(p).mean())
 
 
@@ -145,7 +146,7 @@ def neighborhood_density(p: np.ndarray, temperature: float = 0.05, max_texts: in
     True
 
     """
-    p = _probabilities(p)[:max_texts]
+    p = probabilities_of(p)[:max_texts]
     if len(p) < 2:
         raise ValueError("the density needs the predictions of at least two texts.")
     p = p / np.linalg.norm(p, axis=1, keepdims=True)
@@ -186,7 +187,7 @@ def batch_nuclear_norm(p: np.ndarray) -> float:
     0.5
 
     """
-    p = _probabilities(p)
+    p = probabilities_of(p)
     return float(np.linalg.norm(p, "nuc") / np.sqrt(len(p) * min(p.shape)))
 
 
@@ -231,7 +232,7 @@ def cluster_agreement(features: np.ndarray, p: np.ndarray, random_state: int = 0
     from sklearn.metrics import adjusted_mutual_info_score
     from sklearn.preprocessing import normalize
 
-    p, (features,) = _probabilities(p), _features(features)
+    p, (features,) = probabilities_of(p), _features(features)
     predicted, classes = _one_each("the prediction", p.argmax(1), features, "target"), p.shape[1]
     if len(features) < classes:
         raise ValueError(
@@ -478,7 +479,7 @@ def reverse_validation(
     """
     source_features, target_features = _features(source_features, target_features)
     codes = _one_each("source_codes", source_codes, source_features, "source")
-    p = _probabilities(p)
+    p = probabilities_of(p)
     predicted = _one_each("the prediction", p.argmax(1), target_features, "target")
     if (predicted == predicted[0]).all():
         return float((codes == predicted[0]).mean())

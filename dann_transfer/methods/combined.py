@@ -40,6 +40,12 @@ class Combined(Method):
         self.parts = nn.ModuleDict(parts)
         self.strengths = strengths
         each = parts.values()
+        self.anew = {
+            name
+            for name, part in parts.items()
+            if isinstance(part.phases(part.min_epochs)[-1], TargetAnew)
+        }
+        """Parts whose loss keeps its weight: students."""
         self.discriminator_steps = max(part.discriminator_steps for part in each)
         # Set on the object, because here they depend on the parts.
         for name, value in (
@@ -101,10 +107,6 @@ class Combined(Method):
             for key, value in part.loss(forward, own).items():
                 # Alone a student has a rate of its own; here its loss has a weight, which does not
                 # grow: its labels are as good at the first step as at the last.
-                weighted = self.strengths[name] * value if self._anew(part) else value
+                weighted = self.strengths[name] * value if name in self.anew else value
                 terms[f"{name} {key}" if key in terms else key] = weighted
         return terms
-
-    @staticmethod
-    def _anew(part: Method) -> bool:
-        return isinstance(part.phases(part.min_epochs)[-1], TargetAnew)

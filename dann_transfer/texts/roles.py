@@ -36,6 +36,12 @@ class Roles:
     n_source: int
     """Number of source texts, those held out included."""
 
+    @property
+    def shares(self) -> np.ndarray:
+        """Class shares of the source texts to train on, whatever they weigh, shape (classes,)."""
+        codes = self.codes["source"]
+        return np.bincount(codes, minlength=len(self.classes)) / len(codes)
+
 
 def read(
     params: dict[str, Any],
