@@ -42,6 +42,7 @@ from dann_transfer import DomainAdapter, datasets, methods, selection
 from dann_transfer.decision import labels
 from dann_transfer.diagnostics import proxy_a_distance
 from dann_transfer.label_shift import correct
+from dann_transfer.model.runtime import Runtime
 from dann_transfer.settings import ADAPTATION
 from dann_transfer.texts.weights import hold_out
 
@@ -74,6 +75,7 @@ def settings_of(
     for key, value in BY_SIZE[encoder].items():
         if full[key] is None:
             full[key] = value
+    full["precision"] = Runtime.of(full["device"], full["precision"]).kind
     if method in BASELINES:
         # A baseline does not depend on what belongs to adaptation alone, so it is run once.
         for key in ADAPTATION:
@@ -220,11 +222,12 @@ def run(
 
 def made_with() -> dict[str, Any]:
     """Return what a row says of the versions and the machine that it was measured with."""
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+    if torch.cuda.is_available():
+        machine += f", {torch.cuda.get_device_name()}, {torch.get_float32_matmul_precision()}"
     return {
         "versions": {name: version(name) for name in ("torch", "transformers", "dann_transfer")},
-        "machine": (
-            f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
-        ),
+        "machine": machine,
     }
 
 

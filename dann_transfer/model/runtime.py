@@ -49,16 +49,20 @@ class Runtime:
         """Whether rows of unlike length go through apart: where padding costs as much as text."""
         return self.device.type == "cpu"
 
+    @property
+    def kind(self) -> str:
+        """The precision, with "auto" as what it is on the device."""
+        if self.precision != "auto":
+            return self.precision
+        cuda = self.device.type == "cuda"
+        bf16 = cuda and torch.cuda.is_bf16_supported(including_emulation=False)
+        return "bf16" if bf16 else "fp32"
+
     def autocast(self) -> AbstractContextManager[Any]:
         """Return the autocast context of the precision."""
-        precision = self.precision
-        if precision == "auto":
-            cuda = self.device.type == "cuda"
-            bf16 = cuda and torch.cuda.is_bf16_supported(including_emulation=False)
-            precision = "bf16" if bf16 else "fp32"
-        if precision == "fp32":
+        if self.kind == "fp32":
             return nullcontext()
-        dtype = torch.bfloat16 if precision == "bf16" else torch.float16
+        dtype = torch.bfloat16 if self.kind == "bf16" else torch.float16
         return torch.autocast(self.device.type, dtype)
 
     def seed(self, number: int) -> torch.Generator:
