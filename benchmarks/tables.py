@@ -58,6 +58,7 @@ def label(row: dict[str, Any]) -> str:
     """Name the method, with the settings that are not the defaults."""
     settings, method = row["settings"], row["method"]
     usual = DomainAdapter().get_params() | BY_SIZE[row.get("encoder", "minilm")]
+    usual["precision"] = "fp32"
     if method not in ("source_only", "target_trained"):
         usual["max_strength"] = methods.create(
             method, settings.get("method_options")
@@ -225,49 +226,92 @@ def board_table(rows: list[dict[str, Any]], tuned: set[tuple[str, str]]) -> str:
     return "\n".join(lines)
 
 
-def base_readme(
-    rows: list[dict[str, Any]], near: list[dict[str, Any]], tuned: set[tuple[str, str]]
-) -> str:
-    """One line a pair of the base-size board: accuracies, and gains of neighbours and student."""
+def base_readme(rows: list[dict[str, Any]], tuned: set[tuple[str, str]]) -> str:
+    """One line a pair: accuracies of the baselines, and mean gains over seeds of three methods."""
     before, above = baselines(rows, BASELINE), baselines(rows, "target_trained")
-    alone = [r for r in rows if label(r) == BASELINE]
-    reached = {
-        "neighbors=10": {
-            (r["source"], r["target"], r["seed"]): r["target_accuracy_neighbors"] for r in near
-        },
-        "student": {
-            (r["source"], r["target"], r["seed"]): r["target_accuracy"]
-            for r in rows
-            if label(r) == "student"
-        },
-    }
-    gains: dict[str, dict[tuple[str, str], list[tuple[float, float]]]] = {n: {} for n in reached}
-    lines = [row_of(["domains", BASELINE, *reached, "target_trained"]), "|---" * 5 + "|"]
-    for pair in sorted({(r["source"], r["target"]) for r in alone}):
-        own = of_pair(alone, pair)
-        keys = [(base(r), r["seed"]) for r in own]
+    shown = ("dann", "mcc", "student")
+    gains: dict[str, dict[tuple[str, str], list[tuple[float, float]]]] = {n: {} for n in shown}
+    lines = [row_of(["domains", BASELINE, *shown, "target_trained"]), "|---" * 6 + "|"]
+    for pair in sorted({(r["source"], r["target"]) for r in rows}):
+        own = of_pair(rows, pair)
         cells = [f"{pair[0]} → {pair[1]}{' *' if pair in tuned else ''}"]
-        cells.append(spread([before[key] for key in keys]))
-        for name, found in reached.items():
-            changes = []
-            for key in keys:
-                if (*pair, key[1]) in found and key in above:
-                    low, high = before[key], above[key]
-                    change = found[(*pair, key[1])] - low
-                    changes.append((100 * change, 100 * (high - low)))
-            if changes:
-                gains[name][pair] = changes
-            cells.append(f"{np.mean(changes, axis=0)[0]:+.1f}" if changes else "")
-        accuracies = [above[key] for key in keys if key in above]
-        lines.append(row_of([*cells, spread(accuracies) if accuracies else ""]))
-    means, shares = ["mean gain", ""], ["of the gap", ""]
+        cells.append(f"{100 * mean(before[base(r), r['seed']] for r in own):.1f}")
+        for name in shown:
+            changes = [
+                (
+                    100 * (r["target_accuracy"] - before[base(r), r["seed"]]),
+                    100 * (above[base(r), r["seed"]] - before[base(r), r["seed"]]),
+                )
+                for r in own
+                if label(r) == name
+            ]
+            gains[name][pair] = changes
+            cells.append(f"{np.mean(changes, axis=0)[0]:+.1f}")
+        cells.append(f"{100 * mean(above[base(r), r['seed']] for r in own):.1f}")
+        lines.append(row_of(cells))
+    last = {"mean gain": ["mean gain", ""], "worst": ["worst run", ""], "gap": ["of the gap", ""]}
     for of in gains.values():
         pairs = {pair: np.array(changes) for pair, changes in of.items()}
         share, (low, high) = pooled_share(pairs)
+        every = np.concatenate(list(pairs.values()))[:, 0]
         middle = np.mean([values[:, 0].mean() for values in pairs.values()])
-        means.append(f"**{middle:+.1f}** ({len(pairs)} pairs)")
-        shares.append(f"{share:.0%} ({low:.0%} to {high:.0%})")
-    return "\n".join([*lines, row_of([*means, ""]), row_of([*shares, ""])])
+        last["mean gain"].append(f"**{middle:+.1f}**")
+        last["worst"].append(f"{every.min():+.1f} ({len(every)} runs)")
+        last["gap"].append(f"{share:.0%} ({low:.0%} to {high:.0%})")
+    return "\n".join([*lines, *(row_of([*cells, ""]) for cells in last.values())])
+
+
+def neighbors(rows: list[dict[str, Any]]) -> str:
+    """What averaging with the ten nearest target texts adds, by encoder and method."""
+    head = ["encoder", "method", "pairs", "mean gain", "worst", "best"]
+    lines = [row_of(head), "|---" * len(head) + "|"]
+    for kind in sorted({(r["encoder"], r["method"]) for r in rows}):
+        own = [
+            100 * (r["target_accuracy_neighbors"] - r["target_accuracy"])
+            for r in rows
+            if (r["encoder"], r["method"]) == kind
+        ]
+        numbers = (f"{x:+.1f}" for x in (mean(own), min(own), max(own)))
+        lines.append(row_of([*kind, str(len(own)), *numbers]))
+    return "\n".join(lines)
+
+
+TAUGHT = {
+    "ens3": "the mean of three seeds' models of the source teaches",
+    "gen2": "the student teaches a second one",
+    "gen2ens3": "the mean of three students teaches a second one",
+    "confident": "only the surest 80 % of the texts are learnt from",
+    "union": "the source's texts are learnt from too",
+    "epochs6": "six epochs instead of three",
+    "lr3e-5": "learning rate 3e-5 instead of 2e-5",
+    "lr1e-5": "learning rate 1e-5",
+    "k0": "no neighbours",
+}
+"""What each trial of a student changed."""
+
+
+def student_trials(trials: list[dict[str, Any]], rows: list[dict[str, Any]]) -> str:
+    """What each change of the student is worth beside the student of the same pair and seed."""
+    of = {
+        name: {(r["source"], r["target"], r["seed"]): r["target_accuracy"] for r in rows
+               if label(r) == name}
+        for name in (BASELINE, "student")
+    }  # fmt: skip
+    head = ["change", "runs", "gain over source_only", "over the student", "worst", "best"]
+    lines = [row_of(head), "|---" * len(head) + "|"]
+    for name, meaning in TAUGHT.items():
+        own = [r for r in trials if r["trial"] == name]
+        keys = [(r["source"], r["target"], r["seed"]) for r in own]
+        gain, change = (
+            [
+                100 * (r["target_accuracy"] - of[beside][key])
+                for r, key in zip(own, keys, strict=True)
+            ]
+            for beside in (BASELINE, "student")
+        )
+        numbers = (f"{x:+.1f}" for x in (mean(gain), mean(change), min(change), max(change)))
+        lines.append(row_of([meaning, str(len(own)), *numbers]))
+    return "\n".join(lines)
 
 
 def family(rows: list[dict[str, Any]], costs: list[dict[str, Any]]) -> str:
