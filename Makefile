@@ -5,16 +5,21 @@ BIN = $(VENV)/bin
 DEV = $(VENV)/.dev-installed
 
 LAB = $(VENV)/.lab-installed
+DOCS = $(VENV)/.docs-installed
 
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder --durations 15
 
-.PHONY: demo test test-tutorials tutorials lint format clean
+.PHONY: demo docs test test-tutorials tutorials lint format clean
 
 demo: $(DEV)
 	$(BIN)/dann-transfer demo
 
 test: $(DEV)
 	$(PYTEST) -m "not tutorials"
+
+docs: $(DOCS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+	@echo "open build/site/index.html"
 
 test-tutorials: $(LAB)
 	$(PYTEST) -m tutorials tests
@@ -42,4 +47,8 @@ $(DEV): pyproject.toml constraints.txt
 
 $(LAB): $(DEV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[tutorials]'
+	touch $@
+
+$(DOCS): $(DEV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	touch $@

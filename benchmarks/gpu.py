@@ -5,8 +5,8 @@
 
 An encoder of BERT's base size, with random weights unless a folder is given, trains on texts of 128
 tokens, 64 of the source and 64 of the target in a batch. The arithmetic of a step is 6 operations
-a weight and token, and 12 a layer for each pair of tokens and unit of width (Chowdhery et al., PaLM,
-2022, appendix B); head and discriminator are not counted. The card's matrix rate is that of a
+a weight and token, and 12 a layer for each pair of tokens and unit of width (Chowdhery et al.,
+PaLM, 2022, appendix B); head and discriminator are not counted. The card's matrix rate is that of a
 product of two 8192 x 8192 matrices. "floor" is the same encoder forward, backward and AdamW alone.
 
 Losses of the first steps are compared between CPU and GPU with dropout off, and a run that was

@@ -167,7 +167,7 @@ def report(rows: list[dict[str, Any]]) -> str:
     """Return the tables of all encoders, of all pairs and of those chosen on and not."""
     others = [
         json.loads(line)
-        for name in ("sentiment", "methods", "base")
+        for name in ("sentiment", "methods", "base_cpu")
         for line in (RESULTS / f"{name}.jsonl").read_text().splitlines()
     ]
     parts = []

@@ -1,4 +1,4 @@
-"""Turn the board's JSON lines into benchmarks/RESULTS.md and the table in README.md.
+"""Turn the board's JSON lines into benchmarks/RESULTS.md, and tables of README.md and docs/.
 
     python benchmarks/report.py
 
@@ -52,6 +52,7 @@ OTHERS = {
     "best_epoch.jsonl",
     "costs.jsonl",
     "coverage.jsonl",
+    "gpu.jsonl",
     "labels.jsonl",
     "neighbors.jsonl",
     "speed.jsonl",
@@ -65,7 +66,7 @@ JUDGED = tuple(
 )
 BASE_START, BASE_END = "<!-- base: benchmarks/report.py -->", "<!-- end of base -->"
 LABELS_START, LABELS_END = "<!-- labels: benchmarks/report.py -->", "<!-- end of labels -->"
-FAMILY_START, FAMILY_END = "<!-- family: benchmarks/report.py -->", "<!-- end of family -->"
+FAMILY = "<!-- family: benchmarks/report.py -->", "<!-- end of family -->"
 SPEED_START, SPEED_END = "<!-- speed: benchmarks/report.py -->", "<!-- end of speed -->"
 KEYWORDS_START, KEYWORDS_END = "<!-- keywords: benchmarks/report.py -->", "<!-- end of keywords -->"
 PEERS_PAIR = "movies", "tweets"
@@ -324,20 +325,22 @@ def main() -> None:
         "taken while other work shared the machine; `benchmarks/speed.py` is for speed.",
     ]
     (HERE / "RESULTS.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-    readme = HERE.parent / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    board = [r for r in rows if kind_of(r) == ("sentiment", "minilm", TEXTS)]
-    text = put(text, START, END, board_table(board, boards.TUNED))
+    small = [r for r in rows if kind_of(r) == ("sentiment", "minilm", TEXTS)]
     large = [r for r in rows if kind_of(r) == ("sentiment", "mpnet", TEXTS)]
-    text = put(text, BASE_START, BASE_END, base_readme(large, boards.TUNED))
-    text = put(text, LABELS_START, LABELS_END, labels.readme(read("labels.jsonl")))
     methods = [r for r in read("methods.jsonl") if "+" not in r["source"]]
-    text = put(text, FAMILY_START, FAMILY_END, family_readme(methods, read("costs.jsonl")))
-    given = [speed(last_ratios()), peers(read("peers.jsonl"))]
-    text = put(text, SPEED_START, SPEED_END, "\n\n".join(given))
-    text = put(text, KEYWORDS_START, KEYWORDS_END, hyperparameters())
+    speeds = "\n\n".join([speed(last_ratios()), peers(read("peers.jsonl"))])
+    for page, start, end, made in (
+        ("README.md", BASE_START, BASE_END, base_readme(large, boards.TUNED)),
+        ("docs/choosing.md", START, END, board_table(small, boards.TUNED)),
+        ("docs/choosing.md", *FAMILY, family_readme(methods, read("costs.jsonl"))),
+        ("docs/judging.md", LABELS_START, LABELS_END, labels.readme(read("labels.jsonl"))),
+        ("docs/speed.md", SPEED_START, SPEED_END, speeds),
+        ("docs/keywords.md", KEYWORDS_START, KEYWORDS_END, hyperparameters()),
+    ):
+        file = HERE.parent / page
+        text = put(file.read_text(encoding="utf-8"), start, end, made)
+        file.write_text(text, encoding="utf-8")
     plots.gain(methods).figure.savefig(HERE.parent / "docs" / "gains.png", dpi=110)
-    readme.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

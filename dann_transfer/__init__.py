@@ -1,13 +1,15 @@
 """Domain-adversarial adaptation of text classifiers.
 
 Labelled texts in one domain, unlabelled texts in the next, and a pretrained encoder to carry
-from one to the other::
+from one to the other:
 
-    from dann_transfer import DomainAdapter
+```python
+from dann_transfer import DomainAdapter
 
-    adapter = DomainAdapter("bert-base-uncased", method="dann")
-    adapter.fit(source_texts, source_labels, X_target=target_texts)
-    adapter.predict(new_texts)
+adapter = DomainAdapter("bert-base-uncased", method="dann")
+adapter.fit(source_texts, source_labels, X_target=target_texts)
+adapter.predict(new_texts)
+```
 """
 
 from __future__ import annotations

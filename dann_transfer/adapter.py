@@ -560,9 +560,9 @@ class DomainAdapter(
 
         Examples
         --------
-        ::
-
-            features, probabilities = adapter.outputs(texts)
+        ```python
+        features, probabilities = adapter.outputs(texts)
+        ```
 
         """
         return self._outputs(X, with_features=True)
@@ -621,9 +621,9 @@ class DomainAdapter(
 
         Examples
         --------
-        ::
-
-            adapter.predict(tweets, abstain_below=0.8, label="ask a person")
+        ```python
+        adapter.predict(tweets, abstain_below=0.8, label="ask a person")
+        ```
 
         """
         decision.check_threshold("abstain_below", abstain_below)
@@ -664,9 +664,9 @@ class DomainAdapter(
 
         Examples
         --------
-        ::
-
-            places = adapter.suggest(tweets, 32)
+        ```python
+        places = adapter.suggest(tweets, 32)
+        ```
 
         """
         return suggest(*self.outputs(X), n, random_state)

@@ -125,11 +125,11 @@ def evaluate(
 
     Examples
     --------
-    ::
-
-        result = evaluate(adapter, tweets, labels, groups=dialects)
-        print(result.summary())
-        result.groups()
+    ```python
+    result = evaluate(adapter, tweets, labels, groups=dialects)
+    print(result.summary())
+    result.groups()
+    ```
 
     """
     check_threshold("abstain_below", abstain_below)

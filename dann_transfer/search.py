@@ -150,12 +150,12 @@ def tune(
 
     Examples
     --------
-    ::
-
-        found = tune(texts, labels, X_target=tweets, runs=10, folder="runs/search",
-                     encoder="bert-base-uncased")
-        print(found)
-        found.adapter.predict(new_texts)
+    ```python
+    found = tune(texts, labels, X_target=tweets, runs=10, folder="runs/search",
+                 encoder="bert-base-uncased")
+    print(found)
+    found.adapter.predict(new_texts)
+    ```
 
     """
     if score is not None and score not in SCORES:

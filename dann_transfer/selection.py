@@ -660,10 +660,10 @@ def scorer(name: str, X_target: Any) -> Callable[[Any, Any, Any], float]:
     --------
     >>> score = scorer("cluster_agreement", ["loved it!!", "ugh, worst day ever"])
 
-    ::
-
-        search = GridSearchCV(adapter, {"max_strength": [0.1, 1.0]}, scoring=score)
-        search.fit(texts, labels, X_target=Domain(tweets))
+    ```python
+    search = GridSearchCV(adapter, {"max_strength": [0.1, 1.0]}, scoring=score)
+    search.fit(texts, labels, X_target=Domain(tweets))
+    ```
 
     """
     if name not in SCORES:

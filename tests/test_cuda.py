@@ -39,7 +39,8 @@ def first_losses(adapter: DomainAdapter, source, target) -> dict[str, float]:
     return {key: float(value) for key, value in row.items() if key.endswith("_loss")}
 
 
-@pytest.mark.parametrize("name", [n for n in METHODS if "mlm" not in n])
+# What is masked, and where between the domains a critic's slope is measured, each device draws.
+@pytest.mark.parametrize("name", [n for n in METHODS if "mlm" not in n and n != "wdgrl"])
 def test_the_first_losses_are_those_of_the_cpu(name, still, source, target, monkeypatch):
     monkeypatch.setattr(TaskHead.__init__, "__defaults__", (0.0,))
     cpu, gpu = (

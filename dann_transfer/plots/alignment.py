@@ -53,11 +53,11 @@ def features_frame(
 
     Examples
     --------
-    ::
-
-        frame = features_frame({"source only": before, "adapted": after}, source, target)
-        plots.alignment(frame)
-        plots.alignment(frame, layout="tsne")
+    ```python
+    frame = features_frame({"source only": before, "adapted": after}, source, target)
+    plots.alignment(frame)
+    plots.alignment(frame, layout="tsne")
+    ```
 
     """
     try:

@@ -76,11 +76,11 @@ class FeatureWatcher:
 
     Examples
     --------
-    ::
-
-        watcher = plots.FeatureWatcher(Domain(reviews), Domain(tweets))
-        adapter.fit(X, y, X_target=T, on_step=watcher)
-        plots.animation(watcher, "training.gif")
+    ```python
+    watcher = plots.FeatureWatcher(Domain(reviews), Domain(tweets))
+    adapter.fit(X, y, X_target=T, on_step=watcher)
+    plots.animation(watcher, "training.gif")
+    ```
 
     """
 
