@@ -52,10 +52,19 @@ def run(
     seconds = board._fit(adapter, folder, target.unlabelled, classes[codes])
     X_test, y_test = source.own_test or source.test
     T_test, t_test = target.test
-    seen = {"source_test": adapter.outputs(X_test), "target_test": adapter.outputs(T_test)}
+    # A class that is none of the labels has a column all the same, as in the method itself.
+    columns = np.searchsorted(classes, adapter.classes_)
+
+    def outputs_of(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        features, p = adapter.outputs(texts)
+        whole = np.zeros((len(p), len(classes)))
+        whole[:, columns] = p
+        return features, whole
+
+    seen = {"source_test": outputs_of(X_test), "target_test": outputs_of(T_test)}
     if outputs is not None:
-        board._keep(outputs, {**seen, "target_train": adapter.outputs(target.unlabelled)})
-    predicted = {name: labels(p, adapter.classes_) for name, (_, p) in seen.items()}
+        board._keep(outputs, {**seen, "target_train": outputs_of(target.unlabelled)})
+    predicted = {name: labels(p, classes) for name, (_, p) in seen.items()}
     return {
         **{key: teacher[key] for key in ("board", "encoder", "source", "target") if key in teacher},
         "method": "student",

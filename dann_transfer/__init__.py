@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         methods,
         plots,
         selection,
+        tracking,
     )
     from dann_transfer.adapter import DomainAdapter
     from dann_transfer.comparison import compare
@@ -50,6 +51,7 @@ __all__ = [
     "methods",
     "plots",
     "selection",
+    "tracking",
     "tune",
 ]
 

@@ -46,6 +46,7 @@ from dann_transfer.texts.roles import Roles, read
 from dann_transfer.training.checkpoint import Checkpoints, Identity, check_folder
 
 if TYPE_CHECKING:
+    import pandas as pd
     from ignite.engine import Engine
 
 
@@ -273,6 +274,7 @@ class DomainAdapter(
         X_target_labelled: Any = None,
         y_target_labelled: Any = None,
         on_step: Callable[[Engine, Classifier], None] | None = None,
+        attach: Callable[[Engine], object] | None = None,
     ) -> DomainAdapter:
         """Train on labelled source texts and adapt to unlabelled target texts.
 
@@ -296,6 +298,10 @@ class DomainAdapter(
         on_step : callable, optional
             Called after each step with Ignite's engine and the model in training, to look at
             them.
+        attach : callable, optional
+            Called with Ignite's engine before the first step, to attach handlers:
+            `dann_transfer.tracking.log_to` for TensorBoard and its like. A step's output is its row
+            of `history_`; at an epoch's end ``engine.state.metrics`` has the validation accuracy.
 
         Raises
         ------
@@ -334,7 +340,8 @@ class DomainAdapter(
         }
         roles = read(params, seed, any(m.uses_target for m in created.values()), **texts)
         if params["method"] == choice.AUTO:
-            return self._choose(list(candidates), params, seed, texts, roles, on_step)
+            watch = {"on_step": on_step, "attach": attach}
+            return self._choose(list(candidates), params, seed, texts, roles, watch)
         runtime = Runtime.of(self.device, self.precision)
         with _FITTING, torch.random.fork_rng(list(range(torch.cuda.device_count()))):
             model = self._build(method, roles, seed).to(runtime.device)
@@ -351,6 +358,7 @@ class DomainAdapter(
             history = trainer.run(
                 self._checkpoints(settings, params, roles, tokens, trainer.parts),
                 None if on_step is None else lambda engine: on_step(engine, model),
+                attach,
             )
         fitted = Fitted(
             classes=roles.classes,
@@ -378,7 +386,7 @@ class DomainAdapter(
         seed: int,
         texts: dict[str, Any],
         roles: Roles,
-        on_step: Callable[[Engine, Classifier], None] | None,
+        watch: dict[str, Any],
     ) -> DomainAdapter:
         """Train each candidate, and become the one that is chosen."""
         if not balanced(roles.shares):
@@ -391,7 +399,7 @@ class DomainAdapter(
             own["checkpoint_dir"] = None if folder is None else Path(folder, name)
             twin = type(self)(**{**self.get_params(deep=False), **own})
             twin._is_clone = getattr(self, "_is_clone", False)
-            fitted[name] = twin.fit(**texts, on_step=on_step)
+            fitted[name] = twin.fit(**texts, **watch)
             # As `predict` has it, so that neighbours and prior act in what is judged.
             pool[name] = twin.predict_proba(roles.texts["target"])
         chosen = choice.choose(pool) if len(names) > 1 else choice.lopsided(roles.shares)
@@ -631,6 +639,32 @@ class DomainAdapter(
         if not abstain_below and label is None:
             return decision.labels(p, self.classes_)
         return decision.abstain(p, self.classes_, abstain_below, label)
+
+    def history_frame(self) -> pd.DataFrame:
+        """Return the run as a table, a row a step.
+
+        Returns
+        -------
+        DataFrame
+            Indexed by step: epoch, strength λ, the encoder's learning rate, each loss, the norms of
+            the gradients before they are clipped, and what a method measures beside them, such as
+            the discriminator's accuracy. `validation_accuracy` stands at an epoch's last step.
+
+        Examples
+        --------
+        ```python
+        adapter.history_frame().plot(y=["task_loss", "domain_loss"])
+        ```
+
+        """
+        import pandas as pd
+
+        check_is_fitted(self)
+        frame = pd.DataFrame(self.history_).set_index("step")
+        for row in self.validation_:
+            last = frame.index[frame["epoch"] == row["epoch"]].max()
+            frame.loc[last, "validation_accuracy"] = row["validation_accuracy"]
+        return frame
 
     def diagnose(self) -> Findings:
         """Return what looks wrong with the run, the severe first, as text, frame and HTML.

@@ -93,15 +93,15 @@ class Trainer:
         generator = self.runtime.seed(streams.number(self.settings.seed, streams.STEP, now.step))
         batch = phase.prepare(self.batches[now.step - 1], generator).to(self.runtime.device)
         forward = phase.forward(batch)
-        self.optimizer.set_rate(now.rate)
+        known = {"epoch": engine.state.epoch, "learning_rate": self.optimizer.set_rate(now.rate)}
         for _ in range(phase.discriminator_steps):
             # On detached features a loss moves the method's own parameters alone.
             self.optimizer.step(phase.losses_apart(forward, now.strength))
         losses = phase.losses(forward, now.strength)
         check_finite(losses, now)
-        self.optimizer.step(losses)
+        norms = self.optimizer.step(losses)
         phase.end_step(now.step)
-        return row_of(now, losses, forward.metrics)
+        return {**row_of(now, losses, forward.metrics), **known, **norms}
 
     def end_epoch(self, engine: Engine) -> None:
         """Score the model on held-out source texts, and keep it if it is good enough."""
@@ -112,6 +112,7 @@ class Trainer:
         accuracy = float((predicted == labels).mean())
         row = {"epoch": engine.state.epoch, "validation_accuracy": accuracy}
         self.history.epochs.append(row)
+        engine.state.metrics["validation_accuracy"] = accuracy
         if self.timeline.may_be_kept(engine.state.iteration):
             self.keeper.offer(accuracy)
 
@@ -119,6 +120,7 @@ class Trainer:
         self,
         checkpoints: Checkpoints | None = None,
         on_step: Callable[[Engine], None] | None = None,
+        attach: Callable[[Engine], object] | None = None,
     ) -> History:
         """Train, from the newest checkpoint where there is one, and return the history.
 
@@ -128,6 +130,8 @@ class Trainer:
             Where the run is saved, and continued from.
         on_step : callable, optional
             Called with the engine after each step.
+        attach : callable, optional
+            Called with the engine before the first step.
 
         Raises
         ------
@@ -141,6 +145,8 @@ class Trainer:
         """
         with nullcontext() if checkpoints is None else checkpoints.held():
             finished = self._attach_handlers(checkpoints, on_step)
+            if attach is not None:
+                attach(self.engine)
             self.model.train()
             if not finished:
                 self.engine.run(epoch_length=len(self.batches), max_epochs=self.timeline.epochs)
@@ -240,4 +246,6 @@ def row_of(
 
 
 def _bar_numbers(row: dict[str, Any]) -> dict[str, float]:
-    return {k: float(v) for k, v in row.items() if k not in {"step", "strength"}}
+    """Return what the progress bar shows: losses, and what a method measures beside them."""
+    hidden = {"step", "strength", "epoch", "learning_rate", "gradient_norm", "method_gradient_norm"}
+    return {k: float(v) for k, v in row.items() if k not in hidden}

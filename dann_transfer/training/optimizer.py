@@ -41,28 +41,42 @@ class Optimizer:
         self.scaler = torch.amp.GradScaler(
             runtime.device.type, enabled=settings.precision == "fp16"
         )
-        self.clips = (
-            [*model.encoder.parameters(), *model.head.parameters()],
-            list(method.parameters()),
-        )
+        self.clips = {
+            "gradient_norm": [*model.encoder.parameters(), *model.head.parameters()],
+            "method_gradient_norm": list(method.parameters()),
+        }
         self.max_norm = settings.max_grad_norm
+        self.encoder_rate = settings.learning_rate
 
-    def set_rate(self, rate: float) -> None:
-        """Multiply the base rates of encoder and head by `rate`."""
+    def set_rate(self, rate: float) -> float:
+        """Multiply the base rates of encoder and head by `rate`, and return the encoder's."""
         for group in self.adamw.param_groups:
             group["lr"] = group["base"] * (rate if group["decays"] else 1.0)
+        return self.encoder_rate * rate
 
-    def step(self, losses: dict[str, Tensor]) -> None:
-        """Descend the sum of the losses; of none, stay where we are."""
+    def step(self, losses: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Descend the sum of the losses; of none, stay where we are.
+
+        Returns
+        -------
+        dict of str to Tensor
+            The norms of the gradients of encoder and head, and of the method's own parameters,
+            before they are clipped.
+
+        """
         if not losses:
-            return
+            return {}
         self.clear()
         self.scaler.scale(total(losses)).backward()
         self.scaler.unscale_(self.adamw)
-        for parameters in self.clips:
-            nn.utils.clip_grad_norm_(parameters, self.max_norm)
+        norms = {}
+        for name, parameters in self.clips.items():
+            norm = nn.utils.clip_grad_norm_(parameters, self.max_norm)
+            if parameters:
+                norms[name] = norm
         self.scaler.step(self.adamw)
         self.scaler.update()
+        return norms
 
     def clear(self) -> None:
         """Remove all gradients."""
