@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import abstention
+import auto
 import boards
 import labels
 import matplotlib.pyplot as plt
@@ -46,6 +47,7 @@ TEXTS = 1000
 # What does not come from the board.
 OTHERS = {
     "aligned.jsonl",
+    "auto.jsonl",
     "base_cpu.jsonl",
     "base_students.jsonl",
     "base_trials.jsonl",
@@ -66,6 +68,7 @@ JUDGED = tuple(
 )
 BASE_START, BASE_END = "<!-- base: benchmarks/report.py -->", "<!-- end of base -->"
 LABELS_START, LABELS_END = "<!-- labels: benchmarks/report.py -->", "<!-- end of labels -->"
+AUTO = "<!-- auto: benchmarks/report.py -->", "<!-- end of auto -->"
 FAMILY = "<!-- family: benchmarks/report.py -->", "<!-- end of family -->"
 SPEED_START, SPEED_END = "<!-- speed: benchmarks/report.py -->", "<!-- end of speed -->"
 KEYWORDS_START, KEYWORDS_END = "<!-- keywords: benchmarks/report.py -->", "<!-- end of keywords -->"
@@ -333,6 +336,7 @@ def main() -> None:
         ("README.md", BASE_START, BASE_END, base_readme(large, boards.TUNED)),
         ("docs/choosing.md", START, END, board_table(small, boards.TUNED)),
         ("docs/choosing.md", *FAMILY, family_readme(methods, read("costs.jsonl"))),
+        ("docs/judging.md", *AUTO, auto.table(read("auto.jsonl"))),
         ("docs/judging.md", LABELS_START, LABELS_END, labels.readme(read("labels.jsonl"))),
         ("docs/speed.md", SPEED_START, SPEED_END, speeds),
         ("docs/keywords.md", KEYWORDS_START, KEYWORDS_END, hyperparameters()),
