@@ -11,6 +11,7 @@ import numpy as np
 
 from dann_transfer.adapter import DomainAdapter
 from dann_transfer.plots.display import PALETTE, Display, axes_for
+from dann_transfer.training.checkpoint import OF_EVERY_RUN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,14 +59,19 @@ class TrainingDisplay(Display):
         return pd.DataFrame(self.history)
 
     def panels(self) -> list[list[str]]:
-        """What `plot` draws by default: the losses, and below them everything else."""
+        """What `plot` draws by default: the losses, and below them what the method measures."""
         names = list(dict.fromkeys(key for row in self.history for key in row))
         losses = [name for name in names if name.endswith("_loss")]
-        others = [name for name in names if name not in {*losses, "step"}]
+        others = [name for name in names if name not in {*losses, *OF_EVERY_RUN}]
         if losses == ["task_loss"]:
             # Nothing that strength could act on.
             others = [name for name in others if name != "strength"]
         return [panel for panel in (losses, others) if panel]
+
+    def _epoch_ends(self) -> list[int]:
+        """Return the steps that epochs end with, but for the last."""
+        ends = {row["epoch"]: row["step"] for row in self.history if "epoch" in row}
+        return list(ends.values())[:-1]
 
     def plot(
         self,
@@ -73,6 +79,9 @@ class TrainingDisplay(Display):
         panels: Sequence[Sequence[str]] | None = None,
     ) -> TrainingDisplay:
         """Draw columns of the history over its steps: a thin raw line and a smooth one each.
+
+        Grey lines mark the ends of epochs, and a dotted one what a discriminator that knows
+        nothing has right.
 
         Parameters
         ----------
@@ -109,7 +118,14 @@ class TrainingDisplay(Display):
                 smooth = np.convolve(raw, window, "same") / covered
                 (line,) = axes.plot(steps, smooth, color=colour, label=label, linewidth=2)
                 axes.plot(steps, raw, color=line.get_color(), alpha=0.25, linewidth=0.7)
-            axes.set(xlim=(0, self.history[-1]["step"]))
+            last = self.history[-1]["step"]
+            axes.set(xlim=(0, last))
+            low, high = axes.get_ylim()
+            axes.vlines(self._epoch_ends(), low, high, color="#dddddd", linewidth=0.8, zorder=0)
+            if "domain_accuracy" in panel:
+                # What a discriminator that knows nothing has right.
+                axes.hlines(0.5, 0, last, color="grey", linestyle=":", linewidth=1, zorder=0)
+            axes.set(ylim=(low, high))
             axes.spines[["top", "right"]].set_visible(False)
             axes.legend(frameon=False)
         # Stacked panels share the axis of the last.

@@ -32,6 +32,10 @@ class Stateful(Protocol):
         """Take up what a checkpoint kept."""
 
 
+OF_EVERY_RUN = ("step", "epoch", "learning_rate", "gradient_norm", "method_gradient_norm")
+"""What every method's steps have beside losses, the strength and what the method measures."""
+
+
 class History:
     """A row for each step and a row for each epoch of a run."""
 

@@ -19,7 +19,13 @@ from dann_transfer.model.runtime import Runtime
 from dann_transfer.settings import Settings
 from dann_transfer.texts.batches import PairedBatches
 from dann_transfer.texts.corpus import Tokens
-from dann_transfer.training.checkpoint import Checkpoints, History, PhaseStates, Stateful
+from dann_transfer.training.checkpoint import (
+    OF_EVERY_RUN,
+    Checkpoints,
+    History,
+    PhaseStates,
+    Stateful,
+)
 from dann_transfer.training.keeping import Keeper
 from dann_transfer.training.optimizer import Optimizer, total
 from dann_transfer.training.phases import Phase
@@ -247,5 +253,4 @@ def row_of(
 
 def _bar_numbers(row: dict[str, Any]) -> dict[str, float]:
     """Return what the progress bar shows: losses, and what a method measures beside them."""
-    hidden = {"step", "strength", "epoch", "learning_rate", "gradient_norm", "method_gradient_norm"}
-    return {k: float(v) for k, v in row.items() if k not in hidden}
+    return {k: float(v) for k, v in row.items() if k not in {*OF_EVERY_RUN, "strength"}}
