@@ -340,8 +340,7 @@ class DomainAdapter(
         }
         roles = read(params, seed, any(m.uses_target for m in created.values()), **texts)
         if params["method"] == choice.AUTO:
-            watch = {"on_step": on_step, "attach": attach}
-            return self._choose(list(candidates), params, seed, texts, roles, watch)
+            return self._choose(list(candidates), params, seed, texts, roles, on_step, attach)
         runtime = Runtime.of(self.device, self.precision)
         with _FITTING, torch.random.fork_rng(list(range(torch.cuda.device_count()))):
             model = self._build(method, roles, seed).to(runtime.device)
@@ -386,7 +385,8 @@ class DomainAdapter(
         seed: int,
         texts: dict[str, Any],
         roles: Roles,
-        watch: dict[str, Any],
+        on_step: Callable[[Engine, Classifier], None] | None,
+        attach: Callable[[Engine], object] | None,
     ) -> DomainAdapter:
         """Train each candidate, and become the one that is chosen."""
         if not balanced(roles.shares):
@@ -399,7 +399,7 @@ class DomainAdapter(
             own["checkpoint_dir"] = None if folder is None else Path(folder, name)
             twin = type(self)(**{**self.get_params(deep=False), **own})
             twin._is_clone = getattr(self, "_is_clone", False)
-            fitted[name] = twin.fit(**texts, **watch)
+            fitted[name] = twin.fit(**texts, on_step=on_step, attach=attach)
             # As `predict` has it, so that neighbours and prior act in what is judged.
             pool[name] = twin.predict_proba(roles.texts["target"])
         chosen = choice.choose(pool) if len(names) > 1 else choice.lopsided(roles.shares)

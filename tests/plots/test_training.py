@@ -26,7 +26,8 @@ def test_what_a_method_does_not_record_is_not_drawn(tiny, source):
     alone = tiny(method="source_only", epochs=1).fit(*source)
     (ax,) = plots.training(alone)
     assert [t.get_text() for t in ax.get_legend().get_texts()] == ["task loss"]
-    with pytest.raises(ValueError, match="no 'domain_loss'; it has \\['strength', 'task_loss'\\]"):
+    known = "'epoch', 'gradient_norm', 'learning_rate', 'strength', 'task_loss'"
+    with pytest.raises(ValueError, match=rf"no 'domain_loss'; it has \[{known}\]"):
         plots.training(alone, panels=[("domain_loss",)])
     with pytest.raises(ValueError, match=r"as in \[\['task_loss'\]\]"):
         plots.training(alone, panels=["task_loss"])
@@ -38,3 +39,14 @@ def test_a_history_is_read_as_a_table(fitted, tiny):
     assert frame["task_loss"].iloc[-1] == fitted.history_[-1]["task_loss"]
     with pytest.raises(ValueError, match="fit it first"):
         TrainingDisplay.from_estimator(tiny())
+
+
+def test_epochs_and_chance_are_marked(fitted):
+    losses, others = plots.training(fitted)
+    ends = {row["epoch"]: row["step"] for row in fitted.history_}
+    for ax in (losses, others):
+        marks = ax.collections[0].get_segments()
+        assert [segment[0][0] for segment in marks] == list(ends.values())[:-1]
+    ((chance,),) = [line.get_segments() for line in others.collections[1:]]
+    assert chance[:, 1].tolist() == [0.5, 0.5]
+    assert len(losses.collections) == 1
