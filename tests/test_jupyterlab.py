@@ -81,7 +81,8 @@ def test_the_quickstart_runs_in_jupyterlab(browser, lab):
              [...document.querySelectorAll(".jp-CodeCell .jp-InputPrompt")]
                .some(e => e.textContent === `[${n}]:`)""",
         arg=len(code),
-        timeout=600_000,
+        # It takes four minutes alone, and twice that beside another notebook on slow cores.
+        timeout=900_000,
         # At every frame, the default, the page would be drawn without pause beside the training.
         polling=1000,
     )
