@@ -235,7 +235,11 @@ def base_readme(rows: list[dict[str, Any]], tuned: set[tuple[str, str]]) -> str:
     for pair in sorted({(r["source"], r["target"]) for r in rows}):
         own = of_pair(rows, pair)
         cells = [f"{pair[0]} → {pair[1]}{' *' if pair in tuned else ''}"]
-        cells.append(f"{100 * mean(before[base(r), r['seed']] for r in own):.1f}")
+
+        def accuracy(method: str, own: list[dict[str, Any]] = own) -> str:
+            return f"{100 * mean(r['target_accuracy'] for r in own if r['method'] == method):.1f}"
+
+        cells.append(accuracy(BASELINE))
         for name in shown:
             changes = [
                 (
@@ -247,18 +251,17 @@ def base_readme(rows: list[dict[str, Any]], tuned: set[tuple[str, str]]) -> str:
             ]
             gains[name][pair] = changes
             cells.append(f"{np.mean(changes, axis=0)[0]:+.1f}")
-        cells.append(f"{100 * mean(above[base(r), r['seed']] for r in own):.1f}")
-        lines.append(row_of(cells))
-    last = {"mean gain": ["mean gain", ""], "worst": ["worst run", ""], "gap": ["of the gap", ""]}
+        lines.append(row_of([*cells, accuracy("target_trained")]))
+    means, worst, closed = ["mean gain", ""], ["worst run", ""], ["of the gap", ""]
     for of in gains.values():
         pairs = {pair: np.array(changes) for pair, changes in of.items()}
         share, (low, high) = pooled_share(pairs)
         every = np.concatenate(list(pairs.values()))[:, 0]
         middle = np.mean([values[:, 0].mean() for values in pairs.values()])
-        last["mean gain"].append(f"**{middle:+.1f}**")
-        last["worst"].append(f"{every.min():+.1f} ({len(every)} runs)")
-        last["gap"].append(f"{share:.0%} ({low:.0%} to {high:.0%})")
-    return "\n".join([*lines, *(row_of([*cells, ""]) for cells in last.values())])
+        means.append(f"**{middle:+.1f}**")
+        worst.append(f"{every.min():+.1f} ({len(every)} runs)")
+        closed.append(f"{share:.0%} ({low:.0%} to {high:.0%})")
+    return "\n".join([*lines, *(row_of([*cells, ""]) for cells in (means, worst, closed))])
 
 
 def neighbors(rows: list[dict[str, Any]]) -> str:

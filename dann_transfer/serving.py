@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from dann_transfer import decision
+
 
 class Predictor:
     """Predict the labels of batches by a saved model, which each process loads once.
@@ -99,5 +101,5 @@ class Predictor:
         texts = list(batch[self.text_column])
         classes = self.adapter.classes_
         p = self.adapter.predict_proba(texts) if texts else np.empty((0, len(classes)))
-        found = {self.label_column: classes[p.argmax(1)], self.confidence_column: p.max(1)}
+        found = {self.label_column: decision.labels(p, classes), self.confidence_column: p.max(1)}
         return {**batch, **found}

@@ -237,6 +237,17 @@ def test_the_readme_has_the_table_of_keywords():
     assert tables.hyperparameters() in page, "run python benchmarks/report.py"
 
 
+def test_the_readme_has_the_table_of_the_base_size_board():
+    rows = of_board(report.read("base.jsonl"), "sentiment")
+    table = tables.base_readme(rows, boards.TUNED)
+    assert table in (ROOT / "README.md").read_text(), "run python benchmarks/report.py"
+    own = [r for r in tables.of_pair(rows, ("movies", "amazon")) if r["method"] == "source_only"]
+    # Each seed counts once, however many methods ran beside it.
+    said = f"| movies → amazon * | {100 * mean(r['target_accuracy'] for r in own):.1f} |"
+    assert len(own) == 3
+    assert said in table
+
+
 def test_the_documentation_says_what_a_student_gains():
     text = written()
     rows = [r for r in report.read("methods.jsonl") if "+" not in r["source"]]
