@@ -1,4 +1,4 @@
-"""Turn the board's JSON lines into benchmarks/RESULTS.md, and tables of README.md and docs/.
+"""Turn the board's JSON lines into docs/results.md, and tables of README.md and docs/.
 
     python benchmarks/report.py
 
@@ -273,7 +273,7 @@ def of_others(files: list[str]) -> list[str]:
             usual = "320 texts of each domain, 32 tokens each, 2 classes, batches of 32"
             parts += [
                 "One epoch of DANN as one thing grows and the others stay: " + usual + ".",
-                "![Seconds and memory of an epoch](../docs/growth.png)",
+                "![Seconds and memory of an epoch](growth.png)",
             ]
     return parts
 
@@ -327,7 +327,7 @@ def main() -> None:
         "training in all (baselines are shared by several pairs). The seconds in the lines were "
         "taken while other work shared the machine; `benchmarks/speed.py` is for speed.",
     ]
-    (HERE / "RESULTS.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    (HERE.parent / "docs" / "results.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     small = [r for r in rows if kind_of(r) == ("sentiment", "minilm", TEXTS)]
     large = [r for r in rows if kind_of(r) == ("sentiment", "mpnet", TEXTS)]
     methods = [r for r in read("methods.jsonl") if "+" not in r["source"]]

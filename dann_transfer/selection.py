@@ -23,7 +23,7 @@ MIN_TEXTS = 5
 
 BALANCED = 0.9
 """On the boards `information_maximization` chose well where the source's classes have this share of
-the largest entropy, and did harm where they have less (`benchmarks/RESULTS.md`)."""
+the largest entropy, and did harm where they have less (`docs/results.md`)."""
 
 
 def probabilities_of(p: np.ndarray) -> np.ndarray:

@@ -228,7 +228,7 @@ def test_a_method_was_measured_at_its_default_strength(name):
         if name != "bsp":
             strengths = {r["settings"]["max_strength"] for r in own}
             assert strengths == {methods.default_strength(name)}
-    # Figures stand in RESULTS.md and README.md, so that a new board edits no source file.
+    # Figures stand in docs/results.md and README.md, so that a new board edits no source file.
     assert "Measured here" not in (type(methods.create(name)).__doc__ or "")
 
 
