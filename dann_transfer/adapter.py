@@ -25,12 +25,13 @@ from dann_transfer.doctor import Findings, Run, diagnose, warn_of_findings
 from dann_transfer.fitted import Fitted
 from dann_transfer.label_shift import calibration_of, estimate
 from dann_transfer.labelling import suggest
-from dann_transfer.model.caching import all_frozen_states
+from dann_transfer.model.caching import all_frozen_states, shared_states
 from dann_transfer.model.encoder import Encoder
 from dann_transfer.model.heads import TaskHead
 from dann_transfer.model.model import Classifier, infer
 from dann_transfer.model.runtime import Runtime
 from dann_transfer.neighbors import Neighborhood
+from dann_transfer.processes import Processes
 from dann_transfer.selection import balanced
 from dann_transfer.settings import AT_PREDICTION, Settings, as_seed, check_params, plain
 from dann_transfer.texts.batches import PairedBatches
@@ -88,6 +89,10 @@ class DomainAdapter(
         Passes over the source texts.
     batch_size : int
         Source texts a batch; as many target texts come on top.
+    micro_batch_size : int, optional
+        Pass at most so many texts through the encoder at once in training, and larger batches
+        in parts whose states are computed again for the gradient: the same gradient, less
+        memory, more time; None passes all at once.
     learning_rate : float, optional
         AdamW's step size for the encoder; warms up, then decays; None is 5e-5 for an encoder of
         fewer than 50 million parameters and 2e-5 for a larger one.
@@ -202,6 +207,7 @@ class DomainAdapter(
         method: str = "dann",
         epochs: int = 3,
         batch_size: int = 32,
+        micro_batch_size: int | None = None,
         learning_rate: float | None = None,
         head_learning_rate: float = 1e-3,
         discriminator_learning_rate: float = 1e-3,
@@ -234,6 +240,7 @@ class DomainAdapter(
         self.method = method
         self.epochs = epochs
         self.batch_size = batch_size
+        self.micro_batch_size = micro_batch_size
         self.learning_rate = learning_rate
         self.head_learning_rate = head_learning_rate
         self.discriminator_learning_rate = discriminator_learning_rate
@@ -327,7 +334,8 @@ class DomainAdapter(
         for name, method in created.items():
             methods.check_run(method, name, params["epochs"], params["batch_size"])
         self._check_checkpoints()
-        seed = as_seed(self.random_state)
+        processes = Processes.current()
+        seed = processes.agreed(as_seed(self.random_state))
         texts = {
             "X": X,
             "y": y,
@@ -341,7 +349,7 @@ class DomainAdapter(
         roles = read(params, seed, any(m.uses_target for m in created.values()), **texts)
         if params["method"] == choice.AUTO:
             return self._choose(list(candidates), params, seed, texts, roles, on_step, attach)
-        runtime = Runtime.of(self.device, self.precision)
+        runtime = Runtime.of(self.device, self.precision, processes, self.micro_batch_size)
         with _FITTING, torch.random.fork_rng(list(range(torch.cuda.device_count()))):
             model = self._build(method, roles, seed).to(runtime.device)
             method.to(runtime.device)
@@ -355,7 +363,7 @@ class DomainAdapter(
             phases = method.phases(self.epochs)
             trainer = Trainer(model, method, phases, batches, settings, runtime, validation)
             history = trainer.run(
-                self._checkpoints(settings, params, roles, tokens, trainer.parts),
+                self._checkpoints(settings, params, roles, tokens, trainer.parts, processes),
                 None if on_step is None else lambda engine: on_step(engine, model),
                 attach,
             )
@@ -378,6 +386,7 @@ class DomainAdapter(
         self._look_back(tokens, roles)
         return self
 
+    @shared_states()
     def _choose(
         self,
         names: list[str],
@@ -484,25 +493,39 @@ class DomainAdapter(
         roles: Roles,
         tokens: dict[str, Tokens],
         parts: torch.nn.Module,
+        processes: Processes,
     ) -> Checkpoints | None:
-        """Return where a run that is about to start is saved, if it is."""
-        if settings.checkpoint_dir is None:
+        """Return where a run is saved, if it is, and check that all processes have the same."""
+        if settings.checkpoint_dir is None and processes.world == 1:
             return None
         arrays = {"weights of texts": roles.weights, "source domains": roles.domains}
         arrays |= {f"{role} labels": codes for role, codes in roles.codes.items()}
         run = {**params, "seed": settings.seed}
         identity = Identity.of(tokens, arrays, run, parts.state_dict())
+        for rank, other in enumerate(processes.all_of(identity)):
+            if differ := identity.differences(other):
+                raise ValueError(
+                    f"process {rank} was given another run than process {processes.rank}: it "
+                    f"differs in {'; '.join(differ)}. Pass all processes the same."
+                )
+        if settings.checkpoint_dir is None:
+            return None
         return Checkpoints.of(settings, identity, getattr(self, "_is_clone", False))
 
     def _look_back(self, tokens: dict[str, Tokens], roles: Roles) -> None:
         """Note what the fitted model makes of held-out and of target texts, from predictions."""
         fitted, codes = self.fitted_, roles.codes["validation"]
         none = torch.empty(0, self.encoder_.features), torch.empty(0, len(fitted.classes))
-        held_out = self._infer(tokens["validation"]) if "validation" in tokens else none
+        device = next(self.model_.parameters()).device
+        # All processes are here, as they are in no later call.
+        runtime = Runtime(device, self.precision, Processes.current())
+        held_out = none
+        if "validation" in tokens:
+            held_out = infer(self.model_, tokens["validation"], runtime)
         if "target" not in tokens:
             fitted.calibration = calibration_of(held_out[1].numpy(), codes)
             return
-        features, logits = self._infer(tokens["target"])
+        features, logits = infer(self.model_, tokens["target"], runtime)
         target, p = logits.numpy(), logits.softmax(1).numpy()
         if self.neighbors:
             self.neighborhood_ = Neighborhood.of(features.numpy(), p, self.neighbors)

@@ -20,6 +20,7 @@ from dann_transfer.choice import BASELINE, candidates
 from dann_transfer.decision import check_threshold
 from dann_transfer.diagnostics import proxy_a_distance
 from dann_transfer.gains import Answers, by_group, doubt, gain_error, harm
+from dann_transfer.model.caching import shared_states
 from dann_transfer.settings import HYPERPARAMETERS, as_seed, check_params
 from dann_transfer.texts.reading import as_groups, as_labelled, as_sources, as_texts, encode_labels
 
@@ -161,6 +162,7 @@ class Comparison:
         return pd.DataFrame(rows)
 
 
+@shared_states()
 def compare(
     X: Any,
     y: Any = None,

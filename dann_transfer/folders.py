@@ -15,6 +15,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from dann_transfer.processes import is_first
+
 
 def make_writable(folder: Path, said: str) -> None:
     """Make a folder where there is none, and try to write to it.
@@ -34,8 +36,10 @@ def make_writable(folder: Path, said: str) -> None:
 
 
 def write_whole(path: str | os.PathLike[str], text: str) -> Path:
-    """Write a text file whole or not at all, and return where."""
+    """Write a text file whole or not at all, the first of several processes, and return where."""
     out = Path(path).expanduser()
+    if not is_first():
+        return out
     out.parent.mkdir(parents=True, exist_ok=True)
     number, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}-")
     try:

@@ -33,6 +33,7 @@ from dann_transfer.model.loading import quiet_loading
 from dann_transfer.model.model import Classifier
 from dann_transfer.model.runtime import resolve_device
 from dann_transfer.neighbors import Neighborhood
+from dann_transfer.processes import is_first
 from dann_transfer.settings import check_params
 
 CONFIG, HEADS, CARD = "adapter.json", "heads.safetensors", "README.md"
@@ -107,7 +108,7 @@ def _files_of(folder: Path) -> list[str]:
 
 
 def save(saved: Saved, folder: str | PathLike[str]) -> None:
-    """Write a fitted adapter to a folder, whole or not at all.
+    """Write a fitted adapter to a folder, whole or not at all; of several processes the first.
 
     Raises
     ------
@@ -118,6 +119,8 @@ def save(saved: Saved, folder: str | PathLike[str]) -> None:
 
     """
     path = check_destination(folder)
+    if not is_first():
+        return
     try:
         with workplace(path) as work:
             _write(saved, work)

@@ -17,6 +17,8 @@ from dann_transfer import methods
 from dann_transfer.adapter import DomainAdapter
 from dann_transfer.choice import AUTO, BASELINE
 from dann_transfer.diagnostics import class_shares
+from dann_transfer.model.caching import shared_states
+from dann_transfer.processes import Processes
 from dann_transfer.selection import MIN_TEXTS, SCORES, Evidence, balanced
 from dann_transfer.settings import ADAPTATION, HYPERPARAMETERS, as_seed, check_params, plain
 from dann_transfer.texts.roles import Roles, read
@@ -160,6 +162,11 @@ def tune(
     """
     if score is not None and score not in SCORES:
         raise ValueError(f"score={score!r} is not known; choose one of {list(SCORES)}.")
+    if Processes.current().world > 1:
+        raise ValueError(
+            "tune searches in one process; start it without torchrun, as often as you like with "
+            "folders of their own."
+        )
     budget = _Budget.of(runs, minutes, progress)
     if wrong := [name for name in OWN if name in params]:
         raise ValueError(f"{wrong[0]} is the search's own; tune takes random_state and folder.")
@@ -222,6 +229,7 @@ class _Judge:
         }
 
 
+@shared_states()
 def _search(
     study: Study, space: dict[str, Any], judge: _Judge, folder: Path | None, budget: _Budget
 ) -> Search:

@@ -91,6 +91,15 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
     "batch_size": H(
         32, "source texts a batch; as many target texts come on top", low=1, whole=True
     ),
+    "micro_batch_size": H(
+        None,
+        "pass at most so many texts through the encoder at once in training, and larger batches in "
+        "parts whose states are computed again for the gradient: the same gradient, less memory, "
+        "more time; None passes all at once",
+        low=1,
+        whole=True,
+        optional=True,
+    ),
     "learning_rate": H(
         None,
         "AdamW's step size for the encoder; warms up, then decays; None is 5e-5 for an encoder of "

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-SOURCE_ORDER, TARGET_ORDER, BATCH_ORDER, LABELLED_ORDER, HELD_OUT, ENCODER, HEADS, STEP = range(8)
+SOURCE_ORDER, TARGET_ORDER, BATCH_ORDER, LABELLED_ORDER, HELD_OUT, ENCODER, HEADS, STEP, PROCESS = (
+    range(9)
+)
 
 
 def generator(seed: int, stream: int, step: int = 0) -> np.random.Generator:

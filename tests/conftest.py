@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 
-from dann_transfer import DomainAdapter
+from dann_transfer import DomainAdapter, methods
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 
@@ -44,6 +44,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 GOOD = ("good", "great", "fine", "lovely", "happy")
 BAD = ("bad", "poor", "sad", "awful", "dull")
 OTHER = ("film", "plot", "actor", "scene", "the", "tweet", "lol", "omg", "today", "friend")
+
+ADAPTING = [name for name in methods.names() if name != "source_only"]
+# Combinations go through the same road as a method of one part.
+ADAPTING += ["mmd+mcc", "cdan+e+coral", "mlm+dann", "mcc+self_training"]
 
 TINY: dict[str, object] = {
     "epochs": 2,

@@ -139,7 +139,7 @@ def test_files_of_many_kinds(tmp_path, tiny_encoder):
     rows = pd.read_csv(tmp_path / "out.csv")
     assert set(rows["label"]) <= set(names.values())
     # A pipe that has no letters for the labels: the output is UTF-8 all the same.
-    command = [sys.executable, "-m", "dann_transfer.cli", *predict]
+    command = [sys.executable, "-m", "dann_transfer", *predict]
     environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
     piped = subprocess.run(command, capture_output=True, check=True, env=environment).stdout
     assert piped.replace(b"\r\n", b"\n") == (tmp_path / "out.csv").read_bytes()

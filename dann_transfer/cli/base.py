@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
+import os
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,8 +23,10 @@ ERRORS = (ValueError, TypeError, OSError, RuntimeError, FloatingPointError, Impo
 
 
 @app.callback()
-def _plain_warnings(context: typer.Context) -> None:
+def _start(context: typer.Context) -> None:
     context.with_resource(_warnings_in_a_line())
+    if int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1"))) > 1:
+        context.with_resource(_one_of_many())
 
 
 @contextmanager
@@ -37,6 +40,20 @@ def _warnings_in_a_line() -> Iterator[None]:
         warnings.showwarning = show
         # Those of libraries are for their developers.
         warnings.simplefilter("ignore", DeprecationWarning)
+        yield
+
+
+@contextmanager
+def _one_of_many() -> Iterator[None]:
+    """Join the processes of torchrun or Slurm, of which the first alone prints."""
+    from dann_transfer.processes import is_first, joined
+
+    with ExitStack() as stack:
+        stack.enter_context(joined())
+        if not is_first():
+            # Errors go elsewhere, and are read whichever process has them.
+            nowhere = stack.enter_context(open(os.devnull, "w"))
+            stack.enter_context(redirect_stdout(nowhere))
         yield
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,23 @@ from dann_transfer.texts.corpus import Tokens
 
 # Above this the memory is worth more than the time.
 MAX_BYTES = 2**30
+
+
+# What runs that train one after the other make of the same texts; None outside of such.
+_SHARED: ContextVar[dict[str, Tensor] | None] = ContextVar("_SHARED", default=None)
+
+
+@contextmanager
+def shared_states() -> Iterator[None]:
+    """Let the fits within compute what frozen layers make of the same texts once for all."""
+    if _SHARED.get() is not None:
+        yield
+        return
+    token = _SHARED.set({})
+    try:
+        yield
+    finally:
+        _SHARED.reset(token)
 
 
 class _Reached(Exception):
@@ -79,10 +98,26 @@ def frozen_states(encoder: Encoder, tokens: Tokens, max_bytes: int = MAX_BYTES) 
         # An architecture may do anything between its layers; what it raises means no states.
         with suppress(Exception):
             if _can_hand_on(encoder, trial):
-                return _computed(encoder.eval(), tokens)
+                return _shared(encoder.eval(), tokens, max_bytes)
         return None
     finally:
         encoder.train(training)
+
+
+def _shared(encoder: Encoder, tokens: Tokens, max_bytes: int) -> Tensor:
+    """Return the states of texts, from an earlier run where there was one that had them."""
+    known = _SHARED.get()
+    if known is None or encoder.origin is None:
+        return _computed(encoder, tokens)
+    made_by = repr((encoder.origin, encoder.freeze_layers)).encode()
+    key = hashlib.sha256(made_by + tokens.ids.tobytes() + tokens.offsets.tobytes()).hexdigest()
+    if key not in known:
+        states = _computed(encoder, tokens)
+        # The earliest give way: those of a seed's source are not asked for by the next seed.
+        while known and sum(s.nbytes for s in known.values()) + states.nbytes > max_bytes:
+            known.pop(next(iter(known)))
+        known[key] = states
+    return known[key]
 
 
 @torch.no_grad()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.utils.checkpoint import checkpoint
 
 from dann_transfer.model.caching import handed_on
 from dann_transfer.model.encoder import Encoder
@@ -69,13 +71,71 @@ def encode(
     return torch.cat(features)[torch.cat(parts).argsort()]
 
 
+def encode_batch(
+    encoder: Encoder,
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    states: Tensor | None,
+    runtime: Runtime,
+    weights: Mapping[str, Tensor] | None = None,
+) -> Tensor:
+    """Do as `encode` for a batch in training: this process its share, and that in parts.
+
+    What a part needs for its gradient is computed again when the gradient is, so that the memory
+    is that of one part, and the loss is of the whole batch all the same.
+    Reference: Gao et al., Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup,
+    2021, whose cached gradients of features these are, through torch's checkpoints.
+    """
+
+    def run(rows: Tensor | slice) -> Tensor:
+        mask = attention_mask[rows]
+        # A part of short texts needs no padding to the longest of the batch.
+        width = mask.shape[1] if isinstance(rows, slice) else max(1, int(mask.sum(1).max()))
+        own = None if states is None else states[rows, :width]
+        return encode(encoder, input_ids[rows, :width], mask[:, :width], own, runtime, weights)
+
+    return in_parts(run, attention_mask, runtime)
+
+
+def in_parts(run: Callable[[Tensor | slice], Tensor], mask: Tensor, runtime: Runtime) -> Tensor:
+    """Pass the rows of a batch that are this process's, in parts, and return what all give.
+
+    Parameters
+    ----------
+    run : callable
+        Turns positions of rows into what the encoder makes of these rows.
+    mask : Tensor, shape (rows, length)
+    runtime : Runtime
+
+    """
+    n, size = len(mask), runtime.micro_batch_size
+    share = runtime.processes.share(n)
+    own = torch.arange(n, device=mask.device)[share]
+    with runtime.own_draws():
+        if size is None or len(own) <= size:
+            made = run(share)
+        else:
+            order = mask[own].sum(1).argsort(stable=True)
+            parts = [checkpoint(run, rows, use_reentrant=False) for rows in own[order].split(size)]
+            made = torch.cat(parts)[order.argsort()]
+    return runtime.processes.gather(made, n)
+
+
 def _call_with(encoder: Encoder, weights: dict[str, Tensor], *inputs: Tensor) -> Tensor:
     return functional_call(encoder, weights, inputs)
 
 
-@torch.inference_mode()
 def infer(model: Classifier, tokens: Tokens, runtime: Runtime) -> tuple[Tensor, Tensor]:
     """Return features (n, width) and logits (n, classes) on the CPU, in the order of `tokens`."""
+    n, processes = len(tokens), runtime.processes
+    own = np.arange(n)[processes.share(n)]
+    made = _infer(model, tokens if len(own) == n else tokens.take(own), runtime)
+    features, logits = (processes.gather(part, n) for part in made)
+    return features, logits
+
+
+@torch.inference_mode()
+def _infer(model: Classifier, tokens: Tokens, runtime: Runtime) -> tuple[Tensor, Tensor]:
     training = model.training
     model.eval()
     rows, features, logits = [], [], []

@@ -1,23 +1,31 @@
-"""Where a model runs and in which precision: device, autocast, random generators."""
+"""Where a model runs: device, precision, processes, random generators."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from dann_transfer import streams
+from dann_transfer.processes import ALONE, Processes
+
 
 @dataclass(frozen=True)
 class Runtime:
-    """A device and a precision.
+    """A device, a precision, and the processes that share the work.
 
     Parameters
     ----------
     device : torch.device
     precision : {"auto", "fp32", "bf16", "fp16"}
         "auto" is bf16 where the GPU has it and fp32 elsewhere.
+    processes : Processes
+        Those that pass texts together; this one alone where nothing is trained.
+    micro_batch_size : int, optional
+        How many texts pass through the encoder at once in training; None is all of a batch.
 
     Examples
     --------
@@ -28,9 +36,17 @@ class Runtime:
 
     device: torch.device
     precision: str = "auto"
+    processes: Processes = ALONE
+    micro_batch_size: int | None = None
 
     @classmethod
-    def of(cls, device: str | torch.device | None, precision: str = "auto") -> Runtime:
+    def of(
+        cls,
+        device: str | torch.device | None,
+        precision: str = "auto",
+        processes: Processes = ALONE,
+        micro_batch_size: int | None = None,
+    ) -> Runtime:
         """Return the runtime of a device by name; None means CUDA where there is one.
 
         Raises
@@ -39,7 +55,7 @@ class Runtime:
             If torch knows no such device, it is not available, or it has no such precision.
 
         """
-        runtime = cls(resolve_device(device), precision)
+        runtime = cls(resolve_device(device), precision, processes, micro_batch_size)
         if precision == "fp16" and runtime.device.type == "cpu":
             raise ValueError("precision='fp16' needs a GPU; use 'fp32' on the CPU.")
         return runtime
@@ -77,6 +93,18 @@ class Runtime:
             # Where there are several of a kind, `manual_seed` is that of the current one alone.
             getattr(module, "manual_seed_all", module.manual_seed)(number)
         return torch.Generator().manual_seed(number)
+
+    @contextmanager
+    def own_draws(self) -> Iterator[None]:
+        """Let each process draw its own dropout within, and go on as if nothing had been drawn."""
+        if self.processes.world == 1:
+            yield
+            return
+        devices = [] if self.device.type == "cpu" else [self.device]
+        with torch.random.fork_rng(devices, device_type=devices[0].type if devices else "cuda"):
+            common = int(torch.randint(2**31, ()))
+            self.seed(streams.number(common, streams.PROCESS, self.processes.rank))
+            yield
 
 
 def resolve_device(device: str | torch.device | None) -> torch.device:

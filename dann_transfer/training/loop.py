@@ -149,7 +149,8 @@ class Trainer:
             If a checkpoint cannot be written.
 
         """
-        with nullcontext() if checkpoints is None else checkpoints.held():
+        first = self.runtime.processes.rank == 0
+        with checkpoints.held() if checkpoints is not None and first else nullcontext():
             finished = self._attach_handlers(checkpoints, on_step)
             if attach is not None:
                 attach(self.engine)
@@ -179,7 +180,7 @@ class Trainer:
             if on_step is not None:
                 on_step(engine)
 
-        if self.settings.progress:
+        if self.settings.progress and self.runtime.processes.rank == 0:
             bar = ProgressBar(desc=type(self.parts["method"]).__name__, mininterval=0.5)
             bar.attach(engine, output_transform=_bar_numbers)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.end_epoch)
@@ -193,10 +194,19 @@ class Trainer:
 
     def _keep_checkpoints(self, checkpoints: Checkpoints) -> None:
         """Go on from the newest checkpoint, and write others."""
+        processes = self.runtime.processes
         state = checkpoints.newest(self.runtime.device)
+        found = processes.all_of(None if checkpoints.last is None else checkpoints.last.name)
+        if len(set(found)) > 1:
+            raise ValueError(
+                f"checkpoint_dir={str(checkpoints.folder)!r} is not one folder for all processes, "
+                f"which find {found} there; name one that every machine sees."
+            )
         if state is not None:
             for name, part in self.states.items():
                 part.load_state_dict(state[name])
+        if processes.rank > 0:
+            return
 
         @self.engine.on(Events.ITERATION_COMPLETED)
         def _in_epoch(engine: Engine) -> None:

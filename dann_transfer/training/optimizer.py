@@ -46,6 +46,7 @@ class Optimizer:
             "method_gradient_norm": list(method.parameters()),
         }
         self.max_norm = settings.max_grad_norm
+        self.processes = runtime.processes
         self.encoder_rate = settings.learning_rate
 
     def set_rate(self, rate: float) -> float:
@@ -68,6 +69,7 @@ class Optimizer:
             return {}
         self.clear()
         self.scaler.scale(total(losses)).backward()
+        self.processes.average([p for group in self.adamw.param_groups for p in group["params"]])
         self.scaler.unscale_(self.adamw)
         norms = {}
         for name, parameters in self.clips.items():

@@ -11,7 +11,14 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from dann_transfer.model.model import Classifier, encode, infer, trainable, weights_of
+from dann_transfer.model.model import (
+    Classifier,
+    encode_batch,
+    in_parts,
+    infer,
+    trainable,
+    weights_of,
+)
 from dann_transfer.model.runtime import Runtime
 from dann_transfer.texts.batches import Batch
 from dann_transfer.texts.corpus import Tokens
@@ -124,7 +131,7 @@ class Phase(ABC):
         states = None if batch.states is None else batch.states[rows]
         ids, mask = batch.input_ids[rows], batch.attention_mask[rows]
         with self.runtime.autocast():
-            features = encode(self.model.encoder, ids, mask, states, self.runtime)
+            features = encode_batch(self.model.encoder, ids, mask, states, self.runtime)
             logits = self.model.head(features)
         return self._full_precision(features, logits, batch)
 
@@ -135,8 +142,13 @@ class Phase(ABC):
         )
 
     def _token_states(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        encoder = self.model.encoder
+
+        def run(rows: Tensor | slice) -> Tensor:
+            return encoder.token_states(input_ids[rows], attention_mask[rows])
+
         with self.runtime.autocast():
-            return self.model.encoder.token_states(input_ids, attention_mask).float()
+            return in_parts(run, attention_mask, self.runtime).float()
 
 
 class SourceAlone(Phase):
@@ -260,8 +272,8 @@ class TargetAlone(AfterSource):
         with runtime.autocast():
             # With dropout, as the target has it: without, dropout itself would tell the
             # discriminator which domain it sees.
-            source = encode(encoder, ids[:n], mask[:n], states[0], runtime, self.anchor)
-            target = encode(encoder, ids[n:], mask[n:], states[1], runtime)
+            source = encode_batch(encoder, ids[:n], mask[:n], states[0], runtime, self.anchor)
+            target = encode_batch(encoder, ids[n:], mask[n:], states[1], runtime)
             features = torch.cat([source, target])
             resting = {k: v.detach() for k, v in self.model.head.named_parameters()}
             logits = functional_call(self.model.head, resting, (features,))

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from conftest import Killed, kill_at, same, toy_texts, weights
+from conftest import ADAPTING, Killed, kill_at, same, toy_texts, weights
 
 from dann_transfer import Domain, DomainAdapter, methods
 from dann_transfer.methods import Method
@@ -16,9 +16,6 @@ from dann_transfer.training.phases import Joint
 
 pytestmark = pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
 
-ADAPTING = [name for name in methods.names() if name != "source_only"]
-# Combinations go through the same road as a method of one part.
-ADAPTING += ["mmd+mcc", "cdan+e+coral", "mlm+dann", "mcc+self_training"]
 JOINED = [name for name in ADAPTING if name not in methods.names()]
 
 

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import weights
+from conftest import TINY, same, weights
 from test_encoder import KINDS, build
 
+from dann_transfer.comparison import compare
+from dann_transfer.model import caching
 from dann_transfer.model.caching import frozen_states
 from dann_transfer.model.encoder import Encoder
 from dann_transfer.texts.corpus import tokenize
@@ -87,3 +89,38 @@ def test_frozen_layers_are_not_run_in_training(tiny, source, target, monkeypatch
     steps = len(adapter.history_)
     # One layer of three is trained; a batch may go through in two parts.
     assert steps <= sum(ran) <= 2 * steps
+
+
+def test_runs_that_are_compared_compute_the_states_of_a_text_once(
+    tiny, tiny_encoder, source, target, monkeypatch
+):
+    passed = []
+    computed = caching._computed
+
+    def counted(encoder, tokens):
+        passed.append(len(tokens))
+        return computed(encoder, tokens)
+
+    monkeypatch.setattr(caching, "_computed", counted)
+    params = {**TINY, "encoder": tiny_encoder, "freeze_layers": 1, "epochs": 1}
+    del params["random_state"]
+    result = compare(*source, X_target=target, methods=["dann", "mcc"], seeds=(0, 1), **params)
+    # The target once in all, and of the source what each seed leaves to train on.
+    whole = [n for n in passed if n > 2]
+    assert sorted(whole) == [len(target), 81, 81]
+    passed.clear()
+    alone = tiny(method="dann", freeze_layers=1, epochs=1).fit(*source, X_target=target)
+    assert [n for n in passed if n > 2] == [81, len(target)]
+    assert same(weights(alone), weights(result.adapters["dann"]))
+
+
+def test_states_that_are_shared_take_no_more_memory_than_one_run_may(tiny_encoder):
+    encoder = Encoder.from_pretrained(tiny_encoder, freeze_layers=1)
+    tokens = texts_of(encoder)
+    with caching.shared_states():
+        first = frozen_states(encoder, tokens)
+        assert frozen_states(encoder, tokens) is first
+        other = frozen_states(encoder, tokens.take([2, 1, 0]), max_bytes=first.nbytes)
+        assert other is not first
+        assert frozen_states(encoder, tokens) is not first
+    assert frozen_states(encoder, tokens) is not frozen_states(encoder, tokens)

@@ -1,0 +1,167 @@
+"""Several processes that train one model: each encodes its share of every batch.
+
+Every process has all texts and plans the same batches. It passes its own rows through the encoder
+and gathers the others' features, so that head, method and losses see the whole batch and know
+nothing of processes. Its gradient reaches the encoder through its own rows alone; made larger by
+the number of processes, and averaged over them, it is that of one process with the whole batch,
+whatever a method adds, weights that encoder and method share included.
+Not ``DistributedDataParallel``, which does not see a pass through a part of the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, distributed
+
+T = TypeVar("T")
+
+# Gradients are summed in parts of so many numbers, whose copies need memory.
+PART = 2**24
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes that train one model, and which of them this is.
+
+    Parameters
+    ----------
+    rank : int
+        From 0 to ``world - 1``; the first alone writes, draws and talks.
+    world : int
+        How many there are.
+
+    """
+
+    rank: int = 0
+    world: int = 1
+
+    @classmethod
+    def current(cls) -> Processes:
+        """Return those of torch's process group, or this one alone where there is none."""
+        if not (distributed.is_available() and distributed.is_initialized()):
+            return cls()
+        return cls(distributed.get_rank(), distributed.get_world_size())
+
+    def share(self, n: int) -> slice:
+        """Return which of n rows are this process's: every `world`-th; of too few all of them.
+
+        Examples
+        --------
+        >>> list(range(5))[Processes(1, 2).share(5)]
+        [1, 3]
+        >>> list(range(2))[Processes(1, 3).share(2)]
+        [0, 1]
+
+        """
+        return slice(None) if n < self.world else slice(self.rank, None, self.world)
+
+    def gather(self, rows: Tensor, n: int) -> Tensor:
+        """Return all n rows, in their order, of which `rows` are this process's share.
+
+        Gradients reach a process's own rows alone, times the number of processes.
+        """
+        if self.world == 1 or n < self.world:
+            return rows
+        return _Gather.apply(rows, self, n)
+
+    def average(self, parameters: Sequence[Tensor]) -> None:
+        """Average the gradients of the parameters over the processes, in place.
+
+        What has a gradient in none keeps none, since AdamW would move it.
+        """
+        if self.world == 1:
+            return
+        device = _device()
+        flags = torch.tensor([float(p.grad is not None) for p in parameters], device=device)
+        distributed.all_reduce(flags)
+        own = [p for p, flag in zip(parameters, flags.tolist(), strict=True) if flag]
+        for part in _parts(own):
+            gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in part]
+            flat = torch.cat([g.flatten() for g in gradients]).to(device)
+            distributed.all_reduce(flat)
+            flat /= self.world
+            for p, mean in zip(part, flat.split([p.numel() for p in part]), strict=True):
+                p.grad = mean.view_as(p).to(p.device, p.dtype, copy=True)
+
+    def agreed(self, value: T) -> T:
+        """Return the first process's value."""
+        if self.world == 1:
+            return value
+        values = [value]
+        distributed.broadcast_object_list(values, device=_device())
+        return values[0]
+
+    def all_of(self, value: T) -> list[T]:
+        """Return the value of each process."""
+        if self.world == 1:
+            return [value]
+        values: list[Any] = [None] * self.world
+        distributed.all_gather_object(values, value)
+        return values
+
+
+ALONE = Processes()
+"""One process, which is the first."""
+
+
+class _Gather(torch.autograd.Function):
+    """All rows of a batch from the shares of all processes."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, processes: Processes, n: int) -> Tensor:
+        ctx.processes = processes
+        # Every process sends as many rows, of which the last may be padding.
+        longest = -(-n // processes.world)
+        sent = rows.new_zeros(longest, *rows.shape[1:], device=_device())
+        sent[: len(rows)] = rows
+        received = [torch.empty_like(sent) for _ in range(processes.world)]
+        distributed.all_gather(received, sent)
+        return torch.stack(received, 1).flatten(0, 1)[:n].to(rows.device)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        own = gradients[0][ctx.processes.rank :: ctx.processes.world]
+        return own * ctx.processes.world, None, None
+
+
+def _device() -> torch.device:
+    """Return where tensors have to be that the processes exchange."""
+    name = "cuda" if distributed.get_backend() == "nccl" else "cpu"
+    return torch.device(name)
+
+
+def _parts(parameters: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """Cut parameters into parts of one type and not much more than `PART` numbers."""
+    part: list[Tensor] = []
+    for p in parameters:
+        if part and (part[0].dtype != p.dtype or sum(q.numel() for q in part) + p.numel() > PART):
+            yield part
+            part = []
+        part.append(p)
+    if part:
+        yield part
+
+
+def is_first() -> bool:
+    """Tell whether this process writes, draws and talks."""
+    return Processes.current().rank == 0
+
+
+@contextmanager
+def joined() -> Iterator[None]:
+    """Join the processes that ``torchrun`` or Slurm started.
+
+    GPUs speak over NCCL, each process with one of its own, and CPUs over gloo.
+    """
+    import ignite.distributed as idist
+
+    idist.initialize("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield
+    finally:
+        idist.finalize()
