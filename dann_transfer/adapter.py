@@ -113,6 +113,11 @@ class DomainAdapter(
         Keep the embeddings and this many of the lowest layers as they are: faster, less memory;
         None is half of the layers of an encoder of 50 million parameters or more, and 0 of a
         smaller one.
+    lora : int or dict, optional
+        Train low-rank matrices of this rank beside the layers, and merge them in the end; a
+        dict has keywords of `peft.LoraConfig`.
+    layer_decay : float
+        Multiply the encoder's learning rate by this for each layer below the highest.
     device : str, optional
         "cpu", "cuda", "cuda:1" ...; None takes CUDA where there is one.
     precision : {"auto", "fp32", "bf16", "fp16"}
@@ -216,6 +221,8 @@ class DomainAdapter(
         max_length: int = 256,
         pooling: str = "mean",
         freeze_layers: int | None = None,
+        lora: int | dict[str, Any] | None = None,
+        layer_decay: float = 1.0,
         device: str | None = None,
         precision: str = "auto",
         warmup: float = 0.1,
@@ -249,6 +256,8 @@ class DomainAdapter(
         self.max_length = max_length
         self.pooling = pooling
         self.freeze_layers = freeze_layers
+        self.lora = lora
+        self.layer_decay = layer_decay
         self.device = device
         self.precision = precision
         self.warmup = warmup
@@ -334,8 +343,7 @@ class DomainAdapter(
         for name, method in created.items():
             methods.check_run(method, name, params["epochs"], params["batch_size"])
         self._check_checkpoints()
-        processes = Processes.current()
-        seed = processes.agreed(as_seed(self.random_state))
+        seed = Processes.current().agreed(as_seed(self.random_state))
         texts = {
             "X": X,
             "y": y,
@@ -349,7 +357,9 @@ class DomainAdapter(
         roles = read(params, seed, any(m.uses_target for m in created.values()), **texts)
         if params["method"] == choice.AUTO:
             return self._choose(list(candidates), params, seed, texts, roles, on_step, attach)
-        runtime = Runtime.of(self.device, self.precision, processes, self.micro_batch_size)
+        runtime = Runtime.of(
+            self.device, self.precision, Processes.current(), self.micro_batch_size
+        )
         with _FITTING, torch.random.fork_rng(list(range(torch.cuda.device_count()))):
             model = self._build(method, roles, seed).to(runtime.device)
             method.to(runtime.device)
@@ -363,7 +373,9 @@ class DomainAdapter(
             phases = method.phases(self.epochs)
             trainer = Trainer(model, method, phases, batches, settings, runtime, validation)
             history = trainer.run(
-                self._checkpoints(settings, params, roles, tokens, trainer.parts, processes),
+                self._checkpoints(
+                    settings, params, roles, tokens, trainer.parts, runtime.processes
+                ),
                 None if on_step is None else lambda engine: on_step(engine, model),
                 attach,
             )
@@ -433,7 +445,11 @@ class DomainAdapter(
         """Load the encoder, and make the task head and the method's own parameters."""
         torch.manual_seed(streams.number(seed, streams.ENCODER))
         encoder = Encoder.from_pretrained(
-            self.encoder, self.pooling, self.freeze_layers, self.trust_remote_code
+            self.encoder,
+            self.pooling,
+            self.freeze_layers,
+            self.trust_remote_code,
+            lora=self.lora,
         )
         longest = encoder.longest
         if longest is not None and self.max_length > longest:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from dann_transfer.processes import is_first
+from dann_transfer.notices import is_first
 
 
 def make_writable(folder: Path, said: str) -> None:
@@ -35,16 +35,19 @@ def make_writable(folder: Path, said: str) -> None:
         raise type(error)(error.errno, f"{said} ({error.strerror}); name another") from error
 
 
-def write_whole(path: str | os.PathLike[str], text: str) -> Path:
-    """Write a text file whole or not at all, the first of several processes, and return where."""
+def write_whole(path: str | os.PathLike[str], content: str | bytes) -> Path:
+    """Write a file whole or not at all, text in UTF-8, and return where.
+
+    Of several processes the first writes.
+    """
     out = Path(path).expanduser()
     if not is_first():
         return out
     out.parent.mkdir(parents=True, exist_ok=True)
     number, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}-")
     try:
-        with os.fdopen(number, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(number, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
         os.chmod(name, 0o644)
         os.replace(name, out)
     except BaseException:

@@ -1,4 +1,4 @@
-"""Warnings that point at the user's line, however deep in the package they are raised."""
+"""Who speaks for several processes, and warnings that point at the user's line."""
 
 from __future__ import annotations
 
@@ -7,10 +7,17 @@ import warnings
 from itertools import count
 from pathlib import Path
 
-from dann_transfer.processes import is_first
-
 # scikit-learn stands between the user and the package in a pipeline or a search.
 _PASSED = (str(Path(__file__).parent), "sklearn", "joblib", "contextlib.py", "threading.py")
+
+
+def is_first() -> bool:
+    """Tell whether this process writes, draws and talks: the first of those that train together."""
+    # Who predicts without torch has not loaded it.
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is None or not (distributed.is_available() and distributed.is_initialized()):
+        return True
+    return bool(distributed.get_rank() == 0)
 
 
 def warn(message: str, category: type[Warning]) -> None:

@@ -20,9 +20,6 @@ from torch import Tensor, distributed
 
 T = TypeVar("T")
 
-# Gradients are summed in parts of so many numbers, whose copies need memory.
-PART = 2**24
-
 
 @dataclass(frozen=True)
 class Processes:
@@ -80,13 +77,15 @@ class Processes:
         flags = torch.tensor([float(p.grad is not None) for p in parameters], device=device)
         distributed.all_reduce(flags)
         own = [p for p, flag in zip(parameters, flags.tolist(), strict=True) if flag]
-        for part in _parts(own):
-            gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in part]
-            flat = torch.cat([g.flatten() for g in gradients]).to(device)
-            distributed.all_reduce(flat)
-            flat /= self.world
-            for p, mean in zip(part, flat.split([p.numel() for p in part]), strict=True):
-                p.grad = mean.view_as(p).to(p.device, p.dtype, copy=True)
+        for p in own:
+            p.grad = torch.zeros_like(p) if p.grad is None else p.grad.contiguous()
+        sent = [p.grad.to(device) for p in own if p.grad is not None]
+        # In place and all at once: to copy them into one tensor and back takes as long again.
+        for work in [distributed.all_reduce(gradient, async_op=True) for gradient in sent]:
+            work.wait()
+        torch._foreach_div_(sent, self.world)
+        for p, gradient in zip(own, sent, strict=True):
+            p.grad = gradient.to(p.device)
 
     def agreed(self, value: T) -> T:
         """Return the first process's value."""
@@ -133,23 +132,6 @@ def _device() -> torch.device:
     """Return where tensors have to be that the processes exchange."""
     name = "cuda" if distributed.get_backend() == "nccl" else "cpu"
     return torch.device(name)
-
-
-def _parts(parameters: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    """Cut parameters into parts of one type and not much more than `PART` numbers."""
-    part: list[Tensor] = []
-    for p in parameters:
-        if part and (part[0].dtype != p.dtype or sum(q.numel() for q in part) + p.numel() > PART):
-            yield part
-            part = []
-        part.append(p)
-    if part:
-        yield part
-
-
-def is_first() -> bool:
-    """Tell whether this process writes, draws and talks."""
-    return Processes.current().rank == 0
 
 
 @contextmanager

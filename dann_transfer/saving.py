@@ -33,7 +33,7 @@ from dann_transfer.model.loading import quiet_loading
 from dann_transfer.model.model import Classifier
 from dann_transfer.model.runtime import resolve_device
 from dann_transfer.neighbors import Neighborhood
-from dann_transfer.processes import is_first
+from dann_transfer.notices import is_first
 from dann_transfer.settings import check_params
 
 CONFIG, HEADS, CARD = "adapter.json", "heads.safetensors", "README.md"

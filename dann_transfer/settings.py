@@ -137,6 +137,19 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
         whole=True,
         optional=True,
     ),
+    "lora": H(
+        None,
+        "train low-rank matrices of this rank beside the layers, and merge them in the end; a dict "
+        "has keywords of `peft.LoraConfig`",
+        verify=lambda value: _check_lora(value),
+    ),
+    "layer_decay": H(
+        1.0,
+        "multiply the encoder's learning rate by this for each layer below the highest",
+        low=0,
+        high=1,
+        above=True,
+    ),
     "device": H(None, '"cpu", "cuda", "cuda:1" ...; None takes CUDA where there is one'),
     "precision": H(
         "auto",
@@ -206,6 +219,16 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
 }
 """Every keyword of `DomainAdapter`, in the order of its signature."""
 
+
+def _check_lora(value: Any) -> None:
+    whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    if not (value is None or isinstance(value, dict) or whole):
+        raise ValueError(
+            f"lora={value!r} must be a rank, a whole number of at least 1, or a dict of keywords "
+            "of peft.LoraConfig."
+        )
+
+
 ADAPTATION = (
     "max_strength",
     "strength_schedule",
@@ -274,6 +297,7 @@ class Settings:
     strength_schedule: str
     warmup: float
     weight_decay: float
+    layer_decay: float
     max_grad_norm: float
     patience: int | None
     validation_tolerance: float

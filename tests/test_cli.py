@@ -12,7 +12,8 @@ import pytest
 from conftest import toy_texts
 from typer.testing import CliRunner
 
-from dann_transfer import DomainAdapter, cli, datasets
+from dann_transfer import DomainAdapter, __version__, cli, datasets
+from dann_transfer.export import OnnxModel
 
 pytestmark = pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
 run = CliRunner().invoke
@@ -43,7 +44,7 @@ def test_adapt_and_predict(tmp_path, tiny_encoder):
     assert len(rows) == 50
     adapter = DomainAdapter.from_pretrained(tmp_path / "model")
     texts = [row["text"] for row in csv.DictReader(target.open(newline=""))]
-    assert [row["label"] for row in rows] == adapter.predict(texts).tolist()
+    assert [row["predicted"] for row in rows] == adapter.predict(texts).tolist()
     assert all(0.5 <= float(row["probability"]) <= 1 for row in rows)
 
 
@@ -137,7 +138,13 @@ def test_files_of_many_kinds(tmp_path, tiny_encoder):
     written = run(cli.app, [*predict, "--out", str(tmp_path / "out.csv")])
     assert written.exit_code == 0, written.output
     rows = pd.read_csv(tmp_path / "out.csv")
-    assert set(rows["label"]) <= set(names.values())
+    assert set(rows["predicted"]) <= set(names.values())
+    assert rows.columns.tolist() == ["tweet", "predicted", "probability"]
+    again = run(cli.app, [*predict[:2], str(tmp_path / "out.csv"), "--text-column", "tweet"])
+    assert "has a column 'predicted' already; rename it." in again.stderr
+    parquet = run(cli.app, [*predict, "--out", str(tmp_path / "out.parquet")])
+    assert parquet.exit_code == 0, parquet.output
+    assert pd.read_parquet(tmp_path / "out.parquet").predicted.tolist() == rows.predicted.tolist()
     # A pipe that has no letters for the labels: the output is UTF-8 all the same.
     command = [sys.executable, "-m", "dann_transfer", *predict]
     environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
@@ -211,7 +218,7 @@ def test_a_model_is_evaluated_diagnosed_and_asked_what_to_label(files, tmp_path)
     assert table.text.tolist() == texts[table.row].tolist()
     unsure = run(cli.app, ["predict", model, str(target), "--abstain-below", "1.0"])
     rows = list(csv.DictReader(unsure.stdout.splitlines()))
-    assert [row["label"] for row in rows] == [""] * 50
+    assert [row["predicted"] for row in rows] == [""] * 50
     for arguments, words in (
         (["suggest", model, str(target), "-n", "51"], "51"),
         (["evaluate", model, str(test), "--group-column", "whom"], "has no column 'whom'"),
@@ -236,6 +243,31 @@ def test_compare_on_files(files, tmp_path):
     assert "is the file of texts, which it would replace" in onto.stderr
 
 
+def test_pages_and_an_export_of_a_saved_model(files, tmp_path):
+    pytest.importorskip("plotly")
+    source, target, test, encoder = files
+    model = str(tmp_path / "model")
+    done = run(cli.app, ["adapt", str(source), str(target), model, *encoder, *SMALL])
+    assert done.exit_code == 0, done.output
+    shown = ["--source", str(source), "--target", str(test)]
+    for command, words in (("report", "30 texts are right"), ("explore", "source and test")):
+        page = tmp_path / f"{command}.html"
+        done = run(cli.app, [command, model, str(page), *shown])
+        assert done.exit_code == 0, done.output
+        assert words in page.read_text()
+        onto = run(cli.app, [command, model, str(test), *shown])
+        assert "is the file of texts, which it would replace" in onto.stderr
+    done = run(cli.app, ["export", model, str(tmp_path / "onnx")])
+    assert done.exit_code == 0, done.output
+    texts = pd.read_csv(test).text.tolist()
+    expected = DomainAdapter.from_pretrained(model).predict(texts)
+    assert OnnxModel(tmp_path / "onnx").predict(texts).tolist() == expected.tolist()
+
+
+def test_the_version():
+    assert run(cli.app, ["--version"]).stdout.strip() == __version__
+
+
 def test_tune_on_files(files, tmp_path):
     pytest.importorskip("optuna")
     source, target, _, encoder = files
@@ -253,7 +285,20 @@ def test_tune_on_files(files, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["adapt", "compare", "tune", "predict", "evaluate", "diagnose", "suggest", "demo"]
+    "name",
+    [
+        "adapt",
+        "compare",
+        "tune",
+        "predict",
+        "evaluate",
+        "diagnose",
+        "suggest",
+        "report",
+        "explore",
+        "export",
+        "demo",
+    ],
 )
 def test_help_shows_an_example(name):
     shown = run(cli.app, [name, "--help"], env={"COLUMNS": "200"})

@@ -22,8 +22,21 @@ app = typer.Typer(
 ERRORS = (ValueError, TypeError, OSError, RuntimeError, FloatingPointError, ImportError)
 
 
+def _version(asked: bool) -> None:
+    from dann_transfer import __version__
+
+    if asked:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
 @app.callback()
-def _start(context: typer.Context) -> None:
+def _start(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Print it.")
+    ] = False,
+) -> None:
     context.with_resource(_warnings_in_a_line())
     if int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1"))) > 1:
         context.with_resource(_one_of_many())
@@ -46,7 +59,8 @@ def _warnings_in_a_line() -> Iterator[None]:
 @contextmanager
 def _one_of_many() -> Iterator[None]:
     """Join the processes of torchrun or Slurm, of which the first alone prints."""
-    from dann_transfer.processes import is_first, joined
+    from dann_transfer.notices import is_first
+    from dann_transfer.processes import joined
 
     with ExitStack() as stack:
         stack.enter_context(joined())
@@ -76,13 +90,19 @@ Separator = Annotated[
 ]
 
 
-def read(path: Path, columns: list[str], encoding: str | None, separator: str | None) -> Any:
+def read(
+    path: Path,
+    columns: list[str],
+    encoding: str | None,
+    separator: str | None,
+    whole: bool = False,
+) -> Any:
     """Read a file of texts; the separator may be written as a shell can."""
     from dann_transfer.texts.tables import read_table
 
     # A shell does not write a tab.
     separator = {"\\t": "\t", "tab": "\t"}.get(str(separator), separator)
-    return read_table(path, columns, encoding, separator)
+    return read_table(path, columns, encoding, separator, whole)
 
 
 TextColumn = Annotated[str, typer.Option(help="The column of texts.")]

@@ -1,4 +1,4 @@
-"""The commands that use a saved model: predict, evaluate, diagnose, suggest."""
+"""The commands that use a saved model: predict, evaluate, diagnose, suggest, report ..."""
 
 from __future__ import annotations
 
@@ -23,13 +23,21 @@ from dann_transfer.cli.base import (
 
 ModelFolder = Annotated[Path, typer.Argument(help="Folder that `adapt` saved.")]
 TextFile = Annotated[Path, typer.Argument(help="Texts: CSV, Parquet, JSON.")]
-OutFile = Annotated[Path | None, typer.Option(help="CSV file to write, in place of output.")]
+OutFile = Annotated[
+    Path | None, typer.Option(help="CSV or Parquet file to write, in place of output.")
+]
+Page = Annotated[Path, typer.Argument(help="HTML file to write.")]
+SourceTexts = Annotated[Path | None, typer.Option(help="Labelled source texts to show.")]
+TargetTexts = Annotated[Path | None, typer.Option(help="Target texts to show, labelled or not.")]
 
 
 def _write(frame: Any, out: Path | None) -> None:
-    """Write a CSV in UTF-8, to a file or to the output."""
+    """Write a CSV in UTF-8, to a file or to the output; Parquet where the file is named so."""
     from dann_transfer.folders import write_whole
 
+    if out is not None and out.suffix == ".parquet":
+        write_whole(out, frame.to_parquet(index=False))
+        return
     if out is not None:
         write_whole(out, frame.to_csv(index=False, lineterminator="\n"))
         return
@@ -51,24 +59,24 @@ def predict(
     ] = None,
     out: OutFile = None,
 ) -> None:
-    """Write a CSV of label and probability in UTF-8, one row a text.
+    """Write the file again with two more columns, the predicted label and its probability.
 
     Example: dann-transfer predict runs/model tweets.csv --out labels.csv
     """
-    import pandas as pd
-
     from dann_transfer import DomainAdapter, decision
 
     with errors_in_a_line():
         check_file_to_write(out, texts)
-        frame = read(texts, [text_column], encoding, separator)
+        frame = read(texts, [text_column], encoding, separator, whole=True)
+        if taken := [name for name in ("predicted", "probability") if name in frame]:
+            raise ValueError(f"{str(texts)!r} has a column {taken[0]!r} already; rename it.")
         adapter = DomainAdapter.from_pretrained(model)
         probabilities = adapter.predict_proba(frame[text_column])
         predicted: Any = decision.labels(probabilities, adapter.classes_)
         if abstain_below is not None:
             predicted = decision.abstain(probabilities, adapter.classes_, abstain_below, "")
         rounded = [f"{row.max():.4f}" for row in probabilities]
-        _write(pd.DataFrame({"label": predicted, "probability": rounded}), out)
+        _write(frame.assign(predicted=predicted, probability=rounded), out)
 
 
 @app.command()
@@ -147,3 +155,91 @@ def suggest(
         chosen = [own[row] for row in rows]
         table = {"row": rows, text_column: chosen, "predicted": adapter.predict(chosen)}
         _write(pd.DataFrame(table), out)
+
+
+def _domain(
+    path: Path, text_column: str, label_column: str, encoding: str | None, separator: str | None
+) -> Any:
+    """Read the texts of a file, and their labels where it has some."""
+    from dann_transfer import Domain
+
+    frame = read(path, [text_column], encoding, separator, whole=True)
+    return Domain(frame[text_column], frame.get(label_column))
+
+
+@app.command()
+def report(
+    model: ModelFolder,
+    page: Page,
+    source: SourceTexts = None,
+    target: TargetTexts = None,
+    text_column: TextColumn = "text",
+    label_column: LabelColumn = "label",
+    encoding: Encoding = None,
+    separator: Separator = None,
+) -> None:
+    """Write a page about a model: settings, history, findings, and what it makes of texts.
+
+    Example: dann-transfer report runs/model page.html --source reviews.csv --target tweets.csv
+    """
+    from dann_transfer import DomainAdapter
+
+    columns = text_column, label_column, encoding, separator
+    with errors_in_a_line():
+        check_file_to_write(page, source, target)
+        shown: dict[str, Any] = {
+            name: None if path is None else _domain(path, *columns)
+            for name, path in (("source", source), ("target", target))
+        }
+        DomainAdapter.from_pretrained(model).report(page, **shown)
+    typer.echo(f"wrote {page}")
+
+
+@app.command()
+def explore(
+    model: ModelFolder,
+    page: Page,
+    source: Annotated[Path, typer.Option(help="Source texts to show, labelled or not.")],
+    target: Annotated[Path, typer.Option(help="Target texts to show, labelled or not.")],
+    text_column: TextColumn = "text",
+    label_column: LabelColumn = "label",
+    encoding: Encoding = None,
+    separator: Separator = None,
+) -> None:
+    """Write an interactive map of texts in a model's features: hovering shows a text.
+
+    Example: dann-transfer explore runs/model map.html --source reviews.csv --target tweets.csv
+    """
+    from dann_transfer import DomainAdapter, plots
+
+    columns = text_column, label_column, encoding, separator
+    with errors_in_a_line():
+        check_file_to_write(page, source, target)
+        display = plots.AlignmentDisplay.from_estimator(
+            DomainAdapter.from_pretrained(model),
+            _domain(source, *columns),
+            _domain(target, *columns),
+            names=(source.stem, target.stem),
+        )
+        plots.explore(display, page, f"{source.stem} and {target.stem}")
+    typer.echo(f"wrote {page}")
+
+
+@app.command()
+def export(
+    model: ModelFolder,
+    out: Annotated[Path, typer.Argument(help="Folder to write the ONNX model to.")],
+    int8: Annotated[
+        bool, typer.Option("--int8", help="A quarter of the size; measure what it costs.")
+    ] = False,
+) -> None:
+    """Write a model as ONNX, which predicts without torch.
+
+    Example: dann-transfer export runs/model runs/onnx
+    """
+    from dann_transfer import DomainAdapter
+    from dann_transfer.export import to_onnx
+
+    with errors_in_a_line():
+        to_onnx(DomainAdapter.from_pretrained(model), out, int8)
+    typer.echo(f"wrote {out}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from dann_transfer.model import loading
-from dann_transfer.model.tuning import freeze, freeze_by_size
+from dann_transfer.model.tuning import add_lora, freeze, freeze_by_size
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -55,6 +55,8 @@ class Encoder(nn.Module):
     freeze_layers : int, optional
         0 trains everything; k > 0 keeps the embeddings and the k lowest layers as they are; None
         keeps the lower half of a model of 50 million parameters or more.
+    lora : int or dict, optional
+        As for `tuning.add_lora`; None trains the layers themselves.
 
     Raises
     ------
@@ -69,6 +71,7 @@ class Encoder(nn.Module):
         tokenizer: PreTrainedTokenizerBase,
         pooling: str = "mean",
         freeze_layers: int | None = 0,
+        lora: int | dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.model, self.tokenizer, self.pooling = model, tokenizer, pooling
@@ -94,6 +97,8 @@ class Encoder(nn.Module):
             self.freeze_layers, self.frozen = freeze_by_size(model, trial)
         else:
             self.freeze_layers, self.frozen = freeze_layers, freeze(model, freeze_layers, trial)
+        if lora is not None:
+            add_lora(model, lora)
         self.handing_on: list[tuple[nn.Module, int]] = []
         """Those of `frozen` that hand on states which were computed before, and how long a tuple
         each returns; 0 is no tuple."""
@@ -137,6 +142,7 @@ class Encoder(nn.Module):
         freeze_layers: int | None = 0,
         trust_remote_code: bool = False,
         local_files_only: bool = False,
+        lora: int | dict[str, Any] | None = None,
     ) -> Encoder:
         """Load an encoder by the name of a hub model or from a folder.
 
@@ -148,6 +154,6 @@ class Encoder(nn.Module):
 
         """
         loaded = loading.load(name, pooling, trust_remote_code, local_files_only)
-        encoder = cls(loaded.model, loaded.tokenizer, pooling, freeze_layers)
+        encoder = cls(loaded.model, loaded.tokenizer, pooling, freeze_layers, lora)
         encoder.origin = loaded.origin
         return encoder

@@ -1,4 +1,4 @@
-"""Which parts of an encoder train: its embeddings and lowest layers may be frozen.
+"""Which parts of an encoder train: its lowest layers may be frozen, and the rest have LoRA.
 
 What lies below a layer is found by a trial pass and not by names: every architecture calls its
 parts otherwise, puts projections between them, or shares tables of positions between layers.
@@ -204,3 +204,69 @@ def _outermost(modules: Iterable[M]) -> list[M]:
     own = list(modules)
     inner: set[nn.Module] = {p for module in own for p in module.modules() if p is not module}
     return [module for module in own if module not in inner]
+
+
+def add_lora(model: PreTrainedModel, lora: int | dict[str, Any]) -> None:
+    """Put low-rank matrices beside the linear layers that train, and let these alone train.
+
+    Reference: Hu et al., LoRA: Low-Rank Adaptation of Large Language Models, ICLR 2022.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        With its lowest layers frozen, which get none.
+    lora : int or dict
+        The rank, or keywords of ``peft.LoraConfig``.
+
+    Raises
+    ------
+    ImportError
+        If peft is not installed.
+    ValueError
+        If nothing is left to train, or peft does not know a keyword.
+
+    """
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError as error:
+        raise ImportError(f"lora={lora!r} needs peft: pip install 'dann_transfer[lora]'") from error
+    names = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and module.weight.requires_grad
+    ]
+    if not names:
+        raise ValueError(
+            f"lora={lora!r}, but freeze_layers leaves no linear layer to train; lower it."
+        )
+    own = {"r": lora} if isinstance(lora, int) else lora
+    try:
+        config = LoraConfig(**{"lora_alpha": 2 * own.get("r", 8), "target_modules": names, **own})
+        inject_adapter_in_model(config, model)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"lora={lora!r} cannot be used: {error}") from error
+
+
+def merge_lora(model: nn.Module) -> None:
+    """Add what low-rank matrices learnt to the layers beside them, and remove the matrices."""
+    for name, module in list(model.named_modules()):
+        if hasattr(module, "get_base_layer") and hasattr(module, "merge"):
+            module.merge()
+            model.set_submodule(name, module.get_base_layer())
+
+
+def heights(model: PreTrainedModel) -> dict[nn.Parameter, int]:
+    """Return how many layers lie above each parameter: 0 for the highest layer and what follows."""
+    stacks = stacks_of(model)
+    found: dict[nn.Parameter, int] = {}
+    for stack in stacks:
+        for i, layer in enumerate(stack):
+            found |= dict.fromkeys(layer.parameters(), len(stack) - 1 - i)
+    below = len(stacks[0]) if stacks else 0
+    for parameter in model.parameters():
+        if parameter in found:
+            below = 0
+        else:
+            # What comes before the layers, such as embeddings, lies below them all.
+            found[parameter] = below
+    return found

@@ -28,6 +28,7 @@ def read_table(
     columns: Sequence[str],
     encoding: str | None = None,
     separator: str | None = None,
+    whole: bool = False,
 ) -> pd.DataFrame:
     """Read columns of a CSV, Parquet or JSON file, which may be compressed.
 
@@ -46,6 +47,8 @@ def read_table(
     separator : str, optional
         Of CSV, one character; None is that of comma, semicolon, tab and bar which makes the wanted
         columns of the header.
+    whole : bool
+        Whether the other columns are read too.
 
     Raises
     ------
@@ -88,12 +91,12 @@ def read_table(
         else:
             encoding = encoding or _encoding_of(path)
             if kind == "csv":
-                return _read_csv(path, list(columns), encoding, separator)
+                return _read_csv(path, list(columns), encoding, separator, whole)
             with _opened(path, encoding) as file:
                 # Texts and labels as they are: "1" is no number and "2020-01-01" no date.
                 frame = pd.read_json(file, lines=kind == "lines", dtype=False)
     _check_columns(path, [str(c) for c in frame.columns], columns)
-    return frame[list(columns)]
+    return frame if whole else frame[list(columns)]
 
 
 @contextmanager
@@ -131,7 +134,9 @@ def _opened(path: Path, encoding: str) -> Iterator[IO[str]]:
         yield file
 
 
-def _read_csv(path: Path, columns: list[str], encoding: str, separator: str | None) -> pd.DataFrame:
+def _read_csv(
+    path: Path, columns: list[str], encoding: str, separator: str | None, whole: bool
+) -> pd.DataFrame:
     import pandas as pd
 
     candidates = [separator] if separator is not None else list(SEPARATORS)
@@ -145,8 +150,9 @@ def _read_csv(path: Path, columns: list[str], encoding: str, separator: str | No
     while one and rows and not rows[-1][1]:
         rows.pop()
     cells = [_cells(path, line, row, names, best) for line, row in rows if row or one]
-    places = [names.index(column) for column in columns]
-    return pd.DataFrame([[row[i] for i in places] for row in cells], columns=columns, dtype=object)
+    places = list(range(len(names))) if whole else [names.index(column) for column in columns]
+    own = [names[i] for i in places]
+    return pd.DataFrame([[row[i] for i in places] for row in cells], columns=own, dtype=object)
 
 
 def _header(path: Path, encoding: str, separator: str) -> list[str]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from dann_transfer import streams
 from dann_transfer.model.model import Classifier, infer
 from dann_transfer.model.runtime import Runtime
+from dann_transfer.model.tuning import merge_lora
 from dann_transfer.settings import Settings
 from dann_transfer.texts.batches import PairedBatches
 from dann_transfer.texts.corpus import Tokens
@@ -164,6 +165,7 @@ class Trainer:
             )
         self.history.settle()
         self.keeper.restore()
+        merge_lora(self.model.encoder)
         self.model.eval()
         self.optimizer.clear()
         return self.history

@@ -7,8 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dann_transfer.model.encoder import Encoder
 from dann_transfer.model.model import Classifier
 from dann_transfer.model.runtime import Runtime
+from dann_transfer.model.tuning import heights
 from dann_transfer.settings import Settings
 
 
@@ -23,20 +25,21 @@ class Optimizer:
         self, model: Classifier, method: nn.Module, settings: Settings, runtime: Runtime
     ) -> None:
         rates = [
-            (model.encoder, settings.learning_rate),
-            (model.head, settings.head_learning_rate),
-            (method, settings.discriminator_learning_rate),
+            (layer, settings.learning_rate * settings.layer_decay**height)
+            for height, layer in _layers(model.encoder, settings.layer_decay)
         ]
+        rates.append((list(model.head.parameters()), settings.head_learning_rate))
+        rates.append((list(method.parameters()), settings.discriminator_learning_rate))
         groups: list[dict[str, Any]] = []
-        for module, rate in rates:
-            parameters = [p for p in module.parameters() if p.requires_grad]
+        for i, (every, rate) in enumerate(rates):
+            parameters = [p for p in every if p.requires_grad]
             for decay in (True, False):
                 # Biases and norms are vectors; decaying them only shrinks the features' scale.
                 own = [p for p in parameters if (p.ndim > 1) == decay]
                 weight_decay = settings.weight_decay if decay else 0.0
                 group = {"params": own, "lr": rate, "weight_decay": weight_decay}
                 if own:
-                    groups.append({**group, "base": rate, "decays": module is not method})
+                    groups.append({**group, "base": rate, "decays": i < len(rates) - 1})
         self.adamw = torch.optim.AdamW(groups, fused=True)
         self.scaler = torch.amp.GradScaler(
             runtime.device.type, enabled=settings.precision == "fp16"
@@ -96,6 +99,20 @@ class Optimizer:
         """Take up what a checkpoint kept."""
         self.adamw.load_state_dict(state["adamw"])
         self.scaler.load_state_dict(state["scaler"])
+
+
+def _layers(encoder: Encoder, layer_decay: float) -> list[tuple[int, list[nn.Parameter]]]:
+    """Return the encoder's parameters by how many layers lie above them.
+
+    Reference: Howard and Ruder, Universal Language Model Fine-tuning for Text Classification,
+    ACL 2018 (discriminative fine-tuning).
+    """
+    if layer_decay == 1.0:
+        return [(0, list(encoder.parameters()))]
+    layers: dict[int, list[nn.Parameter]] = {}
+    for parameter, height in heights(encoder.model).items():
+        layers.setdefault(height, []).append(parameter)
+    return sorted(layers.items())
 
 
 def total(losses: dict[str, Tensor]) -> Tensor:

@@ -1,0 +1,238 @@
+"""A fitted model as ONNX: a folder that predicts with ONNX Runtime, without torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from dann_transfer.adapter import DomainAdapter
+
+CONFIG, GRAPH, TOKENIZER = "dann_transfer_onnx.json", "model.onnx", "tokenizer.json"
+FORMAT = 1
+BATCH = 64
+_INSTALL = "pip install 'dann_transfer[onnx]'"
+
+
+def to_onnx(adapter: DomainAdapter, folder: str | PathLike[str], int8: bool = False) -> Path:
+    """Write a fitted model as ONNX, whole or not at all: token ids in, features and logits out.
+
+    Parameters
+    ----------
+    adapter : DomainAdapter
+        Fitted.
+    folder : str or path
+        A new or an empty folder, or one that this wrote before.
+    int8 : bool
+        Store weights as whole numbers of 8 bits: a quarter of the size, and other probabilities.
+        Measure on labelled texts what it costs.
+
+    Returns
+    -------
+    Path
+        The folder: ``model.onnx`` with inputs ``input_ids`` and ``attention_mask``, (rows, length),
+        and outputs ``features``, (rows, width), and ``logits``, (rows, classes); the tokenizer;
+        and the classes.
+
+    Raises
+    ------
+    ImportError
+        If onnx is not installed.
+    ValueError
+        If predictions are corrected by more than the model, the tokenizer is not a fast one, or
+        the folder holds something else.
+    OSError
+        If it cannot be written.
+
+    Examples
+    --------
+    ```python
+    to_onnx(adapter, "model-onnx")
+    OnnxModel("model-onnx").predict(["what a joy"])
+    ```
+
+    """
+    from sklearn.utils.validation import check_is_fitted
+
+    from dann_transfer.folders import exchange, workplace
+    from dann_transfer.notices import is_first
+
+    check_is_fitted(adapter)
+    path = _destination(folder)
+    for name in ("correct_prior", "neighbors"):
+        if value := getattr(adapter, name):
+            raise ValueError(
+                f"{name}={value!r} changes predictions after the model, and an ONNX file has the "
+                f"model alone; set {name}=None to export it without."
+            )
+    if not getattr(adapter.encoder_.tokenizer, "is_fast", False):
+        raise ValueError(
+            f"{type(adapter.encoder_.tokenizer).__name__} is not a fast tokenizer, which alone can "
+            "be written to one file; use an encoder that has one."
+        )
+    if is_first():
+        with workplace(path) as work:
+            _write(adapter, work, int8)
+            exchange(work, path)
+    return path
+
+
+def _destination(folder: str | PathLike[str]) -> Path:
+    """Return the folder, which is new, empty, or was written by `to_onnx`."""
+    from dann_transfer.saving import check_destination
+
+    path = Path(folder).expanduser()
+    if (path / CONFIG).is_file():
+        return path
+    return check_destination(path)
+
+
+def _write(adapter: DomainAdapter, folder: Path, int8: bool) -> None:
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+    except ImportError as error:
+        raise ImportError(
+            f"an export needs onnx, onnxscript and onnxruntime: {_INSTALL}"
+        ) from error
+    import torch
+
+    tokenizer = adapter.encoder_.tokenizer
+    model = adapter.model_.cpu().float().eval()
+    trial = tokenizer(["a trial of two texts", "one"], padding=True, return_tensors="pt")
+    sizes = {0: torch.export.Dim("rows"), 1: torch.export.Dim("length")}
+    with torch.no_grad():
+        torch.onnx.export(
+            model,
+            (trial["input_ids"], trial["attention_mask"]),
+            folder / GRAPH,
+            input_names=["input_ids", "attention_mask"],
+            output_names=["features", "logits"],
+            dynamic_shapes=(sizes, sizes),
+            external_data=False,
+            verbose=False,
+        )
+    if int8:
+        whole = folder / "whole.onnx"
+        (folder / GRAPH).rename(whole)
+        quantize_dynamic(whole, folder / GRAPH, weight_type=QuantType.QInt8, per_channel=True)
+        whole.unlink()
+    tokenizer.backend_tokenizer.save(str(folder / TOKENIZER))
+    config = {
+        "format": FORMAT,
+        "classes": adapter.classes_.tolist(),
+        "max_length": adapter.params_["max_length"],
+        "pad_id": tokenizer.pad_token_id or 0,
+        "int8": int8,
+    }
+    (folder / CONFIG).write_text(json.dumps(config), encoding="utf-8")
+
+
+class OnnxModel:
+    """A model that `to_onnx` wrote, on ONNX Runtime.
+
+    Parameters
+    ----------
+    folder : str or path
+    threads : int, optional
+        That one prediction uses; None takes all cores.
+
+    Raises
+    ------
+    ImportError
+        If onnxruntime is not installed.
+    ValueError
+        If the folder is not such a model.
+
+    Examples
+    --------
+    ```python
+    model = OnnxModel("model-onnx")
+    model.predict(["what a joy"])
+    ```
+
+    """
+
+    def __init__(self, folder: str | PathLike[str], threads: int | None = None) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise ImportError(f"an ONNX model needs onnxruntime: {_INSTALL}") from error
+        from tokenizers import Tokenizer
+
+        path = Path(folder).expanduser()
+        if missing := [n for n in (CONFIG, GRAPH, TOKENIZER) if not (path / n).is_file()]:
+            raise ValueError(f"{str(path)!r} has no {missing[0]}; pass the folder to_onnx wrote.")
+        config = json.loads((path / CONFIG).read_text(encoding="utf-8"))
+        if config.get("format") != FORMAT:
+            raise ValueError(f"{str(path)!r} has another format than this version's; export again.")
+        self.classes_ = np.array(config["classes"])
+        self.pad_id = int(config["pad_id"])
+        self.tokenizer = Tokenizer.from_file(str(path / TOKENIZER))
+        self.tokenizer.no_padding()
+        self.tokenizer.enable_truncation(config["max_length"])
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or 0
+        self.session = onnxruntime.InferenceSession(
+            str(path / GRAPH), options, providers=["CPUExecutionProvider"]
+        )
+
+    def outputs(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Return features (n, width) and logits (n, classes), both float32."""
+        from dann_transfer.texts.reading import as_texts
+
+        own = as_texts(texts, "texts", "text", empty_is_text=True)
+        rows = [e.ids or [self.pad_id] for e in self.tokenizer.encode_batch(own)]
+        made = list(self._pass(rows))
+        back = np.argsort(np.concatenate([places for places, _, _ in made]))
+        features, logits = (np.concatenate([part[i] for part in made])[back] for i in (1, 2))
+        return features, logits
+
+    def _pass(self, rows: list[list[int]]) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield places, features and logits of texts of like length."""
+        order = np.argsort([-len(row) for row in rows], kind="stable")
+        for start in range(0, len(order), BATCH):
+            places = order[start : start + BATCH]
+            ids = np.full((len(places), len(rows[places[0]])), self.pad_id, np.int64)
+            mask = np.zeros_like(ids)
+            for line, place in enumerate(places):
+                ids[line, : len(rows[place])] = rows[place]
+                mask[line, : len(rows[place])] = 1
+            given = {"input_ids": ids, "attention_mask": mask}
+            features, logits = self.session.run(["features", "logits"], given)
+            yield places, features, logits
+
+    def transform(self, texts: Sequence[str]) -> np.ndarray:
+        """Return pooled features, shape (n, width)."""
+        return self.outputs(texts)[0]
+
+    def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
+        """Return class probabilities, shape (n, n_classes), in the order of ``classes_``."""
+        from scipy.special import softmax
+
+        return np.asarray(softmax(self.outputs(texts)[1], axis=1))
+
+    def predict(self, texts: Sequence[str]) -> np.ndarray:
+        """Return the likeliest label of each text, shape (n,)."""
+        return self.classes_[self.outputs(texts)[1].argmax(1)]
+
+
+def differences(model: OnnxModel, adapter: DomainAdapter, texts: Any) -> dict[str, float]:
+    """Return how far an exported model is from its origin on texts.
+
+    Returns
+    -------
+    dict
+        ``probability``: the largest difference of a probability; ``same``: the share of texts with
+        the same label.
+
+    """
+    p, q = adapter.predict_proba(texts), model.predict_proba(texts)
+    same = float((p.argmax(1) == q.argmax(1)).mean())
+    return {"probability": float(np.abs(p - q).max()), "same": same}
