@@ -357,9 +357,7 @@ class DomainAdapter(
         roles = read(params, seed, any(m.uses_target for m in created.values()), **texts)
         if params["method"] == choice.AUTO:
             return self._choose(list(candidates), params, seed, texts, roles, on_step, attach)
-        runtime = Runtime.of(
-            self.device, self.precision, Processes.current(), self.micro_batch_size
-        )
+        runtime = self._runtime()
         with _FITTING, torch.random.fork_rng(list(range(torch.cuda.device_count()))):
             model = self._build(method, roles, seed).to(runtime.device)
             method.to(runtime.device)
@@ -373,9 +371,7 @@ class DomainAdapter(
             phases = method.phases(self.epochs)
             trainer = Trainer(model, method, phases, batches, settings, runtime, validation)
             history = trainer.run(
-                self._checkpoints(
-                    settings, params, roles, tokens, trainer.parts, runtime.processes
-                ),
+                self._checkpoints(settings, params, roles, tokens, trainer.parts),
                 None if on_step is None else lambda engine: on_step(engine, model),
                 attach,
             )
@@ -440,6 +436,10 @@ class DomainAdapter(
                 "of another seed cannot continue it."
             )
         check_folder(self.checkpoint_dir)
+
+    def _runtime(self) -> Runtime:
+        """Return where a run trains, with all processes that have come for it."""
+        return Runtime.of(self.device, self.precision, Processes.current(), self.micro_batch_size)
 
     def _build(self, method: methods.Method, roles: Roles, seed: int) -> Classifier:
         """Load the encoder, and make the task head and the method's own parameters."""
@@ -509,9 +509,9 @@ class DomainAdapter(
         roles: Roles,
         tokens: dict[str, Tokens],
         parts: torch.nn.Module,
-        processes: Processes,
     ) -> Checkpoints | None:
         """Return where a run is saved, if it is, and check that all processes have the same."""
+        processes = Processes.current()
         if settings.checkpoint_dir is None and processes.world == 1:
             return None
         arrays = {"weights of texts": roles.weights, "source domains": roles.domains}

@@ -38,6 +38,16 @@ def test_the_model_with_most_information_is_kept():
     assert "student is kept: its information maximisation is 0.495, and 0.020" in str(chosen)
 
 
+def test_models_that_hardly_separate_the_classes_are_not_chosen_among():
+    truth = np.arange(200) % 2
+    pool = {"source_only": probabilities(truth, 0.6), "student": probabilities(truth, 0.75)}
+    chosen = choose(pool)
+    assert chosen.method == "source_only"
+    assert "of student, the surest, the information maximisation is 0.131" in str(chosen)
+    assert "and 0.693 at most; below 25% of that no choice was found to be right" in str(chosen)
+    assert choose({**pool, "mcc": probabilities(truth, 0.85)}).method == "mcc"
+
+
 def test_thin_evidence_keeps_source_only():
     rng = np.random.default_rng(0)
     truth = np.arange(200) % 2

@@ -85,8 +85,16 @@ def test_demo_does_the_main_job(tmp_path, tiny_encoder, monkeypatch):
         "history_dann.png",
         "history_student.png",
         "model",
+        "movies.csv",
         "report.json",
+        "tweets.csv",
     ]
+    assert "Try next" in done.output
+    # The commands that it names do what they say.
+    predict = f"predict {out / 'model'} {out / 'tweets.csv'} --out {out / 'labels.csv'}"
+    assert predict in done.output
+    assert run(cli.app, predict.split()).exit_code == 0
+    assert (out / "labels.csv").read_text().startswith("text,label,predicted,probability")
     report = json.loads((out / "report.json").read_text())
     assert [row["method"] for row in report["rows"]] == ["source_only", "dann", "student"]
     assert list(report["verdicts"]) == ["dann", "student"]
