@@ -9,7 +9,7 @@ DOCS = $(VENV)/.docs-installed
 
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder --durations 15
 
-.PHONY: demo docs test test-tutorials tutorials lint format clean
+.PHONY: demo docs test test-tutorials test-wheel tutorials lint format clean
 
 demo: $(DEV)
 	$(BIN)/dann-transfer demo
@@ -23,6 +23,15 @@ docs: $(DOCS)
 
 test-tutorials: $(LAB)
 	$(PYTEST) -m tutorials tests
+
+# The built wheel in an environment that has nothing else; the clone is out of its sight.
+test-wheel: $(DEV)
+	rm -rf build/wheel build/wheel-venv
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w build/wheel .
+	$(PYTHON) -m venv build/wheel-venv
+	build/wheel-venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt build/wheel/*.whl
+	build/wheel-venv/bin/python -P tests/check_wheel.py
+	rm -rf build/wheel-venv
 
 tutorials: $(LAB)
 	$(BIN)/jupyter lab tutorials

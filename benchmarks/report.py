@@ -14,8 +14,10 @@ from typing import Any
 import abstention
 import auto
 import boards
+import export
 import labels
 import matplotlib.pyplot as plt
+import processes
 import scores
 from tables import (
     aligned,
@@ -54,9 +56,11 @@ OTHERS = {
     "best_epoch.jsonl",
     "costs.jsonl",
     "coverage.jsonl",
+    "export.jsonl",
     "gpu.jsonl",
     "labels.jsonl",
     "neighbors.jsonl",
+    "processes.jsonl",
     "speed.jsonl",
     "peers.jsonl",
     "scored.jsonl",
@@ -70,6 +74,8 @@ BASE_START, BASE_END = "<!-- base: benchmarks/report.py -->", "<!-- end of base 
 LABELS_START, LABELS_END = "<!-- labels: benchmarks/report.py -->", "<!-- end of labels -->"
 AUTO = "<!-- auto: benchmarks/report.py -->", "<!-- end of auto -->"
 FAMILY = "<!-- family: benchmarks/report.py -->", "<!-- end of family -->"
+PROCESSES = "<!-- processes: benchmarks/report.py -->", "<!-- end of processes -->"
+EXPORT = "<!-- export: benchmarks/report.py -->", "<!-- end of export -->"
 SPEED_START, SPEED_END = "<!-- speed: benchmarks/report.py -->", "<!-- end of speed -->"
 KEYWORDS_START, KEYWORDS_END = "<!-- keywords: benchmarks/report.py -->", "<!-- end of keywords -->"
 PEERS_PAIR = "movies", "tweets"
@@ -339,6 +345,8 @@ def main() -> None:
         ("docs/judging.md", *AUTO, auto.table(read("auto.jsonl"))),
         ("docs/judging.md", LABELS_START, LABELS_END, labels.readme(read("labels.jsonl"))),
         ("docs/speed.md", SPEED_START, SPEED_END, speeds),
+        ("docs/large.md", *PROCESSES, processes.table(read("processes.jsonl"))),
+        ("docs/saving.md", *EXPORT, export.table(read("export.jsonl"))),
         ("docs/keywords.md", KEYWORDS_START, KEYWORDS_END, hyperparameters()),
     ):
         file = HERE.parent / page

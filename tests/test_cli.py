@@ -77,6 +77,7 @@ def test_demo_does_the_main_job(tmp_path, tiny_encoder, monkeypatch):
     monkeypatch.setattr(datasets, "load", lambda name: domains)
     monkeypatch.setattr(datasets, "encoder", lambda name: tiny_encoder)
     monkeypatch.setitem(cli.DEMO, "max_length", 32)
+    monkeypatch.setitem(cli.DEMO, "freeze_layers", 2)
     out = tmp_path / "demo"
     done = run(cli.app, ["demo", "--out", str(out), "--epochs", "1"], env={"COLUMNS": "120"})
     assert done.exit_code == 0, done.output
