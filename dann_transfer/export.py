@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
@@ -107,6 +108,8 @@ def _write(adapter: DomainAdapter, folder: Path, int8: bool) -> None:
     model = adapter.model_.cpu().float().eval()
     trial = tokenizer(["a trial of two texts", "one"], padding=True, return_tensors="pt")
     sizes = {0: torch.export.Dim("rows"), 1: torch.export.Dim("length")}
+    # It warns of each operator of vision that is not installed.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with torch.no_grad():
         torch.onnx.export(
             model,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -123,6 +124,23 @@ class Trainer:
         if self.timeline.may_be_kept(engine.state.iteration):
             self.keeper.offer(accuracy)
 
+    def epoch_line(self, engine: Engine) -> str:
+        """Say of an epoch that is over: mean losses, validation accuracy, texts a second."""
+        epoch = engine.state.epoch
+        rows = [row for row in self.history.steps if row["epoch"] == epoch]
+        losses: dict[str, list[float]] = {}
+        for row in rows:
+            for name, value in row.items():
+                if name.endswith("_loss"):
+                    losses.setdefault(name.removesuffix("_loss"), []).append(float(value))
+        parts = [f"{name} {np.mean(values):.3f}" for name, values in losses.items()]
+        if self.validation is not None:
+            parts.append(f"validation {self.history.epochs[-1]['validation_accuracy']:.1%}")
+        texts = len(self.batches.source) * (1 if self.batches.target is None else 2)
+        parts.append(f"{texts / engine.state.times['EPOCH_COMPLETED']:.0f} texts/s")
+        name = type(self.parts["method"]).__name__
+        return f"{name} {epoch}/{self.timeline.epochs}: {', '.join(parts)}"
+
     def run(
         self,
         checkpoints: Checkpoints | None = None,
@@ -182,10 +200,16 @@ class Trainer:
             if on_step is not None:
                 on_step(engine)
 
-        if self.settings.progress and self.runtime.processes.rank == 0:
-            bar = ProgressBar(desc=type(self.parts["method"]).__name__, mininterval=0.5)
-            bar.attach(engine, output_transform=_bar_numbers)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.end_epoch)
+        if self.settings.progress and self.runtime.processes.rank == 0:
+            name = type(self.parts["method"]).__name__
+            bar = ProgressBar(desc=name, mininterval=0.5, file=sys.stderr)
+            bar.attach(engine, output_transform=_bar_numbers)
+
+            @engine.on(Events.EPOCH_COMPLETED)
+            def _say_epoch(engine: Engine) -> None:
+                bar.log_message(self.epoch_line(engine))
+
         stopper = self._stopper()
         if stopper is not None:
             self.states["stopper"] = stopper

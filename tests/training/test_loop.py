@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -315,3 +317,23 @@ def test_cuda(tiny, source, target, precision):
     assert adapter.score(*source) > 0.9
     again = tiny(device="cuda", precision=precision, epochs=4).fit(*source, X_target=target)
     assert np.allclose(adapter.predict_proba(target), again.predict_proba(target), atol=1e-2)
+
+
+def test_a_bar_leaves_a_line_for_each_epoch(tiny, source, target, capfd):
+    adapter = tiny(progress=True).fit(*source, X_target=target)
+    shown = capfd.readouterr()
+    assert shown.out == ""
+    lines = [
+        line
+        for line in re.split(r"[\r\n]+", shown.err)
+        if line.startswith("DANN ") and ": " in line
+    ]
+    lines = [line for line in lines if "texts/s" in line]
+    assert [line.split(":")[0] for line in lines] == ["DANN 1/2", "DANN 2/2"]
+    for epoch, line in enumerate(lines, start=1):
+        rows = [row for row in adapter.history_ if row["epoch"] == epoch]
+        for name in ("task", "domain"):
+            mean = sum(row[f"{name}_loss"] for row in rows) / len(rows)
+            assert f"{name} {mean:.3f}, " in line
+        accuracy = adapter.validation_[epoch - 1]["validation_accuracy"]
+        assert f"validation {accuracy:.1%}, " in line
