@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from dann_transfer.adapter import DomainAdapter
 
 CONFIG, GRAPH, TOKENIZER = "dann_transfer_onnx.json", "model.onnx", "tokenizer.json"
+# torch puts the weights of a very large model into a file of their own.
+FILES = {CONFIG, GRAPH, TOKENIZER, f"{GRAPH}.data"}
 FORMAT = 1
 BATCH = 64
 _INSTALL = "pip install 'dann_transfer[onnx]'"
@@ -84,13 +88,27 @@ def to_onnx(adapter: DomainAdapter, folder: str | PathLike[str], int8: bool = Fa
 
 
 def _destination(folder: str | PathLike[str]) -> Path:
-    """Return the folder, which is new, empty, or was written by `to_onnx`."""
-    from dann_transfer.saving import check_destination
+    """Return the folder as a path if it is new, empty, or what `to_onnx` wrote and nothing else."""
+    from dann_transfer.folders import make_writable
 
-    path = Path(folder).expanduser()
-    if (path / CONFIG).is_file():
-        return path
-    return check_destination(path)
+    path = Path(folder).expanduser().resolve()
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"{str(path)!r} is a file; name a folder to write to.")
+    if Path.cwd().is_relative_to(path):
+        raise ValueError(
+            f"{str(path)!r} is the current folder or above it, which the export would replace; "
+            "name a folder in it."
+        )
+    if path.is_dir():
+        found = {str(p.relative_to(path)) for p in path.rglob("*")}
+        others = sorted(found - FILES if CONFIG in found else found)
+        if others:
+            raise ValueError(
+                f"{str(path)!r} holds something other than an exported model ({others[:5]}), which "
+                "the export would replace; name another folder."
+            )
+    make_writable(path.parent, f"cannot write to {str(path.parent)!r}")
+    return path
 
 
 def _write(adapter: DomainAdapter, folder: Path, int8: bool) -> None:
@@ -104,16 +122,18 @@ def _write(adapter: DomainAdapter, folder: Path, int8: bool) -> None:
         ) from error
     import torch
 
+    from dann_transfer.texts.batches import pad
+    from dann_transfer.texts.corpus import tokenize
+
     tokenizer = adapter.encoder_.tokenizer
-    model = adapter.model_.cpu().float().eval()
-    trial = tokenizer(["a trial of two texts", "one"], padding=True, return_tensors="pt")
+    # The adapter may be on a GPU, and predict while this runs.
+    model = deepcopy(adapter.model_).cpu().float().eval()
+    trial, _ = tokenize(tokenizer, ["a trial of two texts", "one"], 16)
     sizes = {0: torch.export.Dim("rows"), 1: torch.export.Dim("length")}
-    # It warns of each operator of vision that is not installed.
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with torch.no_grad():
+    with torch.no_grad(), _without_warnings("torch.onnx"):
         torch.onnx.export(
             model,
-            (trial["input_ids"], trial["attention_mask"]),
+            pad([trial.text(0), trial.text(1)], trial.pad_id),
             folder / GRAPH,
             input_names=["input_ids", "attention_mask"],
             output_names=["features", "logits"],
@@ -126,6 +146,7 @@ def _write(adapter: DomainAdapter, folder: Path, int8: bool) -> None:
         (folder / GRAPH).rename(whole)
         quantize_dynamic(whole, folder / GRAPH, weight_type=QuantType.QInt8, per_channel=True)
         whole.unlink()
+        (folder / f"{GRAPH}.data").unlink(missing_ok=True)
     tokenizer.backend_tokenizer.save(str(folder / TOKENIZER))
     config = {
         "format": FORMAT,
@@ -135,6 +156,18 @@ def _write(adapter: DomainAdapter, folder: Path, int8: bool) -> None:
         "int8": int8,
     }
     (folder / CONFIG).write_text(json.dumps(config), encoding="utf-8")
+
+
+@contextmanager
+def _without_warnings(name: str) -> Iterator[None]:
+    """Keep a logger from warning, here of each operator of vision that is not installed."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 class OnnxModel:

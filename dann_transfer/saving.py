@@ -118,9 +118,9 @@ def save(saved: Saved, folder: str | PathLike[str]) -> None:
         If it cannot be written; what was in the folder before is as it was.
 
     """
-    path = check_destination(folder)
     if not is_first():
         return
+    path = check_destination(folder)
     try:
         with workplace(path) as work:
             _write(saved, work)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from dann_transfer.notices import is_first
+
 if TYPE_CHECKING:
     from ignite.engine import Engine
     from ignite.handlers.base_logger import BaseLogger
@@ -46,6 +48,8 @@ def log_to(logger: BaseLogger, every: int = 1) -> Callable[[Engine], None]:
         from ignite.engine import Events
         from ignite.handlers import global_step_from_engine
 
+        if not is_first():
+            return
         logger.attach_output_handler(
             engine,
             Events.ITERATION_COMPLETED(every=every),

@@ -72,6 +72,11 @@ def test_what_an_onnx_file_cannot_hold_is_refused(tiny, adapter, source, target,
     with pytest.raises(ValueError, match="mine"):
         to_onnx(adapter, tmp_path / "mine")
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
+    # A saved adapter would be gone.
+    adapter.save_pretrained(tmp_path / "saved")
+    with pytest.raises(ValueError, match="holds something other than an exported model"):
+        to_onnx(adapter, tmp_path / "saved")
+    assert DomainAdapter.from_pretrained(tmp_path / "saved").classes_.tolist() == ["neg", "pos"]
     with pytest.raises(ValueError, match=r"has no dann_transfer_onnx.json; pass the folder"):
         OnnxModel(tmp_path / "mine")
 
@@ -80,6 +85,9 @@ def test_another_export_replaces_the_one_before(adapter, folder, tmp_path):
     again = to_onnx(adapter, tmp_path / "m")
     (again / "model.onnx").write_bytes(b"damaged")
     to_onnx(adapter, again)
+    (again / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match=r"\['notes.txt'\]"):
+        to_onnx(adapter, again)
     assert OnnxModel(again).predict(TEXTS[:1]).shape == (1,)
 
 

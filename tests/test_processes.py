@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import time
@@ -66,7 +67,10 @@ def work(rank, encoder, out):
 
 
 def parallel(function, *args, n=2):
-    with idist.Parallel(backend="gloo", nproc_per_node=n) as processes:
+    # A port that is free now, and not the one that other runs on this machine would take too.
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with idist.Parallel(backend="gloo", nproc_per_node=n, master_port=port) as processes:
         processes.run(function, *args)
 
 
@@ -148,7 +152,8 @@ def test_torchrun_starts_the_command_line(tiny_encoder, tmp_path):
     texts, labels = toy_texts(60, "film plot actor", 0)
     pd.DataFrame({"text": texts, "label": labels}).to_csv(tmp_path / "s.csv", index=False)
     pd.DataFrame({"text": toy_texts(40, "lol omg", 1)[0]}).to_csv(tmp_path / "t.csv", index=False)
-    command = "-m torch.distributed.run --nproc-per-node 2 -m dann_transfer adapt s.csv t.csv m"
+    command = "-m torch.distributed.run --standalone --nproc-per-node 2 "
+    command += "-m dann_transfer adapt s.csv t.csv m"
     options = ["--encoder", tiny_encoder, "--method", "dann", "--epochs", "1", "--max-length", "32"]
     done = subprocess.run(
         [sys.executable, *command.split(), *options, "--set", "device=cpu"],
@@ -159,6 +164,21 @@ def test_torchrun_starts_the_command_line(tiny_encoder, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("60 labelled source texts") == done.stdout.count("saved to m") == 1
     assert len(DomainAdapter.from_pretrained(tmp_path / "m").predict(texts)) == 60
+
+
+def test_what_several_processes_cannot_share_is_refused_and_an_allocation_is_no_task(monkeypatch):
+    from typer.testing import CliRunner
+
+    from dann_transfer import cli
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    done = CliRunner().invoke(cli.app, ["predict", "model", "texts.csv"])
+    assert done.exit_code == 2
+    assert "predict runs in one process; start it without torchrun" in done.stderr
+    monkeypatch.delenv("WORLD_SIZE")
+    monkeypatch.setenv("SLURM_NTASKS", "4")
+    done = CliRunner().invoke(cli.app, ["predict", "model", "texts.csv"])
+    assert "there is no file 'texts.csv'" in done.stderr
 
 
 def tokens(rng, n):

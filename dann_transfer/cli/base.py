@@ -19,6 +19,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+TOGETHER = ("adapt", "compare")
+"""The commands that several processes run together."""
+
 ERRORS = (ValueError, TypeError, OSError, RuntimeError, FloatingPointError, ImportError)
 
 
@@ -38,8 +41,19 @@ def _start(
     ] = False,
 ) -> None:
     context.with_resource(_warnings_in_a_line())
-    if int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1"))) > 1:
-        context.with_resource(_one_of_many())
+    # Of a task that srun started; within an allocation any program sees SLURM_NTASKS.
+    world = os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_STEP_NUM_TASKS") or "1"
+    if int(world) < 2:
+        return
+    if context.invoked_subcommand not in TOGETHER:
+        typer.secho(
+            f"error: {context.invoked_subcommand} runs in one process; start it without torchrun. "
+            f"{' and '.join(TOGETHER)} take several.",
+            fg="red",
+            err=True,
+        )
+        raise typer.Exit(2)
+    context.with_resource(_one_of_many())
 
 
 @contextmanager
@@ -133,6 +147,11 @@ def check_file_to_write(out: Path | None, *inputs: Path | None) -> None:
         raise ValueError(f"there is no folder {str(out.absolute().parent)!r} to write to.")
     if any(file is not None and out.resolve() == file.resolve() for file in inputs):
         raise ValueError(f"{str(out)!r} is the file of texts, which it would replace.")
+    if out.suffix == ".parquet":
+        try:
+            import pyarrow  # noqa: F401
+        except ImportError as error:
+            raise ImportError("to write Parquet needs pyarrow: pip install pyarrow") from error
 
 
 def print_rows(frame: Any) -> None:

@@ -74,9 +74,11 @@ def predict(
         probabilities = adapter.predict_proba(frame[text_column])
         predicted: Any = decision.labels(probabilities, adapter.classes_)
         if abstain_below is not None:
-            predicted = decision.abstain(probabilities, adapter.classes_, abstain_below, "")
-        rounded = [f"{row.max():.4f}" for row in probabilities]
-        _write(frame.assign(predicted=predicted, probability=rounded), out)
+            predicted = decision.abstain(probabilities, adapter.classes_, abstain_below).tolist()
+        sure: Any = probabilities.max(1).round(4)
+        if out is None or out.suffix != ".parquet":
+            sure = [f"{value:.4f}" for value in sure]
+        _write(frame.assign(predicted=predicted, probability=sure), out)
 
 
 @app.command()

@@ -99,6 +99,9 @@ class Encoder(nn.Module):
             self.freeze_layers, self.frozen = freeze_layers, freeze(model, freeze_layers, trial)
         if lora is not None:
             add_lora(model, lora)
+            for module in self.frozen:
+                # Whatever layers a configuration names.
+                module.requires_grad_(False)
         self.handing_on: list[tuple[nn.Module, int]] = []
         """Those of `frozen` that hand on states which were computed before, and how long a tuple
         each returns; 0 is no tuple."""

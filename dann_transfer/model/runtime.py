@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -38,6 +38,8 @@ class Runtime:
     precision: str = "auto"
     processes: Processes = ALONE
     micro_batch_size: int | None = None
+    passes: list[int] = field(default_factory=list, repr=False, compare=False)
+    """The passes through the encoder since the generators were seeded."""
 
     @classmethod
     def of(
@@ -87,6 +89,7 @@ class Runtime:
         ``torch.manual_seed`` would write down a stack trace for every kind of accelerator that
         this process does not use: a millisecond a step.
         """
+        self.passes.clear()
         torch.default_generator.manual_seed(number)
         if self.device.type != "cpu":
             module = torch.get_device_module(self.device)
@@ -103,8 +106,12 @@ class Runtime:
         devices = [] if self.device.type == "cpu" else [self.device]
         with torch.random.fork_rng(devices, device_type=devices[0].type if devices else "cuda"):
             common = int(torch.randint(2**31, ()))
-            self.seed(streams.number(common, streams.PROCESS, self.processes.rank))
+            place = len(self.passes) * self.processes.world + self.processes.rank
+            passes = [*self.passes, place]
+            self.seed(streams.number(common, streams.PROCESS, place))
             yield
+        # As many passes as a step has, each draws anew.
+        self.passes.extend(passes)
 
 
 def resolve_device(device: str | torch.device | None) -> torch.device:

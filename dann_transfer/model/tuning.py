@@ -240,6 +240,11 @@ def add_lora(model: PreTrainedModel, lora: int | dict[str, Any]) -> None:
             f"lora={lora!r}, but freeze_layers leaves no linear layer to train; lower it."
         )
     own = {"r": lora} if isinstance(lora, int) else lora
+    if whole := {"modules_to_save", "trainable_token_indices"} & set(own):
+        raise ValueError(
+            f"lora={lora!r} trains more than low-rank matrices, which cannot be merged; leave out "
+            f"{sorted(whole)}."
+        )
     try:
         config = LoraConfig(**{"lora_alpha": 2 * own.get("r", 8), "target_modules": names, **own})
         inject_adapter_in_model(config, model)
@@ -256,13 +261,24 @@ def merge_lora(model: nn.Module) -> None:
 
 
 def heights(model: PreTrainedModel) -> dict[nn.Parameter, int]:
-    """Return how many layers lie above each parameter: 0 for the highest layer and what follows."""
+    """Return how many layers lie above each parameter: 0 for the highest layer and what follows.
+
+    Raises
+    ------
+    ValueError
+        If the layers cannot be found.
+
+    """
     stacks = stacks_of(model)
+    if not stacks:
+        raise ValueError(
+            f"layer_decay: cannot find the layers of {type(model).__name__}; use layer_decay=1."
+        )
     found: dict[nn.Parameter, int] = {}
     for stack in stacks:
         for i, layer in enumerate(stack):
             found |= dict.fromkeys(layer.parameters(), len(stack) - 1 - i)
-    below = len(stacks[0]) if stacks else 0
+    below = len(stacks[0])
     for parameter in model.parameters():
         if parameter in found:
             below = 0

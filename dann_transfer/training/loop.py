@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -74,6 +74,8 @@ class Trainer:
         n_texts = 0 if validation is None else len(validation[1])
         self.keeper = Keeper(self.parts, settings.validation_tolerance, n_texts)
         self.history = History()
+        self.passed = 0
+        """Texts that passed in this epoch."""
         self.engine = Engine(self.step)
         # Ignite logs each error before it raises it, which a user would read twice.
         self.engine.logger = logging.getLogger(__name__)
@@ -101,6 +103,7 @@ class Trainer:
         generator = self.runtime.seed(streams.number(self.settings.seed, streams.STEP, now.step))
         batch = phase.prepare(self.batches[now.step - 1], generator).to(self.runtime.device)
         forward = phase.forward(batch)
+        self.passed += len(forward.logits)
         known = {"epoch": engine.state.epoch, "learning_rate": self.optimizer.set_rate(now.rate)}
         for _ in range(phase.discriminator_steps):
             # On detached features a loss moves the method's own parameters alone.
@@ -136,8 +139,8 @@ class Trainer:
         parts = [f"{name} {np.mean(values):.3f}" for name, values in losses.items()]
         if self.validation is not None:
             parts.append(f"validation {self.history.epochs[-1]['validation_accuracy']:.1%}")
-        texts = len(self.batches.source) * (1 if self.batches.target is None else 2)
-        parts.append(f"{texts / engine.state.times['EPOCH_COMPLETED']:.0f} texts/s")
+        parts.append(f"{self.passed / engine.state.times['EPOCH_COMPLETED']:.0f} texts/s")
+        self.passed = 0
         name = type(self.parts["method"]).__name__
         return f"{name} {epoch}/{self.timeline.epochs}: {', '.join(parts)}"
 
@@ -168,8 +171,7 @@ class Trainer:
             If a checkpoint cannot be written.
 
         """
-        first = self.runtime.processes.rank == 0
-        with checkpoints.held() if checkpoints is not None and first else nullcontext():
+        with nullcontext() if checkpoints is None else self._held(checkpoints):
             finished = self._attach_handlers(checkpoints, on_step)
             if attach is not None:
                 attach(self.engine)
@@ -187,6 +189,23 @@ class Trainer:
         self.model.eval()
         self.optimizer.clear()
         return self.history
+
+    @contextmanager
+    def _held(self, checkpoints: Checkpoints) -> Iterator[None]:
+        """Hold the folder, the first of several processes for all, which fail together."""
+        processes = self.runtime.processes
+        with ExitStack() as stack:
+            problem: Exception | None = None
+            if processes.rank == 0:
+                try:
+                    stack.enter_context(checkpoints.held())
+                except Exception as error:
+                    problem = error
+            # The others look at the folder after the first has made it.
+            problem = processes.agreed(problem)
+            if problem is not None:
+                raise problem
+            yield
 
     def _attach_handlers(
         self, checkpoints: Checkpoints | None, on_step: Callable[[Engine], None] | None

@@ -39,6 +39,16 @@ def test_the_change_has_the_rank_that_was_asked_for(tiny, tiny_encoder, source, 
     assert torch.linalg.matrix_rank(change, rtol=1e-3) == 2
 
 
+def test_no_configuration_reaches_frozen_layers(tiny, tiny_encoder, source, target):
+    lora = {"r": 2, "target_modules": ["query", "value"]}
+    adapter = tiny(lora=lora, freeze_layers=2, learning_rate=1e-2).fit(*source, X_target=target)
+    start = Encoder.from_pretrained(tiny_encoder).state_dict()
+    trained = adapter.encoder_.state_dict()
+    moved = {name for name, value in trained.items() if not torch.equal(value, start[name])}
+    upper = "model.encoder.layer.2.attention.self"
+    assert moved == {f"{upper}.query.weight", f"{upper}.value.weight"}
+
+
 def test_a_run_with_low_rank_matrices_resumes(tiny, source, target, tmp_path):
     whole = tiny(lora=4).fit(*source, X_target=target)
     killed = tiny(lora=4, checkpoint_dir=tmp_path)
@@ -72,6 +82,7 @@ def test_merging_changes_no_output(tiny_encoder):
         ({"lora": "8"}, "lora='8' must be a rank"),
         ({"lora": {"rank": 8}}, r"lora=\{'rank': 8\} cannot be used: .*rank"),
         ({"lora": 8, "freeze_layers": 3}, "lora=8, but freeze_layers leaves no linear layer"),
+        ({"lora": {"modules_to_save": ["pooler"]}}, r"leave out \['modules_to_save'\]"),
         ({"layer_decay": 0}, "layer_decay=0 must be a number above 0 and at most 1"),
     ],
 )
