@@ -532,9 +532,8 @@ class DomainAdapter(
         """Note what the fitted model makes of held-out and of target texts, from predictions."""
         fitted, codes = self.fitted_, roles.codes["validation"]
         none = torch.empty(0, self.encoder_.features), torch.empty(0, len(fitted.classes))
-        device = next(self.model_.parameters()).device
         # All processes are here, as they are in no later call.
-        runtime = Runtime(device, self.precision, Processes.current())
+        runtime = self._runtime()
         held_out = none
         if "validation" in tokens:
             held_out = infer(self.model_, tokens["validation"], runtime)

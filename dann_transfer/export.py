@@ -20,7 +20,6 @@ CONFIG, GRAPH, TOKENIZER = "dann_transfer_onnx.json", "model.onnx", "tokenizer.j
 # torch puts the weights of a very large model into a file of their own.
 FILES = {CONFIG, GRAPH, TOKENIZER, f"{GRAPH}.data"}
 FORMAT = 1
-BATCH = 64
 _INSTALL = "pip install 'dann_transfer[onnx]'"
 
 
@@ -64,11 +63,11 @@ def to_onnx(adapter: DomainAdapter, folder: str | PathLike[str], int8: bool = Fa
     """
     from sklearn.utils.validation import check_is_fitted
 
-    from dann_transfer.folders import exchange, workplace
+    from dann_transfer.folders import exchange, replaceable, workplace
     from dann_transfer.notices import is_first
 
     check_is_fitted(adapter)
-    path = _destination(folder)
+    path = replaceable(folder, _files_of, "an exported model")
     for name in ("correct_prior", "neighbors"):
         if value := getattr(adapter, name):
             raise ValueError(
@@ -87,28 +86,9 @@ def to_onnx(adapter: DomainAdapter, folder: str | PathLike[str], int8: bool = Fa
     return path
 
 
-def _destination(folder: str | PathLike[str]) -> Path:
-    """Return the folder as a path if it is new, empty, or what `to_onnx` wrote and nothing else."""
-    from dann_transfer.folders import make_writable
-
-    path = Path(folder).expanduser().resolve()
-    if path.exists() and not path.is_dir():
-        raise ValueError(f"{str(path)!r} is a file; name a folder to write to.")
-    if Path.cwd().is_relative_to(path):
-        raise ValueError(
-            f"{str(path)!r} is the current folder or above it, which the export would replace; "
-            "name a folder in it."
-        )
-    if path.is_dir():
-        found = {str(p.relative_to(path)) for p in path.rglob("*")}
-        others = sorted(found - FILES if CONFIG in found else found)
-        if others:
-            raise ValueError(
-                f"{str(path)!r} holds something other than an exported model ({others[:5]}), which "
-                "the export would replace; name another folder."
-            )
-    make_writable(path.parent, f"cannot write to {str(path.parent)!r}")
-    return path
+def _files_of(folder: Path) -> set[str]:
+    """Return the files that a model exported to `folder` is made of; none if there is none."""
+    return FILES if (folder / CONFIG).is_file() else set()
 
 
 def _write(adapter: DomainAdapter, folder: Path, int8: bool) -> None:
@@ -232,14 +212,10 @@ class OnnxModel:
 
     def _pass(self, rows: list[list[int]]) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Yield places, features and logits of texts of like length."""
-        order = np.argsort([-len(row) for row in rows], kind="stable")
-        for start in range(0, len(order), BATCH):
-            places = order[start : start + BATCH]
-            ids = np.full((len(places), len(rows[places[0]])), self.pad_id, np.int64)
-            mask = np.zeros_like(ids)
-            for line, place in enumerate(places):
-                ids[line, : len(rows[place])] = rows[place]
-                mask[line, : len(rows[place])] = 1
+        from dann_transfer.settings import INFERENCE_BATCH
+        from dann_transfer.texts.corpus import Tokens, by_length
+
+        for places, ids, mask in by_length(Tokens.from_rows(rows, self.pad_id), INFERENCE_BATCH):
             given = {"input_ids": ids, "attention_mask": mask}
             features, logits = self.session.run(["features", "logits"], given)
             yield places, features, logits

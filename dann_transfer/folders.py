@@ -9,7 +9,7 @@ import shutil
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -33,6 +33,48 @@ def make_writable(folder: Path, said: str) -> None:
             pass
     except OSError as error:
         raise type(error)(error.errno, f"{said} ({error.strerror}); name another") from error
+
+
+def replaceable(
+    folder: str | os.PathLike[str], ours: Callable[[Path], Collection[str]], what: str
+) -> Path:
+    """Return a folder as a path if it may be replaced: it is new, or holds our files alone.
+
+    Parameters
+    ----------
+    folder : path
+    ours : callable
+        Gives what in the folder may go, as names relative to it.
+    what : str
+        What our files are, as errors call it.
+
+    Raises
+    ------
+    ValueError
+        If something else is there, or it is the current folder; it is left alone.
+    OSError
+        If the folder above it cannot be made or written.
+
+    """
+    path = Path(folder).expanduser().resolve()
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"{str(path)!r} is a file; name a folder to save to.")
+    if Path.cwd().is_relative_to(path):
+        raise ValueError(
+            f"{str(path)!r} is the current folder or above it, which saving would replace; "
+            "name a folder in it."
+        )
+    if path.is_dir():
+        own = ours(path)
+        found = (str(p.relative_to(path)) for p in path.rglob("*"))
+        others = sorted(name for name in found if name not in own)
+        if others:
+            raise ValueError(
+                f"{str(path)!r} holds something other than {what} ({others[:5]}), which "
+                "saving would replace; name another folder."
+            )
+    make_writable(path.parent, f"cannot write to {str(path.parent)!r}")
+    return path
 
 
 def write_whole(path: str | os.PathLike[str], content: str | bytes) -> Path:

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from dann_transfer._version import __version__
 from dann_transfer.fitted import Fitted
-from dann_transfer.folders import exchange, make_writable, workplace
+from dann_transfer.folders import exchange, replaceable, workplace
 from dann_transfer.model.encoder import Encoder
 from dann_transfer.model.heads import TaskHead
 from dann_transfer.model.loading import quiet_loading
@@ -78,24 +78,13 @@ def check_destination(folder: str | PathLike[str]) -> Path:
         If the folder above it cannot be made or written.
 
     """
-    path = Path(folder).expanduser().resolve()
-    if path.exists() and not path.is_dir():
-        raise ValueError(f"{str(path)!r} is a file; name a folder to save to.")
-    if Path.cwd().is_relative_to(path):
-        raise ValueError(
-            f"{str(path)!r} is the current folder or above it, which saving would replace; "
-            "name a folder in it."
-        )
-    if path.is_dir():
-        ours = {CONFIG, CARD, *_files_of(path)}
-        others = sorted({str(p.relative_to(path)) for p in path.rglob("*") if p.is_file()} - ours)
-        if others:
-            raise ValueError(
-                f"{str(path)!r} holds something other than a saved adapter ({others[:5]}), which "
-                "saving would replace; name another folder."
-            )
-    make_writable(path.parent, f"cannot write to {str(path.parent)!r}")
-    return path
+    return replaceable(folder, _ours, "a saved adapter")
+
+
+def _ours(folder: Path) -> set[str]:
+    """Return what in a folder `save` may replace: the files that it wrote, and folders of them."""
+    folders = {str(p.relative_to(folder)) for p in folder.rglob("*") if not p.is_file()}
+    return {CONFIG, CARD, *_files_of(folder), *folders}
 
 
 def _files_of(folder: Path) -> list[str]:

@@ -39,7 +39,7 @@ class Runtime:
     processes: Processes = ALONE
     micro_batch_size: int | None = None
     passes: list[int] = field(default_factory=list, repr=False, compare=False)
-    """The passes through the encoder since the generators were seeded."""
+    """The steps of the stream that passes since the last seed drew their dropout by."""
 
     @classmethod
     def of(
@@ -90,12 +90,15 @@ class Runtime:
         this process does not use: a millisecond a step.
         """
         self.passes.clear()
+        self._seed(number)
+        return torch.Generator().manual_seed(number)
+
+    def _seed(self, number: int) -> None:
         torch.default_generator.manual_seed(number)
         if self.device.type != "cpu":
             module = torch.get_device_module(self.device)
             # Where there are several of a kind, `manual_seed` is that of the current one alone.
             getattr(module, "manual_seed_all", module.manual_seed)(number)
-        return torch.Generator().manual_seed(number)
 
     @contextmanager
     def own_draws(self) -> Iterator[None]:
@@ -106,12 +109,10 @@ class Runtime:
         devices = [] if self.device.type == "cpu" else [self.device]
         with torch.random.fork_rng(devices, device_type=devices[0].type if devices else "cuda"):
             common = int(torch.randint(2**31, ()))
-            place = len(self.passes) * self.processes.world + self.processes.rank
-            passes = [*self.passes, place]
-            self.seed(streams.number(common, streams.PROCESS, place))
+            # Each pass of a step draws anew.
+            self.passes.append(len(self.passes) * self.processes.world + self.processes.rank)
+            self._seed(streams.number(common, streams.PROCESS, self.passes[-1]))
             yield
-        # As many passes as a step has, each draws anew.
-        self.passes.extend(passes)
 
 
 def resolve_device(device: str | torch.device | None) -> torch.device:

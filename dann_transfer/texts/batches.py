@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from dann_transfer import streams
+from dann_transfer.texts import corpus
 from dann_transfer.texts.corpus import Tokens
 
 # Lengths are sorted within a pool of this many batches. A wider pool pads less and mixes less; at
@@ -88,21 +89,8 @@ class Batch:
 
 
 def pad(rows: Sequence[np.ndarray], pad_id: int) -> tuple[Tensor, Tensor]:
-    """Stack rows of unequal length: ids and attention mask, each (rows, longest).
-
-    Examples
-    --------
-    >>> ids, mask = pad([np.array([5, 6, 7]), np.array([8])], pad_id=0)
-    >>> ids.tolist(), mask.tolist()
-    ([[5, 6, 7], [8, 0, 0]], [[1, 1, 1], [1, 0, 0]])
-
-    """
-    longest = max(len(row) for row in rows)
-    ids = np.full((len(rows), longest), pad_id, dtype=np.int64)
-    mask = np.zeros((len(rows), longest), dtype=np.int64)
-    for i, row in enumerate(rows):
-        ids[i, : len(row)] = row
-        mask[i, : len(row)] = 1
+    """Stack rows as `corpus.pad` does, into tensors."""
+    ids, mask = corpus.pad(rows, pad_id)
     return torch.from_numpy(ids), torch.from_numpy(mask)
 
 
@@ -291,8 +279,6 @@ class PairedBatches:
 
 
 def by_length(tokens: Tokens, batch_size: int) -> Iterator[tuple[np.ndarray, Tensor, Tensor]]:
-    """Yield (rows, ids, mask) over all texts, longest first so that memory peaks at once."""
-    order = np.argsort(-tokens.lengths, kind="stable")
-    for start in range(0, len(order), batch_size):
-        rows = order[start : start + batch_size]
-        yield rows, *pad([tokens.text(i) for i in rows], tokens.pad_id)
+    """Yield (rows, ids, mask) as `corpus.by_length` does, in tensors."""
+    for rows, ids, mask in corpus.by_length(tokens, batch_size):
+        yield rows, torch.from_numpy(ids), torch.from_numpy(mask)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
@@ -53,6 +53,35 @@ class Tokens:
         lengths = [len(row) for row in rows]
         ids = np.concatenate([np.asarray(row, dtype=np.int64) for row in rows])
         return cls(ids, np.concatenate([[0], np.cumsum(lengths)]), pad_id)
+
+
+def pad(rows: Sequence[np.ndarray], pad_id: int) -> tuple[np.ndarray, np.ndarray]:
+    """Stack rows of unequal length: ids and attention mask, each (rows, longest).
+
+    Examples
+    --------
+    >>> ids, mask = pad([np.array([5, 6, 7]), np.array([8])], pad_id=0)
+    >>> ids.tolist(), mask.tolist()
+    ([[5, 6, 7], [8, 0, 0]], [[1, 1, 1], [1, 0, 0]])
+
+    """
+    longest = max(len(row) for row in rows)
+    ids = np.full((len(rows), longest), pad_id, dtype=np.int64)
+    mask = np.zeros((len(rows), longest), dtype=np.int64)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = row
+        mask[i, : len(row)] = 1
+    return ids, mask
+
+
+def by_length(
+    tokens: Tokens, batch_size: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield (rows, ids, mask) over all texts, longest first so that memory peaks at once."""
+    order = np.argsort(-tokens.lengths, kind="stable")
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        yield rows, *pad([tokens.text(i) for i in rows], tokens.pad_id)
 
 
 def tokenize(tokenizer: Any, texts: Sequence[str], max_length: int) -> tuple[Tokens, int]:
