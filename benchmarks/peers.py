@@ -8,7 +8,7 @@ packages visible) and in a process of its own. Peers that know no text get the e
 `TextModel` and texts padded to 128 tokens; its lines count as the user's. adapt (0.4.5) is not
 among them: it is built on TensorFlow and cannot train a torch encoder.
 
-One JSON line a run goes to benchmarks/results/peers.jsonl.
+One JSON line a run goes to benchmarks/results/peers.jsonl; a run that has one is not run again.
 """
 
 from __future__ import annotations
@@ -70,6 +70,13 @@ def dann_transfer_dann(encoder, X, y, T, T_test, seed):
     from dann_transfer import DomainAdapter
 
     adapter = DomainAdapter(encoder, method="dann", random_state=seed, progress=False)
+    return adapter.fit(X, y, X_target=T).predict(T_test)
+
+
+def dann_transfer_student(encoder, X, y, T, T_test, seed):
+    from dann_transfer import DomainAdapter
+
+    adapter = DomainAdapter(encoder, method="student", random_state=seed, progress=False)
     return adapter.fit(X, y, X_target=T).predict(T_test)
 
 
@@ -169,6 +176,7 @@ def skada_dann(encoder, X, y, T, T_test, seed):
 # Name: what it runs, what it installs, and whether TextModel is among the user's lines.
 PEERS: dict[str, tuple[Any, list[str], bool]] = {
     "dann_transfer dann": (dann_transfer_dann, [], False),
+    "dann_transfer student": (dann_transfer_student, [], False),
     "dann_transfer source_only": (dann_transfer_source_only, [], False),
     "transformers Trainer": (transformers_trainer, ["accelerate==1.12.0"], False),
     "pytorch-adapt DANN": (
@@ -251,14 +259,20 @@ def main() -> None:
     if args.one:
         print(json.dumps(run_one(args.one, args.texts, args.seeds[0])))
         return
+    done = set()
+    if args.out.exists():
+        rows = [json.loads(line) for line in args.out.read_text(encoding="utf-8").splitlines()]
+        done = {(row["peer"], row["seed"], row["texts"]) for row in rows}
     for seed in args.seeds:
         for name in args.peers:
+            if (name, seed, args.texts) in done:
+                continue
             python = environment(PEERS[name][1])
             child = [python, __file__, "--one", name, "--texts", str(args.texts)]
-            done = subprocess.run([*child, "--seeds", str(seed)], capture_output=True, text=True)
-            if done.returncode:
-                raise SystemExit(f"{name} failed:\n{done.stderr[-3000:]}")
-            row = json.loads(done.stdout.splitlines()[-1])
+            ran = subprocess.run([*child, "--seeds", str(seed)], capture_output=True, text=True)
+            if ran.returncode:
+                raise SystemExit(f"{name} failed:\n{ran.stderr[-3000:]}")
+            row = json.loads(ran.stdout.splitlines()[-1])
             print(row, flush=True)
             with args.out.open("a", encoding="utf-8") as out:
                 out.write(json.dumps(row) + "\n")

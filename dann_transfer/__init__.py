@@ -36,10 +36,12 @@ if TYPE_CHECKING:
     from dann_transfer.evaluation import evaluate
     from dann_transfer.search import tune
     from dann_transfer.texts.reading import Domain
+    from dann_transfer.texts.tables import FileTexts
 
 __all__ = [
     "Domain",
     "DomainAdapter",
+    "FileTexts",
     "__version__",
     "compare",
     "conformal",
@@ -58,6 +60,7 @@ __all__ = [
 _WHERE = {
     "DomainAdapter": "adapter",
     "Domain": "texts.reading",
+    "FileTexts": "texts.tables",
     "compare": "comparison",
     "evaluate": "evaluation",
     "tune": "search",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -42,8 +42,9 @@ from dann_transfer.texts.corpus import (
     warn_truncated,
     warn_unknown,
 )
-from dann_transfer.texts.reading import Domain, as_texts
+from dann_transfer.texts.reading import Domain, as_texts, sample, texts_in_parts
 from dann_transfer.texts.roles import Roles, read
+from dann_transfer.texts.tables import PART
 from dann_transfer.training.checkpoint import Checkpoints, Identity, check_folder
 
 if TYPE_CHECKING:
@@ -53,10 +54,6 @@ if TYPE_CHECKING:
 
 # A run seeds torch's generators, which are the process's: fits in other threads wait.
 _FITTING = RLock()
-
-
-# So many texts are tokenised at once where nothing is trained.
-PART = 4096
 
 
 class Outputs(NamedTuple):
@@ -178,9 +175,9 @@ class DomainAdapter(
     fitted_ : Fitted
         All else. Each of its fields stands on the adapter under its name with an underscore
         behind it: classes_, seed_, max_strength_, learning_rate_, n_source_, n_target_,
-        source_prior_, history_, validation_, truncated_, unknown_, source_domains_, target_prior_,
-        prior_intervals_, refused_prior_, calibration_, target_shares_, findings_,
-        choice_, params_.
+        n_target_sampled_, source_prior_, history_, validation_, truncated_, unknown_,
+        source_domains_, target_prior_, prior_intervals_, refused_prior_, calibration_,
+        target_shares_, findings_, choice_, params_.
         `Fitted` says what each is. Of the hyperparameters those of ``params_`` hold for
         predictions and for what is saved, but for `settings.AT_PREDICTION`.
 
@@ -296,14 +293,17 @@ class DomainAdapter(
 
         Parameters
         ----------
-        X : list, tuple, ndarray, Series, DataFrame, datasets.Dataset, Domain, or mapping
+        X : list, tuple, ndarray, Series, DataFrame, datasets.Dataset, Domain, path, or mapping
             Source texts. A mapping of domain names to (texts, labels), to frames or to Domains
             gives several sources, which method "mdan" weighs and all others treat as one.
         y : sequence of str, int or bool, optional
             Their labels; may be left out where X carries them in `label_column` or is a mapping.
-        X_target : like X, optional
-            Target texts. Every method but "source_only" needs them. Inside ``GridSearchCV``,
-            scikit-learn slices a list that is as long as X; wrap it in ``Domain`` to keep it whole.
+        X_target : like X, or FileTexts, datasets.IterableDataset or another iterable, optional
+            Target texts. Every method but "source_only" needs them. Of more than the run draws, and
+            more than 10,000, a sample takes part, the same for all methods and seeds, and files
+            and iterables are read in parts: memory does not grow with them. Inside
+            ``GridSearchCV``, scikit-learn slices a list that is as long as X; wrap it in
+            ``Domain`` to keep it whole.
         sample_weight : array of float, shape (n,), optional
             What each source text weighs in the task loss, times its class's weight.
         X_val, y_val : optional
@@ -336,12 +336,7 @@ class DomainAdapter(
 
         params = plain(self.get_params(deep=False))
         check_params(params)
-        candidates = choice.candidates(
-            params["method"], params["method_options"], params["max_strength"]
-        )
-        created = {name: methods.create(name, own) for name, own in candidates.items()}
-        for name, method in created.items():
-            methods.check_run(method, name, params["epochs"], params["batch_size"])
+        created = _candidates(params)
         self._check_checkpoints()
         seed = Processes.current().agreed(as_seed(self.random_state))
         texts = {
@@ -354,10 +349,12 @@ class DomainAdapter(
             "X_target_labelled": X_target_labelled,
             "y_target_labelled": y_target_labelled,
         }
-        roles = read(params, seed, any(m.uses_target for m in created.values()), **texts)
+        uses_target = any(m.uses_target for m in created.values())
+        passes = max(sum(p.epochs for p in m.phases(self.epochs)) for m in created.values())
+        roles = read(params, seed, uses_target, passes, **texts)
         if params["method"] == choice.AUTO:
-            return self._choose(list(candidates), params, seed, texts, roles, on_step, attach)
-        runtime = self._runtime()
+            return self._choose(list(created), params, seed, texts, roles, on_step, attach)
+        runtime, method = self._runtime(), created[params["method"]]
         with _FITTING, torch.random.fork_rng(list(range(torch.cuda.device_count()))):
             model = self._build(method, roles, seed).to(runtime.device)
             method.to(runtime.device)
@@ -381,7 +378,8 @@ class DomainAdapter(
             max_strength=settings.max_strength,
             learning_rate=settings.learning_rate,
             n_source=roles.n_source,
-            n_target=len(roles.texts["target"]),
+            n_target=roles.n_target,
+            n_target_sampled=len(roles.texts["target"]),
             source_prior=trained_prior(roles, batches),
             history=history.steps,
             validation=history.epochs,
@@ -418,7 +416,7 @@ class DomainAdapter(
             twin._is_clone = getattr(self, "_is_clone", False)
             fitted[name] = twin.fit(**texts, on_step=on_step, attach=attach)
             # As `predict` has it, so that neighbours and prior act in what is judged.
-            pool[name] = twin.predict_proba(roles.texts["target"])
+            pool[name] = twin.predict_proba(sample([roles.texts["target"]])[0])
         chosen = choice.choose(pool) if len(names) > 1 else choice.lopsided(roles.shares)
         best = fitted[chosen.method]
         known = replace(best.fitted_, params={**params, "random_state": seed}, choice=chosen)
@@ -540,7 +538,8 @@ class DomainAdapter(
         if "target" not in tokens:
             fitted.calibration = calibration_of(held_out[1].numpy(), codes)
             return
-        features, logits = infer(self.model_, tokens["target"], runtime)
+        looked_at = tokens["target"].take(sample([list(range(len(tokens["target"])))])[0])
+        features, logits = infer(self.model_, looked_at, runtime)
         target, p = logits.numpy(), logits.softmax(1).numpy()
         if self.neighbors:
             self.neighborhood_ = Neighborhood.of(features.numpy(), p, self.neighbors)
@@ -614,12 +613,41 @@ class DomainAdapter(
         return self._outputs(X, with_features=True)
 
     def _outputs(self, X: Any, with_features: bool) -> Outputs:
-        """Pass texts through the model, a part at a time, so that memory does not grow with them.
-
-        Without features there are none of them in what is returned.
-        """
+        """Pass texts through the model; without features there are none in what is returned."""
         check_is_fitted(self)
         texts = as_texts(X, "X", self.text_column, empty_is_text=True)
+        parts = (texts[start : start + PART] for start in range(0, len(texts), PART))
+        features, p = [], []
+        for part in self._in_parts(parts):
+            features += [part.features] if with_features else []
+            p.append(part.probabilities)
+        width = self.encoder_.features
+        return Outputs(
+            np.concatenate([np.empty((0, width), np.float32), *features]), np.concatenate(p)
+        )
+
+    def outputs_in_parts(self, parts: Iterable[Sequence[str]]) -> Iterator[Outputs]:
+        """Yield what `outputs` returns, for texts that come in parts and need not fit into memory.
+
+        Parameters
+        ----------
+        parts : iterable of sequence of str
+            Some thousand texts each are fastest.
+
+        Examples
+        --------
+        ```python
+        tweets = load_dataset("parquet", data_files="tweets.parquet", split="train")
+        for part in adapter.outputs_in_parts(rows["text"] for rows in tweets.iter(4096)):
+            part.probabilities.argmax(1)
+        ```
+
+        """
+        check_is_fitted(self)
+        return self._in_parts(texts_in_parts(parts, "X", self.text_column))
+
+    def _in_parts(self, parts: Iterable[list[str]]) -> Iterator[Outputs]:
+        """Pass texts through the model, and warn in the end of what was cut or unknown in all."""
         max_length, tokenizer = self.params_["max_length"], self.encoder_.tokenizer
         prior = decision.prior_for(self.correct_prior, self.fitted_)
         neighborhood = self.neighborhood_
@@ -628,26 +656,18 @@ class DomainAdapter(
                 f"correct_prior={self.correct_prior!r}, but the model was fitted with neighbors="
                 f"{self.params_['neighbors']}, and how they go together was never measured."
             )
-        cut, unknown = 0, 0.0
-        features: list[np.ndarray] = []
-        p: list[np.ndarray] = []
-        for start in range(0, len(texts), PART):
-            part = texts[start : start + PART]
-            tokens, n = tokenize(tokenizer, part, max_length)
-            cut += n
-            unknown += unknown_share(tokenizer, tokens) * len(part) / len(texts)
-            made, logits = self._infer(tokens)
-            own = decision.probabilities(logits, self.fitted_, prior)
+        n, cut, unknown = 0, 0, 0.0
+        for part in parts:
+            tokens, own = tokenize(tokenizer, part, max_length)
+            n, cut = n + len(part), cut + own
+            unknown += unknown_share(tokenizer, tokens) * len(part)
+            features, logits = self._infer(tokens)
+            p = decision.probabilities(logits, self.fitted_, prior)
             if neighborhood is not None:
-                own = neighborhood.smooth(made.numpy(), own, self.params_["neighbors"])
-            p.append(own)
-            features += [made.numpy()] if with_features else []
-        warn_truncated({"given": (cut, len(texts))}, max_length)
-        warn_unknown({"given": unknown})
-        width = self.encoder_.features
-        return Outputs(
-            np.concatenate([np.empty((0, width), np.float32), *features]), np.concatenate(p)
-        )
+                p = neighborhood.smooth(features.numpy(), p, self.params_["neighbors"])
+            yield Outputs(features.numpy(), p)
+        warn_truncated({"given": (cut, n)}, max_length)
+        warn_unknown({"given": unknown / max(n, 1)})
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return class probabilities, shape (n, n_classes), in the order of ``classes_``."""
@@ -814,6 +834,15 @@ class DomainAdapter(
         adapter._take(saved.model, saved.method_weights, saved.fitted)
         adapter.neighborhood_ = saved.neighborhood
         return adapter
+
+
+def _candidates(params: dict[str, Any]) -> dict[str, methods.Method]:
+    """Return the methods that a run trains, of which there is one but for "auto"."""
+    chosen = choice.candidates(params["method"], params["method_options"], params["max_strength"])
+    created = {name: methods.create(name, own) for name, own in chosen.items()}
+    for name, method in created.items():
+        methods.check_run(method, name, params["epochs"], params["batch_size"])
+    return created
 
 
 def size_of(module: torch.nn.Module) -> int:

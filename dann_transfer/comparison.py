@@ -22,7 +22,13 @@ from dann_transfer.diagnostics import proxy_a_distance
 from dann_transfer.gains import Answers, by_group, doubt, gain_error, harm
 from dann_transfer.model.caching import shared_states
 from dann_transfer.settings import HYPERPARAMETERS, as_seed, check_params
-from dann_transfer.texts.reading import as_groups, as_labelled, as_sources, as_texts, encode_labels
+from dann_transfer.texts.reading import (
+    as_groups,
+    as_labelled,
+    as_sources,
+    as_target,
+    encode_labels,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -232,7 +238,7 @@ def compare(
             raise ValueError(f"compare takes {right}=[{value!r}] and not {wrong}={value!r}.")
     columns = params.get("text_column", "text"), params.get("label_column", "label")
     texts, labels, _ = as_sources(X, y, *columns)
-    target = as_texts(X_target, "X_target", columns[0])
+    target, _ = as_target(X_target, texts if set(methods) - {BASELINE} else [], columns[0])
     classes = np.unique(labels)
     tests = {
         "source": _test_set(X_test, y_test, "test", texts, classes, columns),
@@ -262,7 +268,7 @@ def compare(
             adapter.fit(
                 X,
                 y,
-                X_target=target,
+                X_target=X_target,
                 X_target_labelled=X_target_labelled,
                 y_target_labelled=y_target_labelled,
             )

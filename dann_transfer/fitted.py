@@ -60,6 +60,8 @@ class Fitted:
     """What looks wrong with the run; None where it had no target texts."""
     choice: Choice | None = None
     """What ``method="auto"`` chose, and why."""
+    n_target_sampled: int = 0
+    """How many target texts the run drew from: all, or a sample where they are very many."""
     params: dict[str, Any] = field(default_factory=dict)
     """The hyperparameters that were fitted with, whatever was set since."""
 

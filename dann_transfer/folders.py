@@ -86,16 +86,24 @@ def write_whole(path: str | os.PathLike[str], content: str | bytes) -> Path:
     if not is_first():
         return out
     out.parent.mkdir(parents=True, exist_ok=True)
-    number, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}-")
-    try:
-        with os.fdopen(number, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-        os.chmod(name, 0o644)
-        os.replace(name, out)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with in_place_of(out) as work:
+        work.write_bytes(content.encode() if isinstance(content, str) else content)
     return out
+
+
+@contextmanager
+def in_place_of(out: Path) -> Iterator[Path]:
+    """Give a file to write to that takes the place of `out` in the end, or is removed."""
+    number, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}-")
+    os.close(number)
+    work = Path(name)
+    try:
+        yield work
+        work.chmod(0o644)
+        os.replace(work, out)
+    except BaseException:
+        work.unlink(missing_ok=True)
+        raise
 
 
 @contextmanager

@@ -184,6 +184,9 @@ def _card(saved: Saved) -> str:
     score = "not taken"
     if fitted.validation:
         score = f"{fitted.validation[-1]['validation_accuracy']:.3f}"
+    sampled = ""
+    if 0 < fitted.n_target_sampled < fitted.n_target:
+        sampled = f" (a sample of {fitted.n_target_sampled:,})"
     return f"""---
 library_name: dann_transfer
 tags: [domain-adaptation, {method}]
@@ -191,7 +194,7 @@ tags: [domain-adaptation, {method}]
 # A text classifier adapted to another domain
 
 Trained by dann_transfer {__version__} with method `{method}` on {fitted.n_source:,}
-labelled source texts and {fitted.n_target:,} unlabelled target texts, from the encoder
+labelled source texts and {fitted.n_target:,} unlabelled target texts{sampled}, from the encoder
 `{saved.params["encoder"]}`.
 Classes: {classes}. Last validation accuracy, on source texts: {score}. How it does on the
 target was not measured in training: measure it, beside a model trained

@@ -179,7 +179,8 @@ def tune(
     full = {name: h.default for name, h in HYPERPARAMETERS.items()} | common
     texts = {"X": X, "y": y, "X_val": X_val, "y_val": y_val, "X_target": X_target}
     nothing = dict.fromkeys(("sample_weight", "X_target_labelled", "y_target_labelled"))
-    roles = read(full | {"method": "a search"}, seed, True, **texts, **nothing)
+    # Each run reads its own; here are those that it is judged on.
+    roles = read(full | {"method": "a search"}, seed, True, 0, **texts, **nothing)
     if not roles.texts["validation"]:
         raise ValueError(
             "a search judges by held-out source texts, and there are none; pass X_val and y_val, "

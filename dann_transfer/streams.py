@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-SOURCE_ORDER, TARGET_ORDER, BATCH_ORDER, LABELLED_ORDER, HELD_OUT, ENCODER, HEADS, STEP, PROCESS = (
-    range(9)
-)
+SOURCE_ORDER, TARGET_ORDER, BATCH_ORDER, LABELLED_ORDER, HELD_OUT = range(5)
+ENCODER, HEADS, STEP, PROCESS, SAMPLE = range(5, 10)
 
 
 def generator(seed: int, stream: int, step: int = 0) -> np.random.Generator:

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 
 from dann_transfer import DomainAdapter, __version__, cli, datasets
 from dann_transfer.export import OnnxModel
+from dann_transfer.texts import tables
 
 pytestmark = pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
 run = CliRunner().invoke
@@ -141,7 +143,7 @@ def test_files_of_many_kinds(tmp_path, tiny_encoder):
     assert done.exit_code == 0, done.output
     assert "60 labelled source texts: " in done.output
     assert "'好' 30" in done.output
-    assert "50 target texts." in done.output
+    assert "50 target texts, 50 in the run." in done.output
     assert list((tmp_path / "run").glob("checkpoint_*.pt"))
     predict = ["predict", str(tmp_path / "model"), str(target), "--text-column", "tweet"]
     written = run(cli.app, [*predict, "--out", str(tmp_path / "out.csv")])
@@ -166,6 +168,32 @@ def test_files_of_many_kinds(tmp_path, tiny_encoder):
     assert onto.exit_code == 2
     assert "is the file of texts, which it would replace" in onto.stderr
     assert len(pd.read_parquet(target)) == 50
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_large_file_is_predicted_in_parts(suffix, tmp_path, fitted, monkeypatch):
+    fitted.save_pretrained(tmp_path / "model")
+    texts = toy_texts(50, "tweet lol", 1)[0]
+    frame = pd.DataFrame({"text": texts, "id": range(50)})
+    frame["note"] = [None] * 20 + ["x"] * 30
+    path, out = tmp_path / f"in.{suffix}", tmp_path / f"out.{suffix}"
+    writer = {"csv": pd.DataFrame.to_csv, "parquet": pd.DataFrame.to_parquet}[suffix]
+    writer(frame, path, index=False)
+    reader = {"csv": pd.read_csv, "parquet": pd.read_parquet}[suffix]
+    predict = ["predict", str(tmp_path / "model"), str(path), "--out", str(out)]
+    assert run(cli.app, predict).exit_code == 0
+    whole = reader(out)
+    monkeypatch.setattr(tables, "read_parts", partial(tables.read_parts, size=8))
+    assert run(cli.app, predict).exit_code == 0
+    pd.testing.assert_frame_equal(reader(out), whole)
+    assert whole[["text", "id"]].equals(frame[["text", "id"]])
+    if suffix == "csv":
+        # An error far down leaves what was written before as it is, and nothing half written.
+        with path.open("a") as file:
+            file.write("too,many,cells,here\n")
+        assert "line 52" in run(cli.app, predict).stderr
+        pd.testing.assert_frame_equal(reader(out), whole)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in." + suffix, "model", "out." + suffix]
 
 
 def test_what_is_wrong_with_a_file_is_one_line(tmp_path, fitted):

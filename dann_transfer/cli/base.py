@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import ast
+import io
 import os
+import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
+
+from dann_transfer.folders import in_place_of
+from dann_transfer.notices import is_first
+
+if TYPE_CHECKING:
+    from dann_transfer.texts.tables import FileTexts
 
 app = typer.Typer(
     help="Adapt text classifiers to a domain that has no labels.",
@@ -114,9 +122,19 @@ def read(
     """Read a file of texts; the separator may be written as a shell can."""
     from dann_transfer.texts.tables import read_table
 
-    # A shell does not write a tab.
-    separator = {"\\t": "\t", "tab": "\t"}.get(str(separator), separator)
-    return read_table(path, columns, encoding, separator, whole)
+    return read_table(path, columns, encoding, as_separator(separator), whole)
+
+
+def target_texts(path: Path, column: str, encoding: str | None, separator: str | None) -> FileTexts:
+    """Return the texts of a file that may be larger than memory, to be read in parts."""
+    from dann_transfer.texts.tables import FileTexts
+
+    return FileTexts(path, column, encoding, as_separator(separator))
+
+
+def as_separator(separator: str | None) -> str | None:
+    """Return a separator as files have it: a shell does not write a tab."""
+    return {"\\t": "\t", "tab": "\t"}.get(str(separator), separator)
 
 
 TextColumn = Annotated[str, typer.Option(help="The column of texts.")]
@@ -152,6 +170,46 @@ def check_file_to_write(out: Path | None, *inputs: Path | None) -> None:
             import pyarrow  # noqa: F401
         except ImportError as error:
             raise ImportError("to write Parquet needs pyarrow: pip install pyarrow") from error
+
+
+def write(frames: Iterable[Any], out: Path | None) -> None:
+    """Write the parts of a table to a file, whole or not at all, or to the output.
+
+    Parquet where the file is named so, and else CSV in UTF-8. Of several processes the first
+    writes.
+    """
+    if not is_first():
+        return
+    if out is None:
+        # A pipe may have an encoding that the labels have no letters in.
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8")
+        _write_csv(frames, sys.stdout)
+        return
+    with in_place_of(out) as work:
+        if out.suffix == ".parquet":
+            _write_parquet(frames, work)
+            return
+        with work.open("w", encoding="utf-8", newline="") as file:
+            _write_csv(frames, file)
+
+
+def _write_csv(frames: Iterable[Any], file: TextIO) -> None:
+    for i, frame in enumerate(frames):
+        frame.to_csv(file, index=False, header=i == 0, lineterminator="\n")
+
+
+def _write_parquet(frames: Iterable[Any], path: Path) -> None:
+    import pyarrow
+    from pyarrow.parquet import ParquetWriter
+
+    with ExitStack() as stack:
+        writer = None
+        for frame in frames:
+            schema = None if writer is None else writer.schema
+            table = pyarrow.Table.from_pandas(frame, schema, preserve_index=False)
+            writer = writer or stack.enter_context(ParquetWriter(path, table.schema))
+            writer.write_table(table)
 
 
 def print_rows(frame: Any) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,10 +14,12 @@ from dann_transfer.cli.base import (
     Separator,
     TextColumn,
     app,
+    as_separator,
     check_file_to_write,
     errors_in_a_line,
     print_rows,
     read,
+    write,
 )  # fmt: skip
 
 ModelFolder = Annotated[Path, typer.Argument(help="Folder that `adapt` saved.")]
@@ -29,22 +30,6 @@ OutFile = Annotated[
 Page = Annotated[Path, typer.Argument(help="HTML file to write.")]
 SourceTexts = Annotated[Path | None, typer.Option(help="Labelled source texts to show.")]
 TargetTexts = Annotated[Path | None, typer.Option(help="Target texts to show, labelled or not.")]
-
-
-def _write(frame: Any, out: Path | None) -> None:
-    """Write a CSV in UTF-8, to a file or to the output; Parquet where the file is named so."""
-    from dann_transfer.folders import write_whole
-
-    if out is not None and out.suffix == ".parquet":
-        write_whole(out, frame.to_parquet(index=False))
-        return
-    if out is not None:
-        write_whole(out, frame.to_csv(index=False, lineterminator="\n"))
-        return
-    # A pipe may have an encoding that the labels have no letters in.
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8")
-    frame.to_csv(sys.stdout, index=False, lineterminator="\n")
 
 
 @app.command()
@@ -64,21 +49,37 @@ def predict(
     Example: dann-transfer predict runs/model tweets.csv --out labels.csv
     """
     from dann_transfer import DomainAdapter, decision
+    from dann_transfer.texts.tables import read_parts
+
+    def labelled() -> Iterator[Any]:
+        # Each part of the file waits for what the model makes of it.
+        waiting: list[Any] = []
+
+        def own_texts() -> Iterator[Any]:
+            for frame in read_parts(
+                texts, [text_column], encoding, as_separator(separator), whole=True
+            ):
+                if taken := [name for name in ("predicted", "probability") if name in frame]:
+                    raise ValueError(
+                        f"{str(texts)!r} has a column {taken[0]!r} already; rename it."
+                    )
+                waiting.append(frame)
+                yield frame[text_column]
+
+        for part in adapter.outputs_in_parts(own_texts()):
+            p = part.probabilities
+            predicted: Any = decision.labels(p, adapter.classes_)
+            if abstain_below is not None:
+                predicted = decision.abstain(p, adapter.classes_, abstain_below).tolist()
+            sure: Any = p.max(1).round(4)
+            if out is None or out.suffix != ".parquet":
+                sure = [f"{value:.4f}" for value in sure]
+            yield waiting.pop().assign(predicted=predicted, probability=sure)
 
     with errors_in_a_line():
         check_file_to_write(out, texts)
-        frame = read(texts, [text_column], encoding, separator, whole=True)
-        if taken := [name for name in ("predicted", "probability") if name in frame]:
-            raise ValueError(f"{str(texts)!r} has a column {taken[0]!r} already; rename it.")
         adapter = DomainAdapter.from_pretrained(model)
-        probabilities = adapter.predict_proba(frame[text_column])
-        predicted: Any = decision.labels(probabilities, adapter.classes_)
-        if abstain_below is not None:
-            predicted = decision.abstain(probabilities, adapter.classes_, abstain_below).tolist()
-        sure: Any = probabilities.max(1).round(4)
-        if out is None or out.suffix != ".parquet":
-            sure = [f"{value:.4f}" for value in sure]
-        _write(frame.assign(predicted=predicted, probability=sure), out)
+        write(labelled(), out)
 
 
 @app.command()
@@ -156,7 +157,7 @@ def suggest(
         rows = adapter.suggest(own, n, random_state=seed)
         chosen = [own[row] for row in rows]
         table = {"row": rows, text_column: chosen, "predicted": adapter.predict(chosen)}
-        _write(pd.DataFrame(table), out)
+        write([pd.DataFrame(table)], out)
 
 
 def _domain(

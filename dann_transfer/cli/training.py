@@ -21,7 +21,9 @@ from dann_transfer.cli.base import (
     print_rows,
     read,
     space_of,
+    target_texts,
     values_of,
+    write,
 )  # fmt: skip
 
 Method = Annotated[str, typer.Option(help="student, dann, mcc ...; source_only adapts to nothing.")]
@@ -76,14 +78,12 @@ def adapt(
             "random_state": seed,
         } | values_of(values)
         frame = read(source, [text_column, label_column], encoding, separator)
-        target_frame = read(target, [target_column], encoding, separator)
         counts = frame[label_column].value_counts()
         shown = ", ".join(f"{label!r} {n}" for label, n in counts.head(20).items())
-        typer.echo(
-            f"{len(frame)} labelled source texts: {shown}. {len(target_frame)} target texts."
-        )
+        typer.echo(f"{len(frame)} labelled source texts: {shown}.")
         adapter = DomainAdapter(encoder_of(encoder), **params)
-        adapter.fit(frame, X_target=target_frame[target_column])
+        adapter.fit(frame, X_target=target_texts(target, target_column, encoding, separator))
+        typer.echo(f"{adapter.n_target_:,} target texts, {adapter.n_target_sampled_:,} in the run.")
         adapter.save_pretrained(out)
     typer.echo(f"saved to {out}")
 
@@ -111,7 +111,7 @@ def compare(
     encoding: Encoding = None,
     separator: Separator = None,
     values: Values = None,
-    out: Annotated[Path | None, typer.Option(help="CSV file for the rows.")] = None,
+    out: Annotated[Path | None, typer.Option(help="CSV or Parquet file for the rows.")] = None,
 ) -> None:
     """Train without adaptation and with each method, and say which helped.
 
@@ -119,21 +119,19 @@ def compare(
     """
     import dann_transfer
     from dann_transfer import datasets
-    from dann_transfer.folders import write_whole
 
     methods = method or ["student"]
     with errors_in_a_line(datasets.DownloadError):
         check_file_to_write(out, source, target, test)
         params = {"text_column": text_column, "label_column": label_column} | values_of(values)
         frame = read(source, [text_column, label_column], encoding, separator)
-        target_frame = read(target, [text_column], encoding, separator)
         labelled = None
         if test is not None:
             columns = [text_column, label_column, *([group_column] if group_column else [])]
             labelled = read(test, columns, encoding, separator)
         result = dann_transfer.compare(
             frame,
-            X_target=target_frame[text_column],
+            X_target=target_texts(target, text_column, encoding, separator),
             X_target_test=labelled,
             groups_target_test=group_column,
             methods=methods,
@@ -147,7 +145,7 @@ def compare(
         if group_column is not None:
             print_rows(result.by_group())
         if out is not None:
-            write_whole(out, result.frame().to_csv(index=False, lineterminator="\n"))
+            write([result.frame()], out)
 
 
 @app.command()
@@ -183,10 +181,9 @@ def tune(
         saving.check_destination(out)
         params = {"text_column": text_column, "label_column": label_column} | values_of(values)
         frame = read(source, [text_column, label_column], encoding, separator)
-        target_frame = read(target, [text_column], encoding, separator)
         result = search.tune(
             frame,
-            X_target=target_frame[text_column],
+            X_target=target_texts(target, text_column, encoding, separator),
             space=space_of(space),
             score=score,
             runs=runs,

@@ -51,7 +51,8 @@ class Tokens:
 
         """
         lengths = [len(row) for row in rows]
-        ids = np.concatenate([np.asarray(row, dtype=np.int64) for row in rows])
+        # No vocabulary is larger than 32 bits hold.
+        ids = np.concatenate([np.asarray(row, dtype=np.int32) for row in rows])
         return cls(ids, np.concatenate([[0], np.cumsum(lengths)]), pad_id)
 
 

@@ -6,11 +6,20 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, cast
+from itertools import islice
+from os import PathLike
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
+from dann_transfer import streams
 from dann_transfer.notices import warn
+from dann_transfer.texts.tables import PART, FileTexts, read_table
+
+T = TypeVar("T")
+
+# Of more target texts a sample tells as much of predictions: its shares are off by half a point.
+LOOKED_AT = 10_000
 
 
 @dataclass(frozen=True)
@@ -117,13 +126,42 @@ class EmptyTextWarning(UserWarning):
     """Some texts to predict hold nothing but white space."""
 
 
+def texts_in_parts(parts: Iterable[Any], name: str, text_column: str) -> Iterator[list[str]]:
+    """Yield parts of the texts to predict as `as_texts` does, and tell of empty ones in the end.
+
+    Errors and the warning count texts through all parts.
+    """
+    n = 0
+    blank: list[int] = []
+    for part in parts:
+        if not len(part):
+            continue
+        texts = _checked(part, name, text_column, True, n)
+        blank += [n + i for i, text in enumerate(texts) if not text]
+        n += len(texts)
+        yield texts
+    if not n:
+        raise ValueError(f"{name} holds no texts; pass at least one.")
+    _warn_empty(blank, n, name)
+
+
+def _warn_empty(blank: list[int], n: int, name: str) -> None:
+    if blank:
+        warn(
+            f"{len(blank)} of {n} texts of {name} are empty, the first of them "
+            f"{name}[{blank[0]}]: the model has nothing to go by there.",
+            EmptyTextWarning,
+        )
+
+
 def as_texts(
     X: Any, name: str, text_column: str = "text", empty_is_text: bool = False
 ) -> list[str]:
     """Turn what the user passed as texts into a list of strings.
 
     Accepts a list, tuple, 1-d numpy array, pandas Series, any other sequence of strings, a
-    :class:`Domain`, or a table of pandas, polars, pyarrow or datasets with a column `text_column`.
+    :class:`Domain`, a table of pandas, polars, pyarrow or datasets with a column `text_column`, or
+    the path of a file with such a column.
 
     Parameters
     ----------
@@ -149,8 +187,19 @@ def as_texts(
     ['good', 'bad']
 
     """
+    texts = _checked(X, name, text_column, empty_is_text, 0)
+    _warn_empty([i for i, text in enumerate(texts) if not text], len(texts), name)
+    return texts
+
+
+def _checked(X: Any, name: str, text_column: str, empty_is_text: bool, start: int) -> list[str]:
+    """Return texts of which so many others came before, in other parts."""
     if isinstance(X, Domain):
         X = X.texts
+    if isinstance(X, PathLike):
+        X = FileTexts(X, text_column)
+    if isinstance(X, FileTexts):
+        X = list(X)
     if X is None:
         raise TypeError(f"{name} is None; pass a list of texts.")
     if isinstance(X, str | bytes):
@@ -186,16 +235,8 @@ def as_texts(
     if not values:
         raise ValueError(f"{name} holds no texts; pass at least one.")
     if empty_is_text:
-        blank = [i for i, value in enumerate(values) if _is_blank(value)]
-        for i in blank:
-            values[i] = ""
-        if blank:
-            warn(
-                f"{len(blank)} of {len(values)} texts of {name} are empty, the first of them "
-                f"{name}[{blank[0]}]: the model has nothing to go by there.",
-                EmptyTextWarning,
-            )
-    return [_text(value, f"{name}[{i}]", empty_is_text) for i, value in enumerate(values)]
+        values = ["" if _is_blank(value) else value for value in values]
+    return [_text(value, f"{name}[{i}]", empty_is_text) for i, value in enumerate(values, start)]
 
 
 def _is_missing(value: Any) -> bool:
@@ -379,7 +420,7 @@ def _as_marks(y: Any) -> np.ndarray | None:
 def as_labelled(
     X: Any, y: Any, name: str, y_name: str, text_column: str = "text", label_column: str = "label"
 ) -> tuple[list[str], np.ndarray]:
-    """Turn texts and labels, or a frame or Domain that holds both, into texts and labels.
+    """Turn texts and labels, or a frame, Domain or file that holds both, into texts and labels.
 
     Raises
     ------
@@ -387,6 +428,8 @@ def as_labelled(
         As `as_texts` and `as_labels` do.
 
     """
+    if y is None and isinstance(X, PathLike):
+        X = read_table(X, [text_column, label_column])
     texts = as_texts(X, name, text_column)
     if y is None and isinstance(X, Domain):
         y = X.labels
@@ -477,8 +520,28 @@ def as_sources(
     return *as_source(texts, labels), sizes
 
 
-def as_target(X_target: Any, source: Sequence[str], text_column: str = "text") -> list[str]:
+def as_target(
+    X_target: Any, source: Sequence[str], text_column: str = "text", most: int = LOOKED_AT
+) -> tuple[list[str], int]:
     """Turn the unlabelled target into texts. A label column, if there is one, is never read.
+
+    Parameters
+    ----------
+    X_target : object
+        As `as_texts` takes it; or a `FileTexts`, a `datasets.IterableDataset` or another iterable
+        that can be read more than once, of which no more is in memory than is returned.
+    source : sequence of str
+        Texts that the target may not be; none where the target is not trained on.
+    text_column : str
+    most : int
+        As many texts are returned at most.
+
+    Returns
+    -------
+    texts : list of str
+        All, or where they are more than `most` the `sample` of so many.
+    n : int
+        How many there are.
 
     Raises
     ------
@@ -486,13 +549,104 @@ def as_target(X_target: Any, source: Sequence[str], text_column: str = "text") -
         As `as_texts` does, and if the target holds just the source's texts.
 
     """
-    texts = as_texts(X_target, "X_target", text_column)
-    if set(texts) == set(source):
+    known = set(source)
+    missing, beside = set(source), False
+
+    def parts() -> Iterator[list[str]]:
+        nonlocal beside
+        for part in _parts(X_target, "X_target", text_column):
+            beside = beside or not known.issuperset(part)
+            if not beside:
+                missing.difference_update(part)
+            yield part
+
+    texts, n = sample(parts(), most)
+    if not n:
+        raise ValueError("X_target holds no texts; pass at least one.")
+    if not beside and not missing:
         raise ValueError(
             "X_target holds the same texts as X, so there is no other domain to adapt to; "
             "pass texts of the target domain, or use method='source_only'."
         )
-    return texts
+    return texts, n
+
+
+def _parts(X: Any, name: str, text_column: str) -> Iterator[list[str]]:
+    """Yield the texts of X, a part at a time where they need not all be in memory."""
+    if isinstance(X, Domain):
+        X = X.texts
+    if isinstance(X, PathLike):
+        X = FileTexts(X, text_column)
+    if hasattr(X, "select_columns") and hasattr(X, "iter"):
+        # Of `datasets`. One that is streamed may not know its columns before it is read.
+        values: Iterator[Any] = (
+            value
+            for rows in X.with_format(None).iter(PART)
+            for value in _plain_list(_column(_Rows(rows), text_column, name, "text_column"))
+        )
+    elif isinstance(X, FileTexts) or _is_stream(X):
+        values = iter(X)
+    else:
+        yield as_texts(X, name, text_column)
+        return
+    start = 0
+    while part := list(islice(values, PART)):
+        yield [_text(value, f"{name}[{start + i}]", False) for i, value in enumerate(part)]
+        start += len(part)
+
+
+class _Rows(dict[str, list[Any]]):
+    """Some rows of a `datasets.Dataset`, by column."""
+
+    @property
+    def column_names(self) -> list[str]:
+        return list(self)
+
+
+def _is_stream(X: object) -> bool:
+    """Tell whether X has no length and gives its texts anew each time it is iterated."""
+    return (
+        isinstance(X, Iterable)
+        and not hasattr(X, "__len__")
+        and not isinstance(X, Iterator)
+        and not _is_frame(X)
+    )
+
+
+def sample(parts: Iterable[list[T]], most: int = LOOKED_AT) -> tuple[list[T], int]:
+    """Return at most so many of all texts, in their order, and how many there are.
+
+    Each text draws a number, and those with the smallest stay. It depends on their places alone: a
+    list and a file give the same sample, all methods and seeds see the same texts, and a smaller
+    sample is a part of a larger one.
+
+    Examples
+    --------
+    >>> sample([["a", "b"], ["c"]], most=3)
+    (['a', 'b', 'c'], 3)
+    >>> texts = [str(i) for i in range(100)]
+    >>> sample([texts], most=5) == sample([texts[:50], texts[50:]], most=5)
+    True
+
+    """
+    rng = streams.generator(0, streams.SAMPLE)
+    drawn, n = np.empty(0), 0
+    texts: list[T] = []
+    for part in parts:
+        n += len(part)
+        drawn = np.concatenate([drawn, rng.random(len(part))])
+        texts += part
+        # Not at every part, since each time costs as much as the sample is large.
+        if len(texts) > 2 * most + PART:
+            drawn, texts = _smallest(drawn, texts, most)
+    return _smallest(drawn, texts, most)[1], n
+
+
+def _smallest(drawn: np.ndarray, texts: list[T], most: int) -> tuple[np.ndarray, list[T]]:
+    if len(texts) <= most:
+        return drawn, texts
+    rows = np.sort(np.argpartition(drawn, most)[:most])
+    return drawn[rows], [texts[i] for i in rows]
 
 
 def as_groups(groups: Any, X: Any, name: str, texts_name: str, n: int) -> np.ndarray:

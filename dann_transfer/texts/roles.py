@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from dann_transfer.texts.reading import (
+    LOOKED_AT,
     as_labelled,
     as_sources,
     as_target,
-    as_texts,
     encode_labels,
 )
 from dann_transfer.texts.weights import hold_out, scaled, text_weights
@@ -35,6 +35,8 @@ class Roles:
     """Names of the source domains."""
     n_source: int
     """Number of source texts, those held out included."""
+    n_target: int
+    """Number of target texts without labels, of which `texts` may hold a sample."""
 
     @property
     def shares(self) -> np.ndarray:
@@ -47,6 +49,7 @@ def read(
     params: dict[str, Any],
     seed: int,
     uses_target: bool,
+    passes: int,
     *,
     X: Any,
     y: Any,
@@ -66,6 +69,9 @@ def read(
     seed : int
     uses_target : bool
         Whether the method trains on target texts.
+    passes : int
+        The run's passes over the source, in each of which as many target texts are drawn: of a
+        target that is larger than them all a sample is as good, and fits into memory.
     X, y, X_target, sample_weight, X_val, y_val, X_target_labelled, y_target_labelled
         As for ``DomainAdapter.fit``.
 
@@ -78,16 +84,17 @@ def read(
     columns = params["text_column"], params["label_column"]
     texts, labels, sizes = as_sources(X, y, *columns)
     target: list[str] = []
-    if uses_target:
-        if X_target is None:
-            raise ValueError(
-                f"method={params['method']!r} adapts to a target domain: pass its unlabelled texts "
-                "as X_target=..., or use method='source_only'."
-            )
-        target = as_target(X_target, texts, params["text_column"])
-    elif X_target is not None:
-        # Not to train on, but to say what the model makes of the target.
-        target = as_texts(X_target, "X_target", params["text_column"])
+    n_target = 0
+    if X_target is not None:
+        most = max(LOOKED_AT, passes * len(texts))
+        # That it is another domain matters only where it is trained on, and not looked at alone.
+        others = texts if uses_target else []
+        target, n_target = as_target(X_target, others, params["text_column"], most)
+    elif uses_target:
+        raise ValueError(
+            f"method={params['method']!r} adapts to a target domain: pass its unlabelled texts "
+            "as X_target=..., or use method='source_only'."
+        )
     classes, codes = np.unique(labels, return_inverse=True)
     labelled = _labelled(X_target_labelled, y_target_labelled, "target_labelled", classes, columns)
     val = _labelled(X_val, y_val, "val", classes, columns)
@@ -119,6 +126,7 @@ def read(
         domains=np.repeat(np.arange(len(sizes)), list(sizes.values()))[rows] if sizes else None,
         names=list(sizes),
         n_source=len(texts),
+        n_target=n_target,
     )
 
 

@@ -6,14 +6,19 @@ import csv
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from os import PathLike
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
 
 COMPRESSED = (".gz", ".bz2", ".zip", ".xz", ".zst")
 SEPARATORS = (",", ";", "\t", "|")
+# So many rows are in memory at once where a file is read in parts.
+PART = 4096
 # What no text holds: of a file of one column every line is one text, commas and all.
 _NONE = "\x1f"
 _READERS: dict[str, str] = {
@@ -24,7 +29,7 @@ _MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff",
 
 
 def read_table(
-    path: str | Path,
+    path: str | PathLike[str],
     columns: Sequence[str],
     encoding: str | None = None,
     separator: str | None = None,
@@ -69,9 +74,76 @@ def read_table(
     [['good, really good', '1']]
 
     """
-    import pandas as pd
+    return next(read_parts(path, columns, encoding, separator, whole, size=None))
 
+
+def read_parts(
+    path: str | PathLike[str],
+    columns: Sequence[str],
+    encoding: str | None = None,
+    separator: str | None = None,
+    whole: bool = False,
+    size: int | None = PART,
+) -> Iterator[pd.DataFrame]:
+    """Yield what `read_table` reads, `size` rows at a time, or all at once where that is None.
+
+    A JSON file that is one array is read whole, and comes in parts all the same.
+    """
     path = Path(path).expanduser()
+    kind = _kind_of(path, separator)
+    with _named(path):
+        encoding = None if kind == "parquet" else encoding or _encoding_of(path)
+        if kind == "csv":
+            yield from _csv_parts(path, list(columns), str(encoding), separator, whole, size)
+            return
+        frames = _parquet_parts(path, size) if kind == "parquet" else None
+        checked = False
+        for frame in frames or _json_parts(path, str(encoding), kind == "lines", size):
+            if not checked:
+                _check_columns(path, [str(c) for c in frame.columns], columns)
+                checked = True
+            # Of JSON lines some may lack a column, and so may a whole part of them.
+            yield frame if whole else frame.reindex(columns=list(columns))
+
+
+@dataclass(frozen=True)
+class FileTexts:
+    """The texts of a file, which are read anew whenever they are asked for, a part at a time.
+
+    For a target that does not fit into memory: `DomainAdapter.fit` takes one as `X_target`. A path
+    alone does as well where the column is the adapter's `text_column`.
+
+    Parameters
+    ----------
+    path : path
+        CSV, Parquet or JSON, as its name says.
+    column : str
+    encoding, separator : str, optional
+        Of CSV and JSON, where they are not found rightly.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "tweets.csv")
+    ...     _ = path.write_text("text\\nlol\\nugh, again\\n")
+    ...     list(FileTexts(path))
+    ['lol', 'ugh, again']
+
+    """
+
+    path: str | PathLike[str]
+    column: str = "text"
+    encoding: str | None = None
+    separator: str | None = None
+
+    def __iter__(self) -> Iterator[Any]:
+        for part in read_parts(self.path, [self.column], self.encoding, self.separator):
+            yield from part[self.column].tolist()
+
+
+def _kind_of(path: Path, separator: str | None) -> str:
+    """Return what a file is by its name, or raise where it cannot be read."""
     suffixes = [s.lower() for s in path.suffixes if s.lower() not in COMPRESSED]
     kind = _READERS.get(suffixes[-1] if suffixes else "")
     if kind is None:
@@ -85,18 +157,37 @@ def read_table(
         raise FileNotFoundError(f"there is no file {str(path)!r}; check the path.")
     if path.stat().st_size == 0:
         raise ValueError(f"{str(path)!r} is empty.")
-    with _named(path):
-        if kind == "parquet":
-            frame = pd.read_parquet(path)
-        else:
-            encoding = encoding or _encoding_of(path)
-            if kind == "csv":
-                return _read_csv(path, list(columns), encoding, separator, whole)
-            with _opened(path, encoding) as file:
-                # Texts and labels as they are: "1" is no number and "2020-01-01" no date.
-                frame = pd.read_json(file, lines=kind == "lines", dtype=False)
-    _check_columns(path, [str(c) for c in frame.columns], columns)
-    return frame if whole else frame[list(columns)]
+    return kind
+
+
+def _parquet_parts(path: Path, size: int | None) -> Iterator[pd.DataFrame]:
+    import pandas as pd
+
+    if size is None:
+        yield pd.read_parquet(path)
+        return
+    # pandas itself needs it for this format.
+    from pyarrow.parquet import ParquetFile
+
+    with ParquetFile(path) as file:
+        if not file.metadata.num_rows:
+            yield file.read().to_pandas()
+        for batch in file.iter_batches(size):
+            yield batch.to_pandas()
+
+
+def _json_parts(path: Path, encoding: str, lines: bool, size: int | None) -> Iterator[pd.DataFrame]:
+    import pandas as pd
+
+    with _opened(path, encoding) as file:
+        # Texts and labels as they are: "1" is no number and "2020-01-01" no date.
+        if lines and size is not None:
+            with pd.read_json(file, lines=True, dtype=False, chunksize=size) as parts:
+                yield from parts
+            return
+        frame = pd.read_json(file, lines=lines, dtype=False)
+    for start in range(0, max(1, len(frame)), size or max(1, len(frame))):
+        yield frame[start : start + size] if size else frame
 
 
 @contextmanager
@@ -134,9 +225,14 @@ def _opened(path: Path, encoding: str) -> Iterator[IO[str]]:
         yield file
 
 
-def _read_csv(
-    path: Path, columns: list[str], encoding: str, separator: str | None, whole: bool
-) -> pd.DataFrame:
+def _csv_parts(
+    path: Path,
+    columns: list[str],
+    encoding: str,
+    separator: str | None,
+    whole: bool,
+    size: int | None,
+) -> Iterator[pd.DataFrame]:
     import pandas as pd
 
     candidates = [separator] if separator is not None else list(SEPARATORS)
@@ -146,13 +242,29 @@ def _read_csv(
     names = headers[best]
     _check_columns(path, names, columns)
     one = len(names) == 1 and separator is None
-    rows = list(_rows(path, encoding, _NONE if one else best))[1:]
-    while one and rows and not rows[-1][1]:
-        rows.pop()
-    cells = [_cells(path, line, row, names, best) for line, row in rows if row or one]
+    rows = _rows(path, encoding, _NONE if one else best)
+    next(rows)
+    cells = (
+        _cells(path, line, row, names, best)
+        for line, row in (_without_blank_end(rows) if one else rows)
+        if row or one
+    )
     places = list(range(len(names))) if whole else [names.index(column) for column in columns]
     own = [names[i] for i in places]
-    return pd.DataFrame([[row[i] for i in places] for row in cells], columns=own, dtype=object)
+    first = True
+    while (part := list(islice(cells, size))) or first:
+        first = False
+        yield pd.DataFrame([[row[i] for i in places] for row in part], columns=own, dtype=object)
+
+
+def _without_blank_end(rows: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
+    """Yield rows without the blank ones that no other follows."""
+    blank: list[tuple[int, list[str]]] = []
+    for line, row in rows:
+        blank.append((line, row))
+        if row:
+            yield from blank
+            blank = []
 
 
 def _header(path: Path, encoding: str, separator: str) -> list[str]:
