@@ -17,8 +17,10 @@ import boards
 import export
 import labels
 import matplotlib.pyplot as plt
+import memory
 import processes
 import scores
+import service
 from tables import (
     aligned,
     base_readme,
@@ -59,8 +61,10 @@ OTHERS = {
     "export.jsonl",
     "gpu.jsonl",
     "labels.jsonl",
+    "memory.jsonl",
     "neighbors.jsonl",
     "processes.jsonl",
+    "service.jsonl",
     "speed.jsonl",
     "peers.jsonl",
     "scored.jsonl",
@@ -76,6 +80,8 @@ AUTO = "<!-- auto: benchmarks/report.py -->", "<!-- end of auto -->"
 FAMILY = "<!-- family: benchmarks/report.py -->", "<!-- end of family -->"
 PROCESSES = "<!-- processes: benchmarks/report.py -->", "<!-- end of processes -->"
 EXPORT = "<!-- export: benchmarks/report.py -->", "<!-- end of export -->"
+MEMORY = "<!-- memory: benchmarks/report.py -->", "<!-- end of memory -->"
+SERVICE = "<!-- service: benchmarks/report.py -->", "<!-- end of service -->"
 SPEED_START, SPEED_END = "<!-- speed: benchmarks/report.py -->", "<!-- end of speed -->"
 KEYWORDS_START, KEYWORDS_END = "<!-- keywords: benchmarks/report.py -->", "<!-- end of keywords -->"
 PEERS_PAIR = "movies", "tweets"
@@ -346,6 +352,8 @@ def main() -> None:
         ("docs/judging.md", LABELS_START, LABELS_END, labels.readme(read("labels.jsonl"))),
         ("docs/speed.md", SPEED_START, SPEED_END, speeds),
         ("docs/large.md", *PROCESSES, processes.table(read("processes.jsonl"))),
+        ("docs/large.md", *MEMORY, memory.table(read("memory.jsonl"))),
+        ("docs/saving.md", *SERVICE, service.table(read("service.jsonl"))),
         ("docs/saving.md", *EXPORT, export.table(read("export.jsonl"))),
         ("docs/keywords.md", KEYWORDS_START, KEYWORDS_END, hyperparameters()),
     ):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import platform
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
 from threading import RLock
@@ -177,7 +180,7 @@ class DomainAdapter(
         behind it: classes_, seed_, max_strength_, learning_rate_, n_source_, n_target_,
         n_target_sampled_, source_prior_, history_, validation_, truncated_, unknown_,
         source_domains_, target_prior_, prior_intervals_, refused_prior_, calibration_,
-        target_shares_, findings_, choice_, params_.
+        target_shares_, findings_, choice_, trained_, params_.
         `Fitted` says what each is. Of the hyperparameters those of ``params_`` hold for
         predictions and for what is saved, but for `settings.AT_PREDICTION`.
 
@@ -334,6 +337,7 @@ class DomainAdapter(
         # Training needs Ignite, and prediction does not.
         from dann_transfer.training.loop import Trainer
 
+        started = time.perf_counter()
         params = plain(self.get_params(deep=False))
         check_params(params)
         created = _candidates(params)
@@ -380,6 +384,7 @@ class DomainAdapter(
             n_source=roles.n_source,
             n_target=roles.n_target,
             n_target_sampled=len(roles.texts["target"]),
+            trained=_trained(started, runtime.device),
             source_prior=trained_prior(roles, batches),
             history=history.steps,
             validation=history.epochs,
@@ -790,15 +795,33 @@ class DomainAdapter(
 
         """
         check_is_fitted(self)
+        saving.save(self._saved(), folder)
+
+    def _saved(self) -> saving.Saved:
         changed = {name: plain(getattr(self, name)) for name in AT_PREDICTION}
-        saved = saving.Saved(
+        return saving.Saved(
             {**self.params_, **changed},
             self.fitted_,
             self.model_,
             self.method_weights_,
             self.neighborhood_,
         )
-        saving.save(saved, folder)
+
+    def push_to_hub(self, name: str, private: bool = False, token: str | None = None) -> str:
+        """Put the model on the Hugging Face hub, and return its address.
+
+        Parameters
+        ----------
+        name : str
+            "user/model", which `from_pretrained` then takes in place of a folder.
+        private : bool
+            Whether a repository that is made for it is private.
+        token : str, optional
+            None takes what ``hf auth login`` left.
+
+        """
+        check_is_fitted(self)
+        return saving.push(self._saved(), name, private, token)
 
     def report(
         self,
@@ -823,6 +846,8 @@ class DomainAdapter(
     ) -> DomainAdapter:
         """Load what `save_pretrained` wrote. No pickle is read and no code of the folder runs.
 
+        In place of a folder it takes the name of a model on the hub, "user/model".
+
         Raises
         ------
         ValueError
@@ -843,6 +868,16 @@ def _candidates(params: dict[str, Any]) -> dict[str, methods.Method]:
     for name, method in created.items():
         methods.check_run(method, name, params["epochs"], params["batch_size"])
     return created
+
+
+def _trained(started: float, device: torch.device) -> dict[str, Any]:
+    """Return when, for how long and on what a run trained."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(time.perf_counter() - started, 1),
+        "device": f"{device.type}: {name}",
+    }
 
 
 def size_of(module: torch.nn.Module) -> int:

@@ -62,6 +62,8 @@ class Fitted:
     """What ``method="auto"`` chose, and why."""
     n_target_sampled: int = 0
     """How many target texts the run drew from: all, or a sample where they are very many."""
+    trained: dict[str, Any] = field(default_factory=dict)
+    """When the run ended ("date", UTC), how long it took ("seconds"), and on what ("device")."""
     params: dict[str, Any] = field(default_factory=dict)
     """The hyperparameters that were fitted with, whatever was set since."""
 

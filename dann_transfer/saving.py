@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Collection, Iterator
@@ -38,6 +39,7 @@ from dann_transfer.settings import check_params
 
 CONFIG, HEADS, CARD = "adapter.json", "heads.safetensors", "README.md"
 FORMAT = 2
+_ON_HUB = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 TRIES = 20
 """How often a folder is read that is being replaced all the while."""
 
@@ -180,6 +182,8 @@ def _json_params(saved: Saved) -> dict[str, Any]:
 
 def _card(saved: Saved) -> str:
     fitted, method = saved.fitted, saved.params["method"]
+    from huggingface_hub import ModelCardData
+
     classes = ", ".join(f"`{c!r}`" for c in fitted.classes.tolist())
     score = "not taken"
     if fitted.validation:
@@ -187,9 +191,12 @@ def _card(saved: Saved) -> str:
     sampled = ""
     if 0 < fitted.n_target_sampled < fitted.n_target:
         sampled = f" (a sample of {fitted.n_target_sampled:,})"
+    data = ModelCardData(
+        library_name="dann_transfer",
+        tags=["domain-adaptation", *str(method).split("+")],
+    )
     return f"""---
-library_name: dann_transfer
-tags: [domain-adaptation, {method}]
+{data.to_yaml()}
 ---
 # A text classifier adapted to another domain
 
@@ -269,10 +276,11 @@ def load(
     Raises
     ------
     ValueError
-        If a file is missing, damaged or changed, or the parameters are not among `param_names`.
+        If a file is missing, damaged or changed, or the parameters are not among `param_names`; or
+        if the hub has no model of that name, or is not reached.
 
     """
-    path = Path(folder).expanduser()
+    path = _place_of(folder)
     for attempt in range(TRIES):
         before = _version(path)
         try:
@@ -291,6 +299,48 @@ def load(
     raise OSError(
         f"{str(path)!r} was saved anew {TRIES} times while it was being read; try again later."
     )
+
+
+def _place_of(folder: str | PathLike[str]) -> Path:
+    """Return a folder, or the copy of a model on the hub that is named as "user/model"."""
+    path = Path(folder).expanduser()
+    if path.exists() or not isinstance(folder, str) or not _ON_HUB.fullmatch(folder):
+        return path
+    import huggingface_hub
+
+    try:
+        return Path(
+            huggingface_hub.snapshot_download(
+                folder, library_name="dann_transfer", library_version=__version__
+            )
+        )
+    # The hub's library, and the one that it reaches the hub with, raise their own kinds.
+    except Exception as error:
+        raise ValueError(
+            f"{folder!r} is no folder here, and no model of that name came from the hub "
+            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})."
+        ) from error
+
+
+def push(saved: Saved, name: str, private: bool, token: str | None) -> str:
+    """Put a model on the hub as "user/model", made if need be, and return its address."""
+    import huggingface_hub
+
+    if not _ON_HUB.fullmatch(name):
+        raise ValueError(f"{name!r} must be of the form 'user/model'.")
+    hub = huggingface_hub.HfApi(token=token)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model")
+        save(saved, path)
+        address = str(hub.create_repo(name, private=private, exist_ok=True))
+        # Files of an earlier model of that name would be taken for parts of this one.
+        hub.upload_folder(
+            repo_id=name,
+            folder_path=path,
+            delete_patterns="*",
+            commit_message=f"Model of dann_transfer {__version__}",
+        )
+    return address
 
 
 @contextmanager

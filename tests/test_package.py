@@ -129,7 +129,7 @@ def test_the_imports_have_no_circle():
 ROOMS = """
 _version notices folders processes gains settings streams tracking texts neighbors labelling model
 training methods label_shift diagnostics doctor selection choice fitted decision conformal saving
-adapter export serving evaluation comparison search plots datasets cli __main__
+adapter export serving service evaluation comparison search plots datasets cli __main__
 """
 
 

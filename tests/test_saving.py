@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 import stat
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from conftest import TINY, same
 from safetensors.torch import load_file
 from sklearn.base import clone
@@ -484,3 +486,55 @@ def test_arrays_and_tensors_among_the_settings_are_saved(tiny, source, target, t
     loaded = DomainAdapter.from_pretrained(tmp_path / "m")
     assert loaded.class_weight == {"pos": 2.0, "neg": 1}
     assert loaded.method_options == {"width": 16}
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A folder that acts as the hub: what is uploaded there can be downloaded."""
+    import huggingface_hub
+
+    def create_repo(self, name, *, private, exist_ok):
+        (tmp_path / "hub" / name).mkdir(parents=True, exist_ok=exist_ok)
+        return f"https://hub/{name}"
+
+    def upload_folder(self, *, repo_id, folder_path, delete_patterns, commit_message):
+        assert delete_patterns == "*"
+        shutil.copytree(folder_path, tmp_path / "hub" / repo_id, dirs_exist_ok=True)
+        (tmp_path / "hub" / repo_id / ".gitattributes").touch()
+
+    def snapshot_download(name, **_):
+        if not (tmp_path / "hub" / name).is_dir():
+            raise ConnectionError("no way\nto the hub")
+        return str(tmp_path / "hub" / name)
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", create_repo)
+    monkeypatch.setattr(huggingface_hub.HfApi, "upload_folder", upload_folder)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_model_goes_to_the_hub_and_comes_back(hub, fitted, target, tmp_path):
+    assert (
+        fitted.push_to_hub("someone/reviews-to-tweets") == "https://hub/someone/reviews-to-tweets"
+    )
+    again = DomainAdapter.from_pretrained("someone/reviews-to-tweets")
+    assert (again.predict_proba(target) == fitted.predict_proba(target)).all()
+    card = (tmp_path / "hub/someone/reviews-to-tweets/README.md").read_text()
+    head = yaml.safe_load(card.split("---")[1])
+    assert head == {
+        "library_name": "dann_transfer",
+        "tags": ["domain-adaptation", "dann"],
+    }
+
+
+def test_what_the_hub_does_not_have_is_said(hub, fitted):
+    words = "'some/one' is no folder here, and no model .* \\(ConnectionError: no way\\)"
+    with pytest.raises(ValueError, match=words):
+        DomainAdapter.from_pretrained("some/one")
+    with pytest.raises(ValueError, match="'model' must be of the form 'user/model'"):
+        fitted.push_to_hub("model")
+    # A folder of that name comes first, and a path is never asked for elsewhere.
+    fitted.save_pretrained("some/one")
+    assert DomainAdapter.from_pretrained("some/one").classes_.tolist() == ["neg", "pos"]
+    with pytest.raises(ValueError, match="is not a folder"):
+        DomainAdapter.from_pretrained(Path("no/where"))

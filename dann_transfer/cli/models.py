@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,7 +23,9 @@ from dann_transfer.cli.base import (
     write,
 )  # fmt: skip
 
-ModelFolder = Annotated[Path, typer.Argument(help="Folder that `adapt` saved.")]
+ModelFolder = Annotated[
+    Path, typer.Argument(help="Folder that `adapt` saved, or user/model of the hub.")
+]
 TextFile = Annotated[Path, typer.Argument(help="Texts: CSV, Parquet, JSON.")]
 OutFile = Annotated[
     Path | None, typer.Option(help="CSV or Parquet file to write, in place of output.")
@@ -78,7 +81,7 @@ def predict(
 
     with errors_in_a_line():
         check_file_to_write(out, texts)
-        adapter = DomainAdapter.from_pretrained(model)
+        adapter = DomainAdapter.from_pretrained(str(model))
         write(labelled(), out)
 
 
@@ -107,7 +110,7 @@ def evaluate(
         columns = [text_column, label_column, *([group_column] if group_column else [])]
         frame = read(texts, columns, encoding, separator)
         result = evaluation.evaluate(
-            DomainAdapter.from_pretrained(model),
+            DomainAdapter.from_pretrained(str(model)),
             frame[text_column],
             frame[label_column],
             groups=None if group_column is None else frame[group_column],
@@ -128,7 +131,7 @@ def diagnose(model: ModelFolder) -> None:
     from dann_transfer import DomainAdapter
 
     with errors_in_a_line():
-        typer.echo(str(DomainAdapter.from_pretrained(model).diagnose()))
+        typer.echo(str(DomainAdapter.from_pretrained(str(model)).diagnose()))
 
 
 @app.command()
@@ -153,7 +156,7 @@ def suggest(
     with errors_in_a_line():
         check_file_to_write(out, texts)
         own = read(texts, [text_column], encoding, separator)[text_column].tolist()
-        adapter = DomainAdapter.from_pretrained(model)
+        adapter = DomainAdapter.from_pretrained(str(model))
         rows = adapter.suggest(own, n, random_state=seed)
         chosen = [own[row] for row in rows]
         table = {"row": rows, text_column: chosen, "predicted": adapter.predict(chosen)}
@@ -194,7 +197,7 @@ def report(
             name: None if path is None else _domain(path, *columns)
             for name, path in (("source", source), ("target", target))
         }
-        DomainAdapter.from_pretrained(model).report(page, **shown)
+        DomainAdapter.from_pretrained(str(model)).report(page, **shown)
     typer.echo(f"wrote {page}")
 
 
@@ -219,13 +222,42 @@ def explore(
     with errors_in_a_line():
         check_file_to_write(page, source, target)
         display = plots.AlignmentDisplay.from_estimator(
-            DomainAdapter.from_pretrained(model),
+            DomainAdapter.from_pretrained(str(model)),
             _domain(source, *columns),
             _domain(target, *columns),
             names=(source.stem, target.stem),
         )
         plots.explore(display, page, f"{source.stem} and {target.stem}")
     typer.echo(f"wrote {page}")
+
+
+@app.command()
+def serve(
+    model: ModelFolder,
+    host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8000,
+    texts: Annotated[int, typer.Option(help="At most so many a request.")] = 256,
+    characters: Annotated[int, typer.Option(help="At most so many a text.")] = 20_000,
+    waiting: Annotated[int, typer.Option(help="More texts than wait are refused.")] = 2048,
+) -> None:
+    """Answer with a model's labels over HTTP: POST /predict, GET /health; /docs is a page to try.
+
+    Example: dann-transfer serve runs/model --port 8000
+    """
+    from dann_transfer import DomainAdapter
+
+    with errors_in_a_line():
+        try:
+            import uvicorn
+
+            from dann_transfer.service import Limits, create_app
+        except ImportError as error:
+            raise ImportError("to serve needs: pip install 'dann_transfer[serve]'") from error
+        limits = Limits(texts=texts, characters=characters, waiting=waiting)
+        adapter = DomainAdapter.from_pretrained(str(model))
+        # They would come with every batch, and nobody reads them.
+        warnings.simplefilter("ignore", UserWarning)
+        uvicorn.run(create_app(adapter, limits), host=host, port=port, access_log=False)
 
 
 @app.command()
@@ -244,5 +276,5 @@ def export(
     from dann_transfer.export import to_onnx
 
     with errors_in_a_line():
-        to_onnx(DomainAdapter.from_pretrained(model), out, int8)
+        to_onnx(DomainAdapter.from_pretrained(str(model)), out, int8)
     typer.echo(f"wrote {out}")

@@ -15,7 +15,11 @@ from dann_transfer.plots.animation import AnimationDisplay, FeatureWatcher
 from dann_transfer.plots.explore import explore
 from dann_transfer.plots.gains import GainDisplay, TransferMatrixDisplay
 from dann_transfer.plots.maps import embed, feature_map
-from dann_transfer.plots.predictions import ConfusionDisplay, ReliabilityDisplay
+from dann_transfer.plots.predictions import (
+    ConfusionDisplay,
+    CoverageDisplay,
+    ReliabilityDisplay,
+)
 from dann_transfer.plots.report import report
 from dann_transfer.plots.training import TrainingDisplay
 from dann_transfer.texts.reading import Domain
@@ -30,6 +34,7 @@ __all__ = [
     "AlignmentDisplay",
     "AnimationDisplay",
     "ConfusionDisplay",
+    "CoverageDisplay",
     "FeatureWatcher",
     "GainDisplay",
     "ReliabilityDisplay",
@@ -38,6 +43,7 @@ __all__ = [
     "alignment",
     "animation",
     "confusion",
+    "coverage",
     "embed",
     "explore",
     "feature_map",
@@ -155,6 +161,16 @@ def reliability(
 ) -> Axes:
     """Draw accuracy over confidence, a line for each adapter, with its calibration error."""
     return ReliabilityDisplay.from_estimator(adapters, X, y).plot(ax).ax_
+
+
+def coverage(
+    adapters: DomainAdapter | Mapping[str, DomainAdapter],
+    X: Any,
+    y: Any = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw accuracy over the share of texts that are answered, a line for each adapter."""
+    return CoverageDisplay.from_estimator(adapters, X, y).plot(ax).ax_
 
 
 def gain(rows: Sequence[Mapping[str, Any]] | pd.DataFrame, ax: Axes | None = None) -> Axes:

@@ -1,4 +1,4 @@
-"""An interactive map of texts in one offline HTML page: hover to read a text."""
+"""An interactive map of texts in one offline HTML page: hover over a point to read its text."""
 
 from __future__ import annotations
 
@@ -15,6 +15,29 @@ from dann_transfer.plots.display import PALETTE
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+RIGHT, WRONG = "#C8C8C8", "#D40000"
+# Panels side by side are too small on a phone, so that there they stand one below the other.
+_STACK = """
+const page = document.getElementById('{plot_id}'), n = COUNT;
+function place() {
+  const narrow = window.innerWidth < 640, moved = {height: narrow ? 380 * n + 170 : null};
+  for (let i = 0; i < n; i++) {
+    const axis = i ? i + 1 : '', top = 1 - i / n, side = 0.01 * (n - 1);
+    moved[`xaxis${axis}.domain`] = narrow ? [0, 1] : [i / n + side * (i > 0), (i + 1) / n];
+    moved[`yaxis${axis}.domain`] = narrow ? [top - 0.86 / n, top] : [0, 1];
+    moved[`annotations[${i}].x`] = narrow ? 0.5 : (i + 0.5) / n;
+    moved[`annotations[${i}].y`] = narrow ? top : 1;
+  }
+  Plotly.relayout(page, moved);
+}
+let before = null;
+function watch() {
+  const narrow = window.innerWidth < 640;
+  if (narrow !== before) { before = narrow; place(); }
+}
+window.addEventListener('resize', watch);
+watch();
+"""
 SYMBOLS = ("circle", "triangle-up", "square", "diamond", "triangle-down", "star", "cross", "x")
 
 
@@ -65,34 +88,9 @@ def figure(display: AlignmentDisplay) -> go.Figure:
                 rows = rows[(rows["domain"] == domain) & (rows["kind"] == kind)]
                 if rows.empty:
                     continue
-                hovers = [
-                    [hover(row.text), html.escape(str(row.label)), html.escape(str(row.predicted))]
-                    for row in rows.itertuples()
-                ]
-                label_part = "labelled %{customdata[1]}, " if labelled else ""
-                page.add_scatter(
-                    x=rows["x"],
-                    y=rows["y"],
-                    mode="markers",
-                    marker={
-                        "color": PALETTE[domains.index(domain) % len(PALETTE)],
-                        "symbol": SYMBOLS[classes.index(kind) % len(SYMBOLS)],
-                        "size": 7,
-                        "opacity": 0.65,
-                    },
-                    name=html.escape(f"{domain}: {kind}" if kind else domain),
-                    # One entry of the legend rules all panels.
-                    legendgroup=f"{domain}: {kind}",
-                    showlegend=column == 1,
-                    customdata=hovers,
-                    hovertemplate=(
-                        "%{customdata[0]}<br><br>"
-                        f"<b>{html.escape(domain)}</b>: {label_part}predicted %{{customdata[2]}}"
-                        "<extra></extra>"
-                    ),
-                    row=1,
-                    col=column,
-                )
+                _add_points(page, rows, domain, kind, labelled, column)
+                page.data[-1].marker.color = PALETTE[domains.index(domain) % len(PALETTE)]
+                page.data[-1].marker.symbol = SYMBOLS[classes.index(kind) % len(SYMBOLS)]
     page.update_xaxes(visible=False)
     page.update_yaxes(visible=False)
     page.update_layout(
@@ -101,13 +99,72 @@ def figure(display: AlignmentDisplay) -> go.Figure:
         hoverlabel={"align": "left", "bgcolor": "white", "font": {"color": "black"}},
         margin={"l": 10, "r": 10, "t": 105, "b": 10},
     )
+    if labelled:
+        _add_switch(page)
     return page
+
+
+def _add_points(
+    page: go.Figure, rows: Any, domain: str, kind: str, labelled: bool, column: int
+) -> None:
+    """Draw the texts of a domain and class into a panel."""
+    hovers = [
+        [hover(row.text), html.escape(str(row.label)), html.escape(str(row.predicted))]
+        for row in rows.itertuples()
+    ]
+    label_part = "labelled %{customdata[1]}, " if labelled else ""
+    page.add_scatter(
+        x=rows["x"],
+        y=rows["y"],
+        mode="markers",
+        marker={"size": 7, "opacity": 0.65},
+        name=html.escape(f"{domain}: {kind}" if kind else domain),
+        # One entry of the legend rules all panels.
+        legendgroup=f"{domain}: {kind}",
+        showlegend=column == 1,
+        customdata=hovers,
+        hovertemplate=(
+            "%{customdata[0]}<br><br>"
+            f"<b>{html.escape(domain)}</b>: {label_part}predicted %{{customdata[2]}}"
+            "<extra></extra>"
+        ),
+        row=1,
+        col=column,
+    )
+
+
+def _add_switch(page: go.Figure) -> None:
+    """Let the reader colour points by domain, or those in red that are predicted wrong."""
+    colours = [trace.marker.color for trace in page.data]
+    hits = [
+        [RIGHT if row[1] == row[2] else WRONG for row in trace.customdata] for trace in page.data
+    ]
+    buttons = [
+        {"label": name, "method": "restyle", "args": [{"marker.color": values}]}
+        for name, values in (("by domain", colours), ("wrong in red", hits))
+    ]
+    page.update_layout(
+        updatemenus=[
+            {
+                "type": "buttons",
+                "direction": "right",
+                "buttons": buttons,
+                "x": 0,
+                "xanchor": "left",
+                "y": 1,
+                "yanchor": "bottom",
+                "pad": {"b": 52},
+            }
+        ],
+        margin={"t": 150},
+    )
 
 
 def explore(display: AlignmentDisplay, path: str | PathLike[str], title: str = "Features") -> Path:
     """Write an interactive page of a map: hovering shows a text, its classes and its domain.
 
-    The page carries all it needs (4 MB) and asks nothing of any network.
+    Of labelled texts a button shows those that are predicted wrong. The page carries all it needs
+    (4 MB) and asks nothing of any network.
 
     Parameters
     ----------
@@ -129,8 +186,18 @@ def explore(display: AlignmentDisplay, path: str | PathLike[str], title: str = "
         "modeBarButtons": [["zoom2d", "pan2d", "resetScale2d", "toImage"]],
     }
     drawing = figure(display)
-    heading = {"text": html.escape(title), "x": 0.02, "y": 0.98, "yanchor": "top"}
+    said = "Hover over a point, or tap it, to read its text."
+    heading = {
+        "text": f"{html.escape(title)}<br><sup>{said}</sup>",
+        "x": 0.02,
+        "y": 0.98,
+        "yanchor": "top",
+    }
     drawing.update_layout(title=heading)
-    page = drawing.to_html(include_plotlyjs=True, full_html=True, config=options)
+    stack = _STACK.replace("COUNT", str(len(display.points)))
+    page = drawing.to_html(include_plotlyjs=True, full_html=True, config=options, post_script=stack)
+    # A phone else takes the page for one of 980 pixels.
+    meta = '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    page = page.replace("<head>", f"<head>{meta}", 1)
     page = page.replace("<head>", f"<head><title>{html.escape(title)}</title>", 1)
     return write_whole(path, page)

@@ -9,12 +9,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dann_transfer.adapter import DomainAdapter
+from dann_transfer.decision import coverage_curve
 from dann_transfer.plots.display import PALETTE, Display, axes_for, named
 from dann_transfer.texts.reading import as_labelled, encode_labels
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+
+
+def _predicted(
+    adapters: DomainAdapter | Mapping[str, DomainAdapter], X: Any, y: Any
+) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """Return classes, true class positions, and by title the probabilities of labelled texts."""
+    models = named(adapters)
+    classes = next(iter(models.values())).classes_
+    texts, labels = as_labelled(X, y, "X", "y")
+    codes = encode_labels(labels, classes, "y")
+    return classes, codes, {title: model.predict_proba(texts) for title, model in models.items()}
 
 
 @dataclass
@@ -37,15 +49,19 @@ class ConfusionDisplay(Display):
         cls, adapters: DomainAdapter | Mapping[str, DomainAdapter], X: Any, y: Any = None
     ) -> ConfusionDisplay:
         """Predict labelled texts with one adapter, or with several by title."""
+        return cls.from_predictions(*_predicted(adapters, X, y))
+
+    @classmethod
+    def from_predictions(
+        cls, classes: np.ndarray, codes: np.ndarray, probabilities: Mapping[str, np.ndarray]
+    ) -> ConfusionDisplay:
+        """Take true class positions, and by title what models made of the same texts."""
         from sklearn.metrics import confusion_matrix
 
-        models = named(adapters)
-        classes = next(iter(models.values())).classes_
-        texts, labels = as_labelled(X, y, "X", "y")
-        encode_labels(labels, classes, "y")
+        places = np.arange(len(classes))
         counts = {
-            title: confusion_matrix(labels, model.predict(texts), labels=classes)
-            for title, model in models.items()
+            title: confusion_matrix(codes, p.argmax(1), labels=places)
+            for title, p in probabilities.items()
         }
         return cls(classes.tolist(), counts)
 
@@ -116,12 +132,17 @@ class ReliabilityDisplay(Display):
         n_bins: int = 10,
     ) -> ReliabilityDisplay:
         """Predict labelled texts with one adapter, or with several by title."""
-        texts, labels = as_labelled(X, y, "X", "y")
+        _, codes, probabilities = _predicted(adapters, X, y)
+        return cls.from_predictions(codes, probabilities, n_bins)
+
+    @classmethod
+    def from_predictions(
+        cls, codes: np.ndarray, probabilities: Mapping[str, np.ndarray], n_bins: int = 10
+    ) -> ReliabilityDisplay:
+        """Take true class positions, and by title what models made of the same texts."""
         bins, errors = {}, {}
-        for title, model in named(adapters).items():
-            p = model.predict_proba(texts)
-            sure = p.max(1)
-            right = p.argmax(1) == encode_labels(labels, model.classes_, "y")
+        for title, p in probabilities.items():
+            sure, right = p.max(1), p.argmax(1) == codes
             place = np.minimum((sure * n_bins).astype(int), n_bins - 1)
             bins[title] = [
                 {
@@ -133,7 +154,7 @@ class ReliabilityDisplay(Display):
             ]
             errors[title] = sum(
                 abs(b["confidence"] - b["accuracy"]) * b["texts"] for b in bins[title]
-            ) / len(texts)
+            ) / len(codes)
         return cls(bins, errors)
 
     def frame(self) -> pd.DataFrame:
@@ -160,4 +181,64 @@ class ReliabilityDisplay(Display):
         axes.set(xlim=(max(0.0, low - 0.05), 1.02), ylim=(0, 1.02))
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, loc="lower right", fontsize="small")
+        return self
+
+
+@dataclass
+class CoverageDisplay(Display):
+    """What withholding unsure answers gains: accuracy over the share of texts that are answered.
+
+    Attributes
+    ----------
+    curves : dict of str to tuple of two ndarrays
+        Coverage and accuracy of each model's title, as `decision.coverage_curve` has them.
+
+    References
+    ----------
+    Geifman and El-Yaniv, Selective Classification for Deep Neural Networks, NIPS 2017.
+
+    """
+
+    curves: dict[str, tuple[np.ndarray, np.ndarray]]
+
+    @classmethod
+    def from_estimator(
+        cls, adapters: DomainAdapter | Mapping[str, DomainAdapter], X: Any, y: Any = None
+    ) -> CoverageDisplay:
+        """Predict labelled texts with one adapter, or with several by title."""
+        _, codes, probabilities = _predicted(adapters, X, y)
+        return cls.from_predictions(codes, probabilities)
+
+    @classmethod
+    def from_predictions(
+        cls, codes: np.ndarray, probabilities: Mapping[str, np.ndarray]
+    ) -> CoverageDisplay:
+        """Take true class positions, and by title what models made of the same texts."""
+        curves = {title: coverage_curve(p, codes) for title, p in probabilities.items()}
+        return cls({title: (curve.coverage, curve.accuracy) for title, curve in curves.items()})
+
+    def frame(self) -> pd.DataFrame:
+        """Return a row for each model and threshold, from full coverage downwards."""
+        import pandas as pd
+
+        parts = [
+            pd.DataFrame({"model": title, "coverage": coverage, "accuracy": accuracy})
+            for title, (coverage, accuracy) in self.curves.items()
+        ]
+        return pd.concat(parts, ignore_index=True)
+
+    def plot(self, ax: Axes | None = None) -> CoverageDisplay:
+        """Draw a line a model; at the right end every text is answered."""
+        self.axes_ = axes_for(ax, 1, 4.8, 4.0)
+        axes = self.ax_
+        for (title, (coverage, accuracy)), colour in zip(
+            self.curves.items(), PALETTE, strict=False
+        ):
+            # Of fewer than a twentieth of the texts the share jumps with each.
+            shown = coverage >= 0.05
+            axes.plot(100 * coverage[shown], 100 * accuracy[shown], color=colour, label=title)
+        axes.set(xlabel="texts answered, the surest first, %", ylabel="of these right, %")
+        axes.set(xlim=(0, 101))
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, loc="lower left", fontsize="small")
         return self

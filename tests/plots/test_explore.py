@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from dann_transfer.plots.alignment import AlignmentDisplay
-from dann_transfer.plots.explore import explore, figure, hover
+from dann_transfer.plots.explore import RIGHT, WRONG, explore, figure, hover
 
 EVIL = "<script>document.title='stolen'</script><img src=x onerror=\"document.title='stolen'\">"
 
@@ -97,4 +98,46 @@ def test_the_page_in_chromium(browser, display, tmp_path):
     assert page.locator(".points path.point").count() == 60
     assert errors == []
     assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []
+    page.close()
+
+
+def test_wrong_predictions_can_be_shown(display):
+    drawn = figure(display)
+    (menu,) = drawn.layout.updatemenus
+    by_domain, wrong = (button.args[0]["marker.color"] for button in menu.buttons)
+    assert list(by_domain) == [trace.marker.color for trace in drawn.data]
+    for trace, colours in zip(drawn.data, wrong, strict=True):
+        # "before" says good to all, "after" says bad.
+        panel_says = "good" if trace.xaxis == "x" else "bad"
+        right = trace.name.endswith(panel_says)
+        assert set(colours) == {RIGHT if right else WRONG}
+    unlabelled = replace(display, labels=None)
+    assert not figure(unlabelled).layout.updatemenus
+
+
+@pytest.mark.browser
+def test_panels_stack_on_a_phone(browser, display, tmp_path):
+    page, errors, _ = browser(explore(display, tmp_path / "page.html", "Movies"), 390, 800)
+    page.wait_for_selector(".points path.point")
+    page.wait_for_timeout(500)
+
+    def boxes():
+        return [page.locator(f".subplot.{name}").bounding_box() for name in ("xy", "x2y2")]
+
+    above, below = boxes()
+    assert below["y"] > above["y"] + above["height"] * 0.9
+    assert abs(below["x"] - above["x"]) < 30
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert "Hover over a point" in page.locator(".gtitle").text_content()
+    page.set_viewport_size({"width": 1100, "height": 700})
+    page.wait_for_timeout(700)
+    left, right = boxes()
+    assert right["x"] > left["x"] + left["width"] * 0.9
+    page.get_by_text("wrong in red").click()
+    page.wait_for_timeout(500)
+    fills = set(
+        page.evaluate("[...document.querySelectorAll('.points path.point')].map(p => p.style.fill)")
+    )
+    assert fills == {"rgb(200, 200, 200)", "rgb(212, 0, 0)"}
+    assert errors == []
     page.close()

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from dann_transfer import plots
-from dann_transfer.plots.predictions import ConfusionDisplay, ReliabilityDisplay
+from dann_transfer.plots.predictions import ConfusionDisplay, CoverageDisplay, ReliabilityDisplay
 
 pytestmark = pytest.mark.usefixtures("no_figure_shown_or_left")
 
@@ -84,3 +84,15 @@ def test_reliability_is_accuracy_by_confidence():
     labels = [t.get_text() for t in ax.get_legend().get_texts()]
     assert labels == ["as sure as right", "a (calibration error 0.35)"]
     assert display.frame().texts.sum() == 10
+
+
+def test_coverage_is_that_of_the_curve():
+    models = {"before": Sure(P), "after": Sure(np.eye(2)[[0] * 4 + [1] * 6])}
+    display = CoverageDisplay.from_estimator(models, TEXTS, LABELS)
+    frame = display.frame().query("model == 'before'")
+    # Six of ten are right; of the six surest all; of the seven surest, the last is wrong.
+    assert frame.coverage.round(1).tolist() == [1.0, 0.7, 0.6]
+    assert frame.accuracy.round(3).tolist() == [0.6, 0.857, 1.0]
+    ax = plots.coverage(models, TEXTS, LABELS)
+    assert [line.get_label() for line in ax.lines] == ["before", "after"]
+    assert ax.lines[0].get_ydata().round(1).tolist() == [60.0, 85.7, 100.0]

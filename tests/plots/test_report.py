@@ -73,6 +73,15 @@ def test_a_report_of_labelled_target_texts(fitted, tiny, source, target, tmp_pat
     gain = fitted.score(texts, labels) - before.score(texts, labels)
     assert f"{fitted.score(texts, labels):.1%} of 30 texts are right" in text
     assert f"a gain of {100 * gain:+.1f} points" in text
+    alts = re.findall(r'<img alt="(.*?)"', text)
+    assert alts[:4] == [
+        "Which class is taken for which: without adaptation",
+        "Which class is taken for which: dann",
+        "Accuracy over the share of texts that are answered",
+        "Accuracy over confidence",
+    ]
+    trained = fitted.trained_
+    assert f"{trained['date']} in {trained['seconds']} seconds on cpu: " in text
     row = re.search(r'<td class="text">&lt;b&gt;</td><td class="number">20</td>(.*?)</tr>', text)
     assert row
     assert f'<td class="number">{fitted.score(texts[:20], labels[:20]):.3g}</td>' in row[1]

@@ -1,0 +1,259 @@
+"""A saved model as an HTTP service: requests that wait together pass through the model together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from fastapi import FastAPI, HTTPException
+from pydantic import BaseModel, Field
+
+from dann_transfer import decision
+from dann_transfer._version import __version__
+from dann_transfer.adapter import DomainAdapter
+from dann_transfer.texts.reading import as_texts
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a service refuses, so that it answers the others."""
+
+    texts: int = 256
+    """Texts a request."""
+    characters: int = 20_000
+    """Characters a text; the model reads no more than its ``max_length`` tokens anyway."""
+    batch: int = 64
+    """Texts that pass through the model at once."""
+    waiting: int = 2048
+    """Texts that may wait; what comes then is told to come again."""
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value < 1:
+                raise ValueError(f"{name}={value} must be at least 1.")
+
+    @property
+    def largest_body(self) -> int:
+        """Bytes of the largest body: a character takes at most twelve bytes of JSON."""
+        return 12 * self.texts * self.characters + 10_000
+
+
+class Busy(Exception):
+    """So many texts wait already that another request would wait too long."""
+
+
+class Batcher:
+    """Hands texts of requests to a model together, as many as have come while it was busy.
+
+    Nobody waits for others to come: a lone request passes at once.
+
+    Parameters
+    ----------
+    predict : callable
+        Turns texts into an array with a row each; called in a thread, one call at a time.
+    limits : Limits
+
+    """
+
+    def __init__(self, predict: Callable[[list[str]], np.ndarray], limits: Limits) -> None:
+        self.predict, self.limits = predict, limits
+        self.requests: deque[tuple[list[str], asyncio.Future[np.ndarray]]] = deque()
+        self.waiting = 0
+        """Texts that have not begun to pass."""
+        self._come = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1)
+
+    async def __call__(self, texts: list[str]) -> np.ndarray:
+        """Return the rows of some texts.
+
+        Raises
+        ------
+        Busy
+            If too many texts wait already.
+
+        """
+        if self.waiting and self.waiting + len(texts) > self.limits.waiting:
+            raise Busy
+        future = asyncio.get_running_loop().create_future()
+        self.requests.append((texts, future))
+        self.waiting += len(texts)
+        self._come.set()
+        return await future
+
+    def _take(self) -> list[tuple[list[str], asyncio.Future[np.ndarray]]]:
+        """Return the requests that pass next: at least one, and no more texts than a batch has."""
+        taken: list[tuple[list[str], asyncio.Future[np.ndarray]]] = []
+        n = 0
+        while self.requests and (not taken or n + len(self.requests[0][0]) <= self.limits.batch):
+            texts, future = self.requests.popleft()
+            self.waiting -= len(texts)
+            # Of a client that has gone nobody reads the answer.
+            if not future.done():
+                taken.append((texts, future))
+                n += len(texts)
+        return taken
+
+    async def run(self) -> None:
+        """Pass what comes, until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._come.wait()
+            self._come.clear()
+            while taken := self._take():
+                texts = [text for own, _ in taken for text in own]
+                try:
+                    rows = await loop.run_in_executor(self._thread, self.predict, texts)
+                except Exception as error:
+                    for _, future in taken:
+                        if not future.done():
+                            future.set_exception(error)
+                    continue
+                ends = np.cumsum([len(own) for own, _ in taken])[:-1]
+                for (_, future), part in zip(taken, np.split(rows, ends), strict=True):
+                    if not future.done():
+                        future.set_result(part)
+
+
+class Request(BaseModel):
+    """Texts to label."""
+
+    texts: list[str] = Field(min_length=1)
+    abstain_below: float = Field(0.0, ge=0.0, le=1.0)
+    """Where the model is less sure the label is null."""
+
+
+class Prediction(BaseModel):
+    """What the model makes of a text."""
+
+    label: str | int | float | bool | None
+    probability: float
+
+
+class Answer(BaseModel):
+    """A prediction for each text, in their order."""
+
+    predictions: list[Prediction]
+
+
+class SmallBodies:
+    """Refuses bodies that are larger than any that a service would answer, before they are read."""
+
+    def __init__(self, app: Any, most: int) -> None:
+        self.app, self.most = app, most
+
+    async def __call__(
+        self, scope: dict[str, Any], receive: Callable[[], Awaitable[Any]], send: Any
+    ) -> None:
+        """Pass a request on whose body is small enough, whether or not it says how long it is."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        length = dict(scope["headers"]).get(b"content-length", b"0")
+        n = 0
+
+        async def counted() -> Any:
+            nonlocal n
+            message = await receive()
+            n += len(message.get("body", b""))
+            if n > self.most:
+                raise HTTPException(413, f"the body is larger than {self.most} bytes.")
+            return message
+
+        if length.isdigit() and int(length) > self.most:
+            body = b'{"detail":"the body is larger than %d bytes."}' % self.most
+            head = [(b"content-type", b"application/json"), (b"connection", b"close")]
+            await send({"type": "http.response.start", "status": 413, "headers": head})
+            await send({"type": "http.response.body", "body": body})
+            return
+        await self.app(scope, counted, send)
+
+
+def create_app(adapter: DomainAdapter, limits: Limits | None = None) -> FastAPI:
+    """Return an ASGI application that answers with a model's labels.
+
+    ``POST /predict`` takes ``{"texts": [...]}``, and ``"abstain_below"`` if you like;
+    ``GET /health`` and ``GET /model`` say that it runs and what it is; ``/docs`` is a page to try
+    it on. What is wrong with a request is answered with 422, too long a body with 413, and a
+    request that would wait too long with 503.
+
+    Parameters
+    ----------
+    adapter : DomainAdapter
+        A fitted one.
+    limits : Limits, optional
+
+    Examples
+    --------
+    ```python
+    uvicorn.run(create_app(DomainAdapter.from_pretrained("model")), port=8000)
+    ```
+
+    """
+    limits = limits or Limits()
+    batcher = Batcher(adapter.predict_proba, limits)
+
+    @asynccontextmanager
+    async def alive(app: FastAPI) -> AsyncIterator[None]:
+        app.state.batches = asyncio.create_task(batcher.run())
+        yield
+        app.state.batches.cancel()
+
+    app = FastAPI(title="dann_transfer", version=__version__, lifespan=alive)
+    app.add_middleware(SmallBodies, most=limits.largest_body)
+
+    @app.get("/health")
+    async def health() -> dict[str, Any]:
+        """Say that the model answers, and how many texts wait."""
+        if app.state.batches.done():
+            raise HTTPException(503, "the model no longer answers; start the service again.")
+        return {"status": "ok", "waiting": batcher.waiting}
+
+    @app.get("/model")
+    async def model() -> dict[str, Any]:
+        """Say what answers."""
+        return {
+            "method": str(adapter.params_["method"]),
+            "classes": adapter.classes_.tolist(),
+            "encoder": str(adapter.params_["encoder"]),
+            "max_length": adapter.params_["max_length"],
+        }
+
+    @app.post("/predict")
+    async def predict(request: Request) -> Answer:
+        """Label texts."""
+        try:
+            rows = await batcher(_checked(request.texts, limits))
+        except Busy as error:
+            message = f"{batcher.waiting} texts wait already; try again in a moment."
+            raise HTTPException(503, message, headers={"Retry-After": "1"}) from error
+        labels = decision.abstain(rows, adapter.classes_, request.abstain_below).tolist()
+        sure = rows.max(1).tolist()
+        return Answer(
+            predictions=[
+                Prediction(label=label, probability=p)
+                for label, p in zip(labels, sure, strict=True)
+            ]
+        )
+
+    return app
+
+
+def _checked(texts: Sequence[str], limits: Limits) -> list[str]:
+    """Return texts that the model takes, or raise what is wrong with them."""
+    try:
+        if len(texts) > limits.texts:
+            raise ValueError(f"{len(texts)} texts are too many; send at most {limits.texts}.")
+        for i, text in enumerate(texts):
+            if len(text) > limits.characters:
+                raise ValueError(
+                    f"texts[{i}] has {len(text)} characters; send at most {limits.characters}."
+                )
+        return as_texts(texts, "texts")
+    except ValueError as error:
+        raise HTTPException(422, str(error)) from error
