@@ -54,9 +54,11 @@ def frames(sentences: list[str], n: int) -> Iterator[pd.DataFrame]:
 def measured(arguments: list[str]) -> dict[str, float]:
     """Run a command of the package in a process of its own, and return its peak and seconds."""
     child = (
-        "import resource, sys; from dann_transfer.cli import app; "
+        "import sys; from dann_transfer.cli import app; "
         "app(sys.argv[1:], standalone_mode=False); "
-        "print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
+        # Linux hands a parent's ru_maxrss on to its child.
+        "lines = open('/proc/self/status').read().splitlines(); "
+        "print('peak', *[row.split()[1] for row in lines if 'VmHWM' in row], file=sys.stderr)"
     )
     started = time.perf_counter()
     ran = subprocess.run([sys.executable, "-c", child, *arguments], capture_output=True, text=True)

@@ -302,9 +302,9 @@ class DomainAdapter(
         y : sequence of str, int or bool, optional
             Their labels; may be left out where X carries them in `label_column` or is a mapping.
         X_target : like X, or FileTexts, datasets.IterableDataset or another iterable, optional
-            Target texts. Every method but "source_only" needs them. Of more than the run draws, and
-            more than 10,000, a sample takes part, the same for all methods and seeds, and files
-            and iterables are read in parts: memory does not grow with them. Inside
+            Target texts. Every method but "source_only" needs them. If there are more than 10,000
+            and more than the run draws, a random sample is used, the same for all methods and
+            seeds. Files and iterables are read in parts: memory does not grow with them. Inside
             ``GridSearchCV``, scikit-learn slices a list that is as long as X; wrap it in
             ``Domain`` to keep it whole.
         sample_weight : array of float, shape (n,), optional
@@ -411,6 +411,7 @@ class DomainAdapter(
         """Train each candidate, and become the one that is chosen."""
         if not balanced(roles.shares):
             names = [choice.BASELINE]
+        started = time.perf_counter()
         fitted: dict[str, DomainAdapter] = {}
         pool: dict[str, np.ndarray] = {}
         for name in names:
@@ -424,7 +425,12 @@ class DomainAdapter(
             pool[name] = twin.predict_proba(sample([roles.texts["target"]])[0])
         chosen = choice.choose(pool) if len(names) > 1 else choice.lopsided(roles.shares)
         best = fitted[chosen.method]
-        known = replace(best.fitted_, params={**params, "random_state": seed}, choice=chosen)
+        known = replace(
+            best.fitted_,
+            params={**params, "random_state": seed},
+            choice=chosen,
+            trained=_trained(started, next(best.model_.parameters()).device),
+        )
         self._take(best.model_, best.method_weights_, known)
         self.neighborhood_ = best.neighborhood_
         return self
@@ -639,6 +645,16 @@ class DomainAdapter(
         parts : iterable of sequence of str
             Some thousand texts each are fastest.
 
+        Yields
+        ------
+        Outputs
+            A part's. Warnings, of all parts together, come after the last.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `predict` does, at the part that has the text; and if there is no text at all.
+
         Examples
         --------
         ```python
@@ -810,6 +826,9 @@ class DomainAdapter(
     def push_to_hub(self, name: str, private: bool = False, token: str | None = None) -> str:
         """Put the model on the Hugging Face hub, and return its address.
 
+        What is published holds the hyperparameters, the encoder's path among them, and with
+        `neighbors` features of target texts. An earlier model of that name is replaced.
+
         Parameters
         ----------
         name : str
@@ -818,6 +837,11 @@ class DomainAdapter(
             Whether a repository that is made for it is private.
         token : str, optional
             None takes what ``hf auth login`` left.
+
+        Raises
+        ------
+        ValueError
+            If the repository holds something other than a model of this package.
 
         """
         check_is_fitted(self)
@@ -843,17 +867,29 @@ class DomainAdapter(
         folder: str | PathLike[str],
         device: str | None = None,
         trust_remote_code: bool = False,
+        revision: str | None = None,
+        token: str | None = None,
     ) -> DomainAdapter:
         """Load what `save_pretrained` wrote. No pickle is read and no code of the folder runs.
 
-        In place of a folder it takes the name of a model on the hub, "user/model".
+        Parameters
+        ----------
+        folder : str or path
+            Or the name of a model on the hub, "user/model", where no folder has that name.
+        device : str, optional
+        trust_remote_code : bool
+            Let the encoder run code from the folder.
+        revision, token : str, optional
+            Of the model on the hub: a commit, and what lets one read a private model.
 
         Raises
         ------
         ValueError
-            If a file is missing, damaged or changed since it was saved.
+            If a file is missing, damaged or changed since it was saved, or the hub has no such
+            model.
 
         """
+        folder = saving.located(folder, revision, token)
         saved = saving.load(folder, cls._get_param_names(), device, trust_remote_code)
         adapter = cls(**saved.params)
         adapter._take(saved.model, saved.method_weights, saved.fitted)

@@ -200,8 +200,8 @@ def compare(
     X_test, y_test : optional
         Labelled source texts that are not in X.
     X_target_test, y_target_test : optional
-        Target texts to score on. Without them the A-distance is taken on `X_target`, and
-        whether adaptation helped remains unknown.
+        Target texts to score on. Without them the A-distance is taken on texts of
+        `X_target`, and whether adaptation helped remains unknown.
     groups_target_test : sequence or str, optional
         What each target test text belongs to (an author's dialect, a product's category), or the
         column of `X_target_test` that says so. Verdicts then name groups that are harmed, and

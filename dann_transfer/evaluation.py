@@ -109,7 +109,7 @@ def evaluate(
     ----------
     adapter : DomainAdapter
         Fitted.
-    X : sequence, table or Domain
+    X : sequence, table, Domain or path
         Texts that training has not seen.
     y : sequence, optional
         Their labels, where X does not carry them.

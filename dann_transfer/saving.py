@@ -210,7 +210,7 @@ with `method="source_only"`.
 ```python
 from dann_transfer import DomainAdapter
 
-adapter = DomainAdapter.from_pretrained("path/to/this/folder")
+adapter = DomainAdapter.from_pretrained("this folder, or its name on the hub")
 adapter.predict(["some text"])
 ```
 
@@ -276,11 +276,10 @@ def load(
     Raises
     ------
     ValueError
-        If a file is missing, damaged or changed, or the parameters are not among `param_names`; or
-        if the hub has no model of that name, or is not reached.
+        If a file is missing, damaged or changed, or the parameters are not among `param_names`.
 
     """
-    path = _place_of(folder)
+    path = Path(folder).expanduser()
     for attempt in range(TRIES):
         before = _version(path)
         try:
@@ -301,43 +300,72 @@ def load(
     )
 
 
-def _place_of(folder: str | PathLike[str]) -> Path:
-    """Return a folder, or the copy of a model on the hub that is named as "user/model"."""
+def located(
+    folder: str | PathLike[str], revision: str | None = None, token: str | None = None
+) -> Path:
+    """Return a folder, or the copy of a model on the hub that a string names as "user/model".
+
+    Raises
+    ------
+    ValueError
+        If there is no folder of that name, and the hub has no model of this package or is not
+        reached.
+
+    """
     path = Path(folder).expanduser()
     if path.exists() or not isinstance(folder, str) or not _ON_HUB.fullmatch(folder):
         return path
     import huggingface_hub
 
     try:
-        return Path(
-            huggingface_hub.snapshot_download(
-                folder, library_name="dann_transfer", library_version=__version__
-            )
+        # First what says whether it is a model of ours: others may be large.
+        config = huggingface_hub.hf_hub_download(folder, CONFIG, revision=revision, token=token)
+        files = json.loads(Path(config).read_text(encoding="utf-8"))["files"]
+        copy = huggingface_hub.snapshot_download(
+            folder, revision=revision, token=token, allow_patterns=[CONFIG, *files]
         )
     # The hub's library, and the one that it reaches the hub with, raise their own kinds.
     except Exception as error:
+        first = (str(error).splitlines() or [""])[0]
         raise ValueError(
             f"{folder!r} is no folder here, and no model of that name came from the hub "
-            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})."
+            f"({type(error).__name__}: {first})."
         ) from error
+    return Path(copy)
 
 
 def push(saved: Saved, name: str, private: bool, token: str | None) -> str:
-    """Put a model on the hub as "user/model", made if need be, and return its address."""
+    """Put a model on the hub as "user/model", made if need be, and return its address.
+
+    Raises
+    ------
+    ValueError
+        If the repository holds something other than a saved model.
+
+    """
     import huggingface_hub
 
     if not _ON_HUB.fullmatch(name):
         raise ValueError(f"{name!r} must be of the form 'user/model'.")
     hub = huggingface_hub.HfApi(token=token)
+    if not is_first():
+        return f"{hub.endpoint}/{name}"
+    address = str(hub.create_repo(name, private=private, exist_ok=True))
+    found = set(hub.list_repo_files(name))
+    before: list[str] = []
+    if CONFIG in found:
+        config = Path(hub.hf_hub_download(name, CONFIG)).read_text(encoding="utf-8")
+        before = [CONFIG, *json.loads(config)["files"]]
+    elif others := sorted(found - {".gitattributes", CARD, "LICENSE"}):
+        raise ValueError(f"{name!r} holds something other than a saved model ({others[:5]}).")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model")
         save(saved, path)
-        address = str(hub.create_repo(name, private=private, exist_ok=True))
-        # Files of an earlier model of that name would be taken for parts of this one.
+        # Files of an earlier model would be taken for parts of this one.
         hub.upload_folder(
             repo_id=name,
             folder_path=path,
-            delete_patterns="*",
+            delete_patterns=before,
             commit_message=f"Model of dann_transfer {__version__}",
         )
     return address

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from fastapi import FastAPI, HTTPException
-from pydantic import BaseModel, Field
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, FailFast, Field
 
 from dann_transfer import decision
 from dann_transfer._version import __version__
@@ -25,23 +26,20 @@ class Limits:
     """What a service refuses, so that it answers the others."""
 
     texts: int = 256
-    """Texts a request."""
+    """Texts in a request."""
     characters: int = 20_000
-    """Characters a text; the model reads no more than its ``max_length`` tokens anyway."""
+    """Characters in a text; the model reads no more than its ``max_length`` tokens anyway."""
+    body: int = 2_000_000
+    """Bytes of a request."""
     batch: int = 64
     """Texts that pass through the model at once."""
     waiting: int = 2048
-    """Texts that may wait; what comes then is told to come again."""
+    """Texts that may wait; further requests get status 503."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if value < 1:
                 raise ValueError(f"{name}={value} must be at least 1.")
-
-    @property
-    def largest_body(self) -> int:
-        """Bytes of the largest body: a character takes at most twelve bytes of JSON."""
-        return 12 * self.texts * self.characters + 10_000
 
 
 class Busy(Exception):
@@ -66,7 +64,7 @@ class Batcher:
         self.requests: deque[tuple[list[str], asyncio.Future[np.ndarray]]] = deque()
         self.waiting = 0
         """Texts that have not begun to pass."""
-        self._come = asyncio.Event()
+        self._passing: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1)
 
     async def __call__(self, texts: list[str]) -> np.ndarray:
@@ -83,7 +81,8 @@ class Batcher:
         future = asyncio.get_running_loop().create_future()
         self.requests.append((texts, future))
         self.waiting += len(texts)
-        self._come.set()
+        if self._passing is None or self._passing.done():
+            self._passing = asyncio.create_task(self._pass())
         return await future
 
     def _take(self) -> list[tuple[list[str], asyncio.Future[np.ndarray]]]:
@@ -91,39 +90,37 @@ class Batcher:
         taken: list[tuple[list[str], asyncio.Future[np.ndarray]]] = []
         n = 0
         while self.requests and (not taken or n + len(self.requests[0][0]) <= self.limits.batch):
-            texts, future = self.requests.popleft()
-            self.waiting -= len(texts)
-            # Of a client that has gone nobody reads the answer.
-            if not future.done():
-                taken.append((texts, future))
-                n += len(texts)
+            taken.append(self.requests.popleft())
+            n += len(taken[-1][0])
+        self.waiting -= n
         return taken
 
-    async def run(self) -> None:
-        """Pass what comes, until cancelled."""
-        loop = asyncio.get_running_loop()
-        while True:
-            await self._come.wait()
-            self._come.clear()
-            while taken := self._take():
-                texts = [text for own, _ in taken for text in own]
-                try:
-                    rows = await loop.run_in_executor(self._thread, self.predict, texts)
-                except Exception as error:
-                    for _, future in taken:
-                        if not future.done():
-                            future.set_exception(error)
-                    continue
-                ends = np.cumsum([len(own) for own, _ in taken])[:-1]
-                for (_, future), part in zip(taken, np.split(rows, ends), strict=True):
+    async def _pass(self) -> None:
+        """Pass what waits, until nothing does."""
+        while taken := self._take():
+            texts = [text for own, _ in taken for text in own]
+            try:
+                rows = await asyncio.get_running_loop().run_in_executor(
+                    self._thread, self.predict, texts
+                )
+            except Exception as error:
+                for _, future in taken:
                     if not future.done():
-                        future.set_result(part)
+                        future.set_exception(error)
+                continue
+            ends = np.cumsum([len(own) for own, _ in taken])[:-1]
+            for (_, future), part in zip(taken, np.split(rows, ends), strict=True):
+                if not future.done():
+                    future.set_result(part)
 
 
 class Request(BaseModel):
     """Texts to label."""
 
-    texts: list[str] = Field(min_length=1)
+    model_config = ConfigDict(extra="forbid")
+
+    # Of a million wrong items one is enough to say so.
+    texts: Annotated[list[str], FailFast()] = Field(min_length=1)
     abstain_below: float = Field(0.0, ge=0.0, le=1.0)
     """Where the model is less sure the label is null."""
 
@@ -142,7 +139,7 @@ class Answer(BaseModel):
 
 
 class SmallBodies:
-    """Refuses bodies that are larger than any that a service would answer, before they are read."""
+    """Refuses bodies that are larger than a service answers, before they are read."""
 
     def __init__(self, app: Any, most: int) -> None:
         self.app, self.most = app, most
@@ -154,6 +151,7 @@ class SmallBodies:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        said = f"the body is larger than {self.most} bytes."
         length = dict(scope["headers"]).get(b"content-length", b"0")
         n = 0
 
@@ -162,16 +160,20 @@ class SmallBodies:
             message = await receive()
             n += len(message.get("body", b""))
             if n > self.most:
-                raise HTTPException(413, f"the body is larger than {self.most} bytes.")
+                raise HTTPException(413, said)
             return message
 
         if length.isdigit() and int(length) > self.most:
-            body = b'{"detail":"the body is larger than %d bytes."}' % self.most
-            head = [(b"content-type", b"application/json"), (b"connection", b"close")]
-            await send({"type": "http.response.start", "status": 413, "headers": head})
-            await send({"type": "http.response.body", "body": body})
+            await JSONResponse({"detail": said}, 413, {"connection": "close"})(scope, receive, send)
             return
         await self.app(scope, counted, send)
+
+
+async def _invalid(_: Any, error: Exception) -> JSONResponse:
+    """Say what is wrong with a request, without sending back what it holds."""
+    assert isinstance(error, RequestValidationError)
+    details = [{key: e[key] for key in ("loc", "msg", "type")} for e in error.errors()]
+    return JSONResponse({"detail": details}, 422)
 
 
 def create_app(adapter: DomainAdapter, limits: Limits | None = None) -> FastAPI:
@@ -198,20 +200,13 @@ def create_app(adapter: DomainAdapter, limits: Limits | None = None) -> FastAPI:
     limits = limits or Limits()
     batcher = Batcher(adapter.predict_proba, limits)
 
-    @asynccontextmanager
-    async def alive(app: FastAPI) -> AsyncIterator[None]:
-        app.state.batches = asyncio.create_task(batcher.run())
-        yield
-        app.state.batches.cancel()
-
-    app = FastAPI(title="dann_transfer", version=__version__, lifespan=alive)
-    app.add_middleware(SmallBodies, most=limits.largest_body)
+    app = FastAPI(title="dann_transfer", version=__version__)
+    app.add_middleware(SmallBodies, most=limits.body)
+    app.add_exception_handler(RequestValidationError, _invalid)
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
-        """Say that the model answers, and how many texts wait."""
-        if app.state.batches.done():
-            raise HTTPException(503, "the model no longer answers; start the service again.")
+        """Say that the service runs, and how many texts wait."""
         return {"status": "ok", "waiting": batcher.waiting}
 
     @app.get("/model")

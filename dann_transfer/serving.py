@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from os import PathLike, fspath
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -66,7 +66,7 @@ class Predictor:
         confidence_column: str = "confidence",
         device: str | None = None,
     ) -> None:
-        self.folder, self.device = fspath(folder), device
+        self.folder, self.device = folder, device
         self.text_column, self.label_column = text_column, label_column
         self.confidence_column = confidence_column
         self._load()

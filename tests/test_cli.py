@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import datetime
 import json
 import os
 import subprocess
@@ -8,7 +9,10 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from conftest import toy_texts
 from typer.testing import CliRunner
@@ -194,6 +198,51 @@ def test_a_large_file_is_predicted_in_parts(suffix, tmp_path, fitted, monkeypatc
         assert "line 52" in run(cli.app, predict).stderr
         pd.testing.assert_frame_equal(reader(out), whole)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in." + suffix, "model", "out." + suffix]
+
+
+def test_columns_keep_their_type_through_all_parts(tmp_path, tiny, source, monkeypatch):
+    codes = [int(label == "pos") for label in source[1]]
+    adapter = tiny(method="source_only", epochs=8).fit(source[0], codes)
+    adapter.save_pretrained(tmp_path / "model")
+    monkeypatch.setattr(tables, "read_parts", partial(tables.read_parts, size=8))
+    empty = [None] * 10
+    columns = {
+        "text": toy_texts(20, "film plot", 3)[0],
+        "large": pa.array([*empty, *range(2**53 + 1, 2**53 + 11)]),
+        "flag": pa.array([*empty, *[True, False] * 5]),
+        "day": pa.array([*empty, *[datetime.date(2026, 1, 1)] * 10]),
+        "tags": pa.array([*empty, *[["a", "b"]] * 10]),
+    }
+    table = pa.table(columns)
+    pq.write_table(table, tmp_path / "in.parquet")
+    p = adapter.predict_proba(columns["text"])
+    threshold = float(np.median(p.max(1)))
+    predict = ["predict", str(tmp_path / "model"), str(tmp_path / "in.parquet")]
+    predict += ["--abstain-below", str(threshold)]
+    done = run(cli.app, [*predict, "--out", str(tmp_path / "out.parquet")])
+    assert done.exit_code == 0, done.output
+    out = pq.read_table(tmp_path / "out.parquet")
+    assert out.select(table.column_names).equals(table)
+    withheld = [None if row.max() < threshold else int(row.argmax()) for row in p]
+    assert out["predicted"].to_pylist() == withheld
+    assert out.schema.field("predicted").type == pa.int64()
+    lines = list(csv.DictReader(run(cli.app, predict).stdout.splitlines()))
+    assert [row["predicted"] for row in lines] == ["" if w is None else str(w) for w in withheld]
+    assert lines[-1]["large"] == str(2**53 + 10)
+
+
+def test_json_lines_with_other_keys_further_down(tmp_path, fitted, monkeypatch):
+    fitted.save_pretrained(tmp_path / "model")
+    monkeypatch.setattr(tables, "read_parts", partial(tables.read_parts, size=2))
+    path = tmp_path / "in.jsonl"
+    rows = [{"text": "good film", "id": i} for i in range(3)]
+    rows += [{"id": 3, "note": "n", "text": "bad plot"}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = run(cli.app, ["predict", str(tmp_path / "model"), str(path)])
+    lines = list(csv.DictReader(done.stdout.splitlines()))
+    assert [row["id"] for row in lines] == ["0", "1", "2", "3"]
+    assert [row["note"] for row in lines] == ["", "", "", "n"]
+    assert [row["predicted"] for row in lines] == ["pos", "pos", "pos", "neg"]
 
 
 def test_what_is_wrong_with_a_file_is_one_line(tmp_path, fitted):

@@ -493,22 +493,42 @@ def hub(tmp_path, monkeypatch):
     """A folder that acts as the hub: what is uploaded there can be downloaded."""
     import huggingface_hub
 
-    def create_repo(self, name, *, private, exist_ok):
-        (tmp_path / "hub" / name).mkdir(parents=True, exist_ok=exist_ok)
-        return f"https://hub/{name}"
-
-    def upload_folder(self, *, repo_id, folder_path, delete_patterns, commit_message):
-        assert delete_patterns == "*"
-        shutil.copytree(folder_path, tmp_path / "hub" / repo_id, dirs_exist_ok=True)
-        (tmp_path / "hub" / repo_id / ".gitattributes").touch()
-
-    def snapshot_download(name, **_):
+    def place(name):
         if not (tmp_path / "hub" / name).is_dir():
             raise ConnectionError("no way\nto the hub")
-        return str(tmp_path / "hub" / name)
+        return tmp_path / "hub" / name
 
-    monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", create_repo)
-    monkeypatch.setattr(huggingface_hub.HfApi, "upload_folder", upload_folder)
+    def create_repo(self, name, *, private, exist_ok):
+        (tmp_path / "hub" / name).mkdir(parents=True, exist_ok=exist_ok)
+        (tmp_path / "hub" / name / ".gitattributes").touch()
+        return f"https://hub/{name}"
+
+    def list_repo_files(self, name):
+        return [str(p.relative_to(place(name))) for p in place(name).rglob("*") if p.is_file()]
+
+    def upload_folder(self, *, repo_id, folder_path, delete_patterns, commit_message):
+        for name in delete_patterns:
+            (place(repo_id) / name).unlink()
+        shutil.copytree(folder_path, place(repo_id), dirs_exist_ok=True)
+
+    def download(name, file, **_):
+        if not (place(name) / file).is_file():
+            raise FileNotFoundError(f"no {file}")
+        return str(place(name) / file)
+
+    def snapshot_download(name, *, allow_patterns, **_):
+        copy = tmp_path / "cache" / name
+        for file in allow_patterns:
+            (copy / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(place(name) / file, copy / file)
+        return str(copy)
+
+    hub = huggingface_hub.HfApi
+    monkeypatch.setattr(hub, "create_repo", create_repo)
+    monkeypatch.setattr(hub, "list_repo_files", list_repo_files)
+    monkeypatch.setattr(hub, "upload_folder", upload_folder)
+    monkeypatch.setattr(hub, "hf_hub_download", lambda self, *names: download(*names))
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
     monkeypatch.chdir(tmp_path)
 
@@ -517,6 +537,8 @@ def test_a_model_goes_to_the_hub_and_comes_back(hub, fitted, target, tmp_path):
     assert (
         fitted.push_to_hub("someone/reviews-to-tweets") == "https://hub/someone/reviews-to-tweets"
     )
+    # What the hub keeps beside a model, and a licence, are no part of it.
+    (tmp_path / "hub/someone/reviews-to-tweets/LICENSE").touch()
     again = DomainAdapter.from_pretrained("someone/reviews-to-tweets")
     assert (again.predict_proba(target) == fitted.predict_proba(target)).all()
     card = (tmp_path / "hub/someone/reviews-to-tweets/README.md").read_text()
@@ -525,6 +547,25 @@ def test_a_model_goes_to_the_hub_and_comes_back(hub, fitted, target, tmp_path):
         "library_name": "dann_transfer",
         "tags": ["domain-adaptation", "dann"],
     }
+
+
+def test_a_model_on_the_hub_is_replaced_and_nothing_else(hub, fitted, tiny, source, tmp_path):
+    folder = tmp_path / "hub/some/model"
+    fitted.push_to_hub("some/model")
+    (folder / "LICENSE").touch()
+    tiny(method="source_only").fit(*source).push_to_hub("some/model")
+    assert DomainAdapter.from_pretrained("some/model").params_["method"] == "source_only"
+    assert (folder / "LICENSE").is_file()
+    other = tmp_path / "hub/some/other"
+    other.mkdir()
+    (other / "pytorch_model.bin").touch()
+    with pytest.raises(
+        ValueError, match=r"holds something other than a saved model \(\['pytorch_m"
+    ):
+        fitted.push_to_hub("some/other")
+    assert (other / "pytorch_model.bin").is_file()
+    with pytest.raises(ValueError, match=r"no adapter.json"):
+        DomainAdapter.from_pretrained("some/other")
 
 
 def test_what_the_hub_does_not_have_is_said(hub, fitted):

@@ -12,6 +12,7 @@ import httpx
 import numpy as np
 import pytest
 from conftest import toy_texts
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from dann_transfer.service import Batcher, Busy, Limits, create_app
@@ -19,7 +20,7 @@ from dann_transfer.service import Batcher, Busy, Limits, create_app
 
 @pytest.fixture
 def client(fitted):
-    with TestClient(create_app(fitted, Limits(texts=8, characters=100))) as client:
+    with TestClient(create_app(fitted, Limits(texts=8, characters=100, body=20_000))) as client:
         yield client
 
 
@@ -59,7 +60,8 @@ def test_labels_keep_their_type(tiny, source, target):
         ({"texts": ["lol", "  "]}, 422, "texts[1] is empty"),
         ({"texts": ["lol"] * 9}, 422, "9 texts are too many; send at most 8."),
         ({"texts": ["l" * 101]}, 422, "texts[0] has 101 characters; send at most 100."),
-        ({"texts": ["l" * 40_000]}, 413, "larger than 19600 bytes"),
+        ({"texts": ["l" * 40_000]}, 413, "larger than 20000 bytes"),
+        ({"texts": ["lol"], "abstain_bellow": 0.9}, 422, "Extra inputs are not permitted"),
     ],
 )
 def test_what_is_refused(client, body, status, words):
@@ -78,12 +80,39 @@ def test_a_body_that_does_not_say_how_long_it_is_is_refused_too(client):
 
     answer = client.post("/predict", content=parts(), headers={"content-type": "application/json"})
     assert answer.status_code == 413
-    half = client.post(
-        "/predict",
-        content=b'{"texts": ["\\ud800"]}',
-        headers={"content-type": "application/json"},
-    )
-    assert half.status_code == 422
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"texts": ["\\ud800"]}',
+        b'{"texts": [NaN]}',
+        b'{"texts": ["a"], "abstain_below": NaN}',
+        b"{",
+    ],
+)
+def test_what_no_json_can_say_is_refused(client, body):
+    answer = client.post("/predict", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 422
+
+
+def test_a_refusal_is_short(fitted):
+    with TestClient(create_app(fitted)) as client:
+        started = time.perf_counter()
+        answer = client.post("/predict", json={"texts": [7] * 200_000, "text": "l" * 500_000})
+        assert answer.status_code == 422
+        assert len(answer.content) < 1000
+        assert time.perf_counter() - started < 2
+
+
+def test_it_runs_within_another_application(fitted, target):
+    outer = FastAPI()
+    outer.mount("/model", create_app(fitted))
+    for _ in range(2):
+        with TestClient(outer) as client:
+            answer = client.post("/model/predict", json={"texts": target[:2]})
+            assert len(answer.json()["predictions"]) == 2
+            assert client.get("/model/health").json()["status"] == "ok"
 
 
 def test_many_clients_get_their_own_answers(fitted):
@@ -99,12 +128,11 @@ def test_many_clients_get_their_own_answers(fitted):
 class Model:
     """Gives the length of each text, and notes what it was asked for."""
 
-    def __init__(self, seconds=0.0):
-        self.seconds, self.batches = seconds, []
+    def __init__(self):
+        self.batches = []
 
     def __call__(self, texts):
         self.batches.append(texts)
-        time.sleep(self.seconds)
         if "bad" in texts:
             raise RuntimeError("no")
         return np.array([[len(text)] for text in texts])
@@ -115,11 +143,7 @@ def together(model, limits, *requests):
 
     async def main():
         batcher = Batcher(model, limits)
-        running = asyncio.create_task(batcher.run())
-        try:
-            return await asyncio.gather(*map(batcher, requests), return_exceptions=True)
-        finally:
-            running.cancel()
+        return await asyncio.gather(*map(batcher, requests), return_exceptions=True)
 
     return asyncio.run(main())
 
@@ -140,23 +164,6 @@ def test_what_fails_fails_alone_and_what_would_wait_too_long_is_refused():
     assert [isinstance(answer, Busy) for answer in answers] == [False] * 4 + [True] * 3
 
 
-def test_nothing_is_computed_for_a_client_that_has_gone():
-    model = Model(0.1)
-
-    async def main():
-        batcher = Batcher(model, Limits(batch=1))
-        running = asyncio.create_task(batcher.run())
-        stays, goes, last = (asyncio.create_task(batcher([t])) for t in ("a", "goes", "last"))
-        await asyncio.sleep(0.02)
-        goes.cancel()
-        await asyncio.gather(stays, last)
-        running.cancel()
-        assert batcher.waiting == 0
-
-    asyncio.run(main())
-    assert model.batches == [["a"], ["last"]]
-
-
 def test_limits_are_checked():
     with pytest.raises(ValueError, match="batch=0 must be at least 1"):
         Limits(batch=0)
@@ -170,7 +177,9 @@ def test_the_command_serves_until_it_is_stopped(fitted, tmp_path, target):
             if "running on" in line:
                 url = line.split("running on ")[1].split()[0]
                 break
-        answer = httpx.post(f"{url}/predict", json={"texts": target[:2]}, timeout=60)
-        assert len(answer.json()["predictions"]) == 2
-        server.terminate()
+        try:
+            answer = httpx.post(f"{url}/predict", json={"texts": target[:2]}, timeout=60)
+            assert len(answer.json()["predictions"]) == 2
+        finally:
+            server.terminate()
         assert server.wait(30) in (0, -15, 143)

@@ -126,10 +126,15 @@ def read(
 
 
 def target_texts(path: Path, column: str, encoding: str | None, separator: str | None) -> FileTexts:
-    """Return the texts of a file that may be larger than memory, to be read in parts."""
+    """Return the texts of a file that may be larger than memory, to be read in parts.
+
+    Its first part is read at once, to say what is wrong before anything is loaded.
+    """
     from dann_transfer.texts.tables import FileTexts
 
-    return FileTexts(path, column, encoding, as_separator(separator))
+    texts = FileTexts(path, column, encoding, as_separator(separator))
+    next(iter(texts), None)
+    return texts
 
 
 def as_separator(separator: str | None) -> str | None:
@@ -208,6 +213,8 @@ def _write_parquet(frames: Iterable[Any], path: Path) -> None:
         for frame in frames:
             schema = None if writer is None else writer.schema
             table = pyarrow.Table.from_pandas(frame, schema, preserve_index=False)
+            # Or pandas would read columns as it had them here, and not as it likes them.
+            table = table.replace_schema_metadata(None)
             writer = writer or stack.enter_context(ParquetWriter(path, table.schema))
             writer.write_table(table)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from itertools import chain, tee
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,6 +22,11 @@ from dann_transfer.cli.base import (
     read,
     write,
 )  # fmt: skip
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from dann_transfer import DomainAdapter
 
 ModelFolder = Annotated[
     Path, typer.Argument(help="Folder that `adapt` saved, or user/model of the hub.")
@@ -51,38 +56,42 @@ def predict(
 
     Example: dann-transfer predict runs/model tweets.csv --out labels.csv
     """
-    from dann_transfer import DomainAdapter, decision
+    from dann_transfer import DomainAdapter
     from dann_transfer.texts.tables import read_parts
-
-    def labelled() -> Iterator[Any]:
-        # Each part of the file waits for what the model makes of it.
-        waiting: list[Any] = []
-
-        def own_texts() -> Iterator[Any]:
-            for frame in read_parts(
-                texts, [text_column], encoding, as_separator(separator), whole=True
-            ):
-                if taken := [name for name in ("predicted", "probability") if name in frame]:
-                    raise ValueError(
-                        f"{str(texts)!r} has a column {taken[0]!r} already; rename it."
-                    )
-                waiting.append(frame)
-                yield frame[text_column]
-
-        for part in adapter.outputs_in_parts(own_texts()):
-            p = part.probabilities
-            predicted: Any = decision.labels(p, adapter.classes_)
-            if abstain_below is not None:
-                predicted = decision.abstain(p, adapter.classes_, abstain_below).tolist()
-            sure: Any = p.max(1).round(4)
-            if out is None or out.suffix != ".parquet":
-                sure = [f"{value:.4f}" for value in sure]
-            yield waiting.pop().assign(predicted=predicted, probability=sure)
 
     with errors_in_a_line():
         check_file_to_write(out, texts)
-        adapter = DomainAdapter.from_pretrained(str(model))
-        write(labelled(), out)
+        parts = read_parts(texts, [text_column], encoding, as_separator(separator), whole=True)
+        # What is wrong with the file is said before a model is loaded.
+        first = next(parts)
+        if taken := [name for name in ("predicted", "probability") if name in first]:
+            raise ValueError(f"{str(texts)!r} has a column {taken[0]!r} already; rename it.")
+        adapter = DomainAdapter.from_pretrained(model)
+        # Each part of the file waits for what the model makes of it.
+        frames, own = tee(chain([first], parts))
+        made = adapter.outputs_in_parts(frame[text_column] for frame in own)
+        labelled = (
+            frame.assign(**_answers(adapter, part.probabilities, abstain_below, out))
+            for frame, part in zip(filter(len, frames), made, strict=True)
+        )
+        write(labelled, out)
+
+
+def _answers(
+    adapter: DomainAdapter, p: np.ndarray, abstain_below: float | None, out: Path | None
+) -> dict[str, Any]:
+    """Return the columns that predicting adds, of one type whatever is withheld."""
+    import pandas as pd
+
+    from dann_transfer import decision
+
+    labels = decision.abstain(p, adapter.classes_, abstain_below or 0.0).tolist()
+    kinds = {"i": "Int64", "u": "UInt64", "b": "boolean", "f": "Float64"}
+    predicted = pd.array(labels, dtype=kinds.get(adapter.classes_.dtype.kind, "string"))
+    sure: Any = p.max(1).round(4)
+    if out is None or out.suffix != ".parquet":
+        sure = [f"{value:.4f}" for value in sure]
+    return {"predicted": predicted, "probability": sure}
 
 
 @app.command()
@@ -110,7 +119,7 @@ def evaluate(
         columns = [text_column, label_column, *([group_column] if group_column else [])]
         frame = read(texts, columns, encoding, separator)
         result = evaluation.evaluate(
-            DomainAdapter.from_pretrained(str(model)),
+            DomainAdapter.from_pretrained(model),
             frame[text_column],
             frame[label_column],
             groups=None if group_column is None else frame[group_column],
@@ -131,7 +140,7 @@ def diagnose(model: ModelFolder) -> None:
     from dann_transfer import DomainAdapter
 
     with errors_in_a_line():
-        typer.echo(str(DomainAdapter.from_pretrained(str(model)).diagnose()))
+        typer.echo(str(DomainAdapter.from_pretrained(model).diagnose()))
 
 
 @app.command()
@@ -156,7 +165,7 @@ def suggest(
     with errors_in_a_line():
         check_file_to_write(out, texts)
         own = read(texts, [text_column], encoding, separator)[text_column].tolist()
-        adapter = DomainAdapter.from_pretrained(str(model))
+        adapter = DomainAdapter.from_pretrained(model)
         rows = adapter.suggest(own, n, random_state=seed)
         chosen = [own[row] for row in rows]
         table = {"row": rows, text_column: chosen, "predicted": adapter.predict(chosen)}
@@ -197,7 +206,7 @@ def report(
             name: None if path is None else _domain(path, *columns)
             for name, path in (("source", source), ("target", target))
         }
-        DomainAdapter.from_pretrained(str(model)).report(page, **shown)
+        DomainAdapter.from_pretrained(model).report(page, **shown)
     typer.echo(f"wrote {page}")
 
 
@@ -222,7 +231,7 @@ def explore(
     with errors_in_a_line():
         check_file_to_write(page, source, target)
         display = plots.AlignmentDisplay.from_estimator(
-            DomainAdapter.from_pretrained(str(model)),
+            DomainAdapter.from_pretrained(model),
             _domain(source, *columns),
             _domain(target, *columns),
             names=(source.stem, target.stem),
@@ -236,9 +245,11 @@ def serve(
     model: ModelFolder,
     host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8000,
-    texts: Annotated[int, typer.Option(help="At most so many a request.")] = 256,
-    characters: Annotated[int, typer.Option(help="At most so many a text.")] = 20_000,
-    waiting: Annotated[int, typer.Option(help="More texts than wait are refused.")] = 2048,
+    texts: Annotated[int, typer.Option(help="Most texts in a request.")] = 256,
+    characters: Annotated[int, typer.Option(help="Most characters in a text.")] = 20_000,
+    waiting: Annotated[
+        int, typer.Option(help="Most texts that may wait; further requests get status 503.")
+    ] = 2048,
 ) -> None:
     """Answer with a model's labels over HTTP: POST /predict, GET /health; /docs is a page to try.
 
@@ -254,7 +265,7 @@ def serve(
         except ImportError as error:
             raise ImportError("to serve needs: pip install 'dann_transfer[serve]'") from error
         limits = Limits(texts=texts, characters=characters, waiting=waiting)
-        adapter = DomainAdapter.from_pretrained(str(model))
+        adapter = DomainAdapter.from_pretrained(model)
         # They would come with every batch, and nobody reads them.
         warnings.simplefilter("ignore", UserWarning)
         uvicorn.run(create_app(adapter, limits), host=host, port=port, access_log=False)
@@ -276,5 +287,5 @@ def export(
     from dann_transfer.export import to_onnx
 
     with errors_in_a_line():
-        to_onnx(DomainAdapter.from_pretrained(str(model)), out, int8)
+        to_onnx(DomainAdapter.from_pretrained(model), out, int8)
     typer.echo(f"wrote {out}")

@@ -81,8 +81,9 @@ def adapt(
         counts = frame[label_column].value_counts()
         shown = ", ".join(f"{label!r} {n}" for label, n in counts.head(20).items())
         typer.echo(f"{len(frame)} labelled source texts: {shown}.")
+        others = target_texts(target, target_column, encoding, separator)
         adapter = DomainAdapter(encoder_of(encoder), **params)
-        adapter.fit(frame, X_target=target_texts(target, target_column, encoding, separator))
+        adapter.fit(frame, X_target=others)
         typer.echo(f"{adapter.n_target_:,} target texts, {adapter.n_target_sampled_:,} in the run.")
         adapter.save_pretrained(out)
     typer.echo(f"saved to {out}")
@@ -125,13 +126,14 @@ def compare(
         check_file_to_write(out, source, target, test)
         params = {"text_column": text_column, "label_column": label_column} | values_of(values)
         frame = read(source, [text_column, label_column], encoding, separator)
+        others = target_texts(target, text_column, encoding, separator)
         labelled = None
         if test is not None:
             columns = [text_column, label_column, *([group_column] if group_column else [])]
             labelled = read(test, columns, encoding, separator)
         result = dann_transfer.compare(
             frame,
-            X_target=target_texts(target, text_column, encoding, separator),
+            X_target=others,
             X_target_test=labelled,
             groups_target_test=group_column,
             methods=methods,
@@ -181,9 +183,10 @@ def tune(
         saving.check_destination(out)
         params = {"text_column": text_column, "label_column": label_column} | values_of(values)
         frame = read(source, [text_column, label_column], encoding, separator)
+        others = target_texts(target, text_column, encoding, separator)
         result = search.tune(
             frame,
-            X_target=target_texts(target, text_column, encoding, separator),
+            X_target=others,
             space=space_of(space),
             score=score,
             runs=runs,

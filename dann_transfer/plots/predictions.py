@@ -24,6 +24,12 @@ def _predicted(
     """Return classes, true class positions, and by title the probabilities of labelled texts."""
     models = named(adapters)
     classes = next(iter(models.values())).classes_
+    for title, model in models.items():
+        if not np.array_equal(model.classes_, classes):
+            raise ValueError(
+                f"{title!r} has the classes {model.classes_.tolist()} and not "
+                f"{classes.tolist()}; draw it by itself."
+            )
     texts, labels = as_labelled(X, y, "X", "y")
     codes = encode_labels(labels, classes, "y")
     return classes, codes, {title: model.predict_proba(texts) for title, model in models.items()}

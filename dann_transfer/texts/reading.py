@@ -18,7 +18,7 @@ from dann_transfer.texts.tables import PART, FileTexts, read_table
 
 T = TypeVar("T")
 
-# Of more target texts a sample tells as much of predictions: its shares are off by half a point.
+# A sample of this size is enough to describe predictions: its shares are off by half a point.
 LOOKED_AT = 10_000
 
 
@@ -46,7 +46,9 @@ class Domain:
         if self.labels is not None:
             counts = Counter(np.asarray(self.labels).tolist()).most_common(5)
             labelled = ", ".join(f"{label!r}: {n:,}" for label, n in counts)
-        return f"Domain({len(self.texts):,} texts; {labelled})"
+        # Those of a file are not counted.
+        n = f"{len(self.texts):,} texts" if hasattr(self.texts, "__len__") else repr(self.texts)
+        return f"Domain({n}; {labelled})"
 
 
 def _show(value: object, width: int = 60) -> str:
@@ -134,6 +136,7 @@ def texts_in_parts(parts: Iterable[Any], name: str, text_column: str) -> Iterato
     n = 0
     blank: list[int] = []
     for part in parts:
+        part = part if hasattr(part, "__len__") else list(part)
         if not len(part):
             continue
         texts = _checked(part, name, text_column, True, n)
@@ -579,6 +582,8 @@ def _parts(X: Any, name: str, text_column: str) -> Iterator[list[str]]:
         X = FileTexts(X, text_column)
     if hasattr(X, "select_columns") and hasattr(X, "iter"):
         # Of `datasets`. One that is streamed may not know its columns before it is read.
+        if text_column in (X.column_names or ()):
+            X = X.select_columns([text_column])
         values: Iterator[Any] = (
             value
             for rows in X.with_format(None).iter(PART)
@@ -673,6 +678,8 @@ def as_groups(groups: Any, X: Any, name: str, texts_name: str, n: int) -> np.nda
 
     """
     if isinstance(groups, str):
+        if isinstance(X, PathLike):
+            X = read_table(X, [groups])
         if not _is_frame(X):
             raise ValueError(
                 f"{name}={groups!r} names a column, but {texts_name} is no table; pass one value "

@@ -87,7 +87,9 @@ def read_parts(
 ) -> Iterator[pd.DataFrame]:
     """Yield what `read_table` reads, `size` rows at a time, or all at once where that is None.
 
-    A JSON file that is one array is read whole, and comes in parts all the same.
+    Columns have one type in all parts: those of Parquet keep Arrow's own, those of CSV are text.
+    JSON tells its columns and their types only at its end, so that a file of which all columns are
+    wanted comes as one part; so does one that is a single array.
     """
     path = Path(path).expanduser()
     kind = _kind_of(path, separator)
@@ -96,9 +98,12 @@ def read_parts(
         if kind == "csv":
             yield from _csv_parts(path, list(columns), str(encoding), separator, whole, size)
             return
-        frames = _parquet_parts(path, size) if kind == "parquet" else None
+        if kind == "parquet":
+            yield from _parquet_parts(path, list(columns), whole, size)
+            return
+        lines = kind == "lines"
         checked = False
-        for frame in frames or _json_parts(path, str(encoding), kind == "lines", size):
+        for frame in _json_parts(path, str(encoding), lines, None if whole else size):
             if not checked:
                 _check_columns(path, [str(c) for c in frame.columns], columns)
                 checked = True
@@ -160,20 +165,26 @@ def _kind_of(path: Path, separator: str | None) -> str:
     return kind
 
 
-def _parquet_parts(path: Path, size: int | None) -> Iterator[pd.DataFrame]:
+def _parquet_parts(
+    path: Path, columns: list[str], whole: bool, size: int | None
+) -> Iterator[pd.DataFrame]:
     import pandas as pd
 
     if size is None:
-        yield pd.read_parquet(path)
+        frame = pd.read_parquet(path)
+        _check_columns(path, [str(c) for c in frame.columns], columns)
+        yield frame if whole else frame[columns]
         return
     # pandas itself needs it for this format.
     from pyarrow.parquet import ParquetFile
 
     with ParquetFile(path) as file:
+        _check_columns(path, file.schema_arrow.names, columns)
+        wanted = None if whole else columns
         if not file.metadata.num_rows:
-            yield file.read().to_pandas()
-        for batch in file.iter_batches(size):
-            yield batch.to_pandas()
+            yield file.read(wanted).to_pandas(types_mapper=pd.ArrowDtype)
+        for batch in file.iter_batches(size, columns=wanted):
+            yield batch.to_pandas(types_mapper=pd.ArrowDtype)
 
 
 def _json_parts(path: Path, encoding: str, lines: bool, size: int | None) -> Iterator[pd.DataFrame]:
@@ -185,9 +196,7 @@ def _json_parts(path: Path, encoding: str, lines: bool, size: int | None) -> Ite
             with pd.read_json(file, lines=True, dtype=False, chunksize=size) as parts:
                 yield from parts
             return
-        frame = pd.read_json(file, lines=lines, dtype=False)
-    for start in range(0, max(1, len(frame)), size or max(1, len(frame))):
-        yield frame[start : start + size] if size else frame
+        yield pd.read_json(file, lines=lines, dtype=False)
 
 
 @contextmanager

@@ -126,7 +126,7 @@ class Identity:
         """
         parts: dict[str, list[bytes]] = {}
         for role, own in tokens.items():
-            parts[f"the {role} texts"] = [own.ids.tobytes(), own.offsets.tobytes()]
+            parts[f"the {role} texts"] = [own.ids.astype(np.int64).tobytes(), own.offsets.tobytes()]
         for name, array in arrays.items():
             parts[f"the {name}"] = [b"-" if array is None else array.tobytes()]
         for name, values in weights.items():

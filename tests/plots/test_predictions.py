@@ -86,6 +86,13 @@ def test_reliability_is_accuracy_by_confidence():
     assert display.frame().texts.sum() == 10
 
 
+def test_models_with_other_classes_are_refused():
+    other = Sure(P)
+    other.classes_ = np.array(["neg", "neutral"])
+    with pytest.raises(ValueError, match=r"'b' has the classes \['neg', 'neutral'\] and not"):
+        ConfusionDisplay.from_estimator({"a": Sure(P), "b": other}, TEXTS, LABELS)
+
+
 def test_coverage_is_that_of_the_curve():
     models = {"before": Sure(P), "after": Sure(np.eye(2)[[0] * 4 + [1] * 6])}
     display = CoverageDisplay.from_estimator(models, TEXTS, LABELS)
