@@ -59,6 +59,7 @@ OTHERS = {
     "costs.jsonl",
     "coverage.jsonl",
     "export.jsonl",
+    "few.jsonl",
     "gpu.jsonl",
     "labels.jsonl",
     "memory.jsonl",
@@ -245,6 +246,14 @@ def of_others(files: list[str]) -> list[str]:
             "--methods student+dann --set max_strength=5.0 --train-texts 1000 --test-texts 1000` "
             "trains the same.",
             aligned(read("aligned.jsonl")),
+        ]
+    if "few.jsonl" in files:
+        parts += [
+            "## Too few texts for a student",
+            "`python benchmarks/board.py --pairs movies:tweets --methods source_only student "
+            "--seeds 0 --train-texts 400 --test-texts 500 --set freeze_layers=4 learning_rate=1e-4 "
+            "--out benchmarks/results/few.jsonl`",
+            table(read("few.jsonl")),
         ]
     if "coverage.jsonl" in files:
         parts += [
