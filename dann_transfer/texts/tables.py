@@ -183,8 +183,10 @@ def _parquet_parts(
         wanted = None if whole else columns
         if not file.metadata.num_rows:
             yield file.read(wanted).to_pandas(types_mapper=pd.ArrowDtype)
-        for batch in file.iter_batches(size, columns=wanted):
-            yield batch.to_pandas(types_mapper=pd.ArrowDtype)
+        # Asked for all row groups at once, Arrow keeps what it has read of them.
+        for group in range(file.num_row_groups):
+            for batch in file.iter_batches(size, row_groups=[group], columns=wanted):
+                yield batch.to_pandas(types_mapper=pd.ArrowDtype)
 
 
 def _json_parts(path: Path, encoding: str, lines: bool, size: int | None) -> Iterator[pd.DataFrame]:
