@@ -46,7 +46,8 @@ def table(rows: list[dict[str, Any]]) -> str:
 def frames(sentences: list[str], n: int) -> Iterator[pd.DataFrame]:
     """Yield a table of n different texts, some at a time."""
     numbered = enumerate(cycle(sentences))
-    while part := [f"{text} {i}" for i, text in islice(numbered, min(PART, n))]:
+    # Of one width, or later texts would have more tokens.
+    while part := [f"{text} {i:07}" for i, text in islice(numbered, min(PART, n))]:
         n -= len(part)
         yield pd.DataFrame({"text": part})
 
@@ -72,7 +73,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", nargs="+", type=int, default=[10_000, 100_000, 1_000_000])
     parser.add_argument(
-        "--predict-sizes", nargs="+", type=int, default=[10_000, 100_000], help="These take longer."
+        "--predict-sizes", nargs="*", type=int, default=[10_000, 100_000], help="These take longer."
     )
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
