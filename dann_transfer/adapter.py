@@ -412,6 +412,7 @@ class DomainAdapter(
         if not balanced(roles.shares):
             names = [choice.BASELINE]
         started = time.perf_counter()
+        judged_on = sample([roles.texts["target"]])[0]
         fitted: dict[str, DomainAdapter] = {}
         pool: dict[str, np.ndarray] = {}
         for name in names:
@@ -422,7 +423,7 @@ class DomainAdapter(
             twin._is_clone = getattr(self, "_is_clone", False)
             fitted[name] = twin.fit(**texts, on_step=on_step, attach=attach)
             # As `predict` has it, so that neighbours and prior act in what is judged.
-            pool[name] = twin.predict_proba(sample([roles.texts["target"]])[0])
+            pool[name] = twin.predict_proba(judged_on)
         chosen = choice.choose(pool) if len(names) > 1 else choice.lopsided(roles.shares)
         best = fitted[chosen.method]
         known = replace(

@@ -320,9 +320,9 @@ def located(
     try:
         # First what says whether it is a model of ours: others may be large.
         config = huggingface_hub.hf_hub_download(folder, CONFIG, revision=revision, token=token)
-        files = json.loads(Path(config).read_text(encoding="utf-8"))["files"]
+        files = [CONFIG, *_files_of(Path(config).parent)]
         copy = huggingface_hub.snapshot_download(
-            folder, revision=revision, token=token, allow_patterns=[CONFIG, *files]
+            folder, revision=revision, token=token, allow_patterns=files
         )
     # The hub's library, and the one that it reaches the hub with, raise their own kinds.
     except Exception as error:
@@ -354,8 +354,7 @@ def push(saved: Saved, name: str, private: bool, token: str | None) -> str:
     found = set(hub.list_repo_files(name))
     before: list[str] = []
     if CONFIG in found:
-        config = Path(hub.hf_hub_download(name, CONFIG)).read_text(encoding="utf-8")
-        before = [CONFIG, *json.loads(config)["files"]]
+        before = [CONFIG, *_files_of(Path(hub.hf_hub_download(name, CONFIG)).parent)]
     elif others := sorted(found - {".gitattributes", CARD, "LICENSE"}):
         raise ValueError(f"{name!r} holds something other than a saved model ({others[:5]}).")
     with tempfile.TemporaryDirectory() as folder:

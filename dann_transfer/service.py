@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -65,7 +64,6 @@ class Batcher:
         self.waiting = 0
         """Texts that have not begun to pass."""
         self._passing: asyncio.Task[None] | None = None
-        self._thread = ThreadPoolExecutor(1)
 
     async def __call__(self, texts: list[str]) -> np.ndarray:
         """Return the rows of some texts.
@@ -100,9 +98,7 @@ class Batcher:
         while taken := self._take():
             texts = [text for own, _ in taken for text in own]
             try:
-                rows = await asyncio.get_running_loop().run_in_executor(
-                    self._thread, self.predict, texts
-                )
+                rows = await asyncio.to_thread(self.predict, texts)
             except Exception as error:
                 for _, future in taken:
                     if not future.done():

@@ -17,8 +17,9 @@ import yaml
 from conftest import TINY, same
 from safetensors.torch import load_file
 from sklearn.base import clone
+from typer.testing import CliRunner
 
-from dann_transfer import DomainAdapter, methods, saving
+from dann_transfer import DomainAdapter, cli, methods, saving
 
 pytestmark = pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
 
@@ -541,6 +542,9 @@ def test_a_model_goes_to_the_hub_and_comes_back(hub, fitted, target, tmp_path):
     (tmp_path / "hub/someone/reviews-to-tweets/LICENSE").touch()
     again = DomainAdapter.from_pretrained("someone/reviews-to-tweets")
     assert (again.predict_proba(target) == fitted.predict_proba(target)).all()
+    # On the command line too.
+    done = CliRunner().invoke(cli.app, ["diagnose", "someone/reviews-to-tweets"])
+    assert done.exit_code == 0, done.output
     card = (tmp_path / "hub/someone/reviews-to-tweets/README.md").read_text()
     head = yaml.safe_load(card.split("---")[1])
     assert head == {

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from dann_transfer import DomainAdapter
 
 ModelFolder = Annotated[
-    Path, typer.Argument(help="Folder that `adapt` saved, or user/model of the hub.")
+    str, typer.Argument(help="Folder that `adapt` saved, or user/model of the hub.")
 ]
 TextFile = Annotated[Path, typer.Argument(help="Texts: CSV, Parquet, JSON.")]
 OutFile = Annotated[

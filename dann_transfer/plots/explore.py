@@ -88,9 +88,13 @@ def figure(display: AlignmentDisplay) -> go.Figure:
                 rows = rows[(rows["domain"] == domain) & (rows["kind"] == kind)]
                 if rows.empty:
                     continue
-                _add_points(page, rows, domain, kind, labelled, column)
-                page.data[-1].marker.color = PALETTE[domains.index(domain) % len(PALETTE)]
-                page.data[-1].marker.symbol = SYMBOLS[classes.index(kind) % len(SYMBOLS)]
+                marker = {
+                    "color": PALETTE[domains.index(domain) % len(PALETTE)],
+                    "symbol": SYMBOLS[classes.index(kind) % len(SYMBOLS)],
+                    "size": 7,
+                    "opacity": 0.65,
+                }
+                _add_points(page, rows, domain, kind, labelled, column, marker)
     page.update_xaxes(visible=False)
     page.update_yaxes(visible=False)
     page.update_layout(
@@ -105,7 +109,13 @@ def figure(display: AlignmentDisplay) -> go.Figure:
 
 
 def _add_points(
-    page: go.Figure, rows: Any, domain: str, kind: str, labelled: bool, column: int
+    page: go.Figure,
+    rows: Any,
+    domain: str,
+    kind: str,
+    labelled: bool,
+    column: int,
+    marker: dict[str, Any],
 ) -> None:
     """Draw the texts of a domain and class into a panel."""
     hovers = [
@@ -117,7 +127,7 @@ def _add_points(
         x=rows["x"],
         y=rows["y"],
         mode="markers",
-        marker={"size": 7, "opacity": 0.65},
+        marker=marker,
         name=html.escape(f"{domain}: {kind}" if kind else domain),
         # One entry of the legend rules all panels.
         legendgroup=f"{domain}: {kind}",

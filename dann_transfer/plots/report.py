@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from dann_transfer._version import __version__
 from dann_transfer.adapter import DomainAdapter
 from dann_transfer.decision import labels
-from dann_transfer.evaluation import evaluate
+from dann_transfer.evaluation import Evaluation, evaluate
 from dann_transfer.folders import write_whole
 from dann_transfer.gains import by_group, gain_error
 from dann_transfer.plots.alignment import AlignmentDisplay
@@ -56,25 +56,17 @@ def _classes(adapter: DomainAdapter) -> dict[str, Any]:
     return {"head": head, "rows": list(zip(*columns, strict=True))}
 
 
-def _examples(adapter: DomainAdapter, texts: list[str], n: int) -> list[Sequence[Any]]:
-    p = adapter.predict_proba(texts)
+def _examples(classes: np.ndarray, texts: list[str], p: np.ndarray, n: int) -> list[Sequence[Any]]:
     order = np.argsort(-p.max(1), kind="stable")
     places = [*order[:n], *order[max(n, len(order) - n) :]]
-    predicted = labels(p, adapter.classes_).tolist()
+    predicted = labels(p, classes).tolist()
     return [(texts[i], predicted[i], float(p[i].max())) for i in places]
 
 
-def _scores(
-    adapter: DomainAdapter,
-    target: Domain,
-    groups: Sequence[Any] | None,
-    baseline: DomainAdapter | None,
-) -> dict[str, Any]:
+def _scores(method: str, after: Evaluation, before: Evaluation | None) -> dict[str, Any]:
     """Return what labelled target texts say of a model, beside the one without adaptation."""
-    after = evaluate(adapter, target, groups=groups)
-    before = None if baseline is None else evaluate(baseline, target, groups=groups)
     gain = ""
-    shown = {str(adapter.params_["method"]): after.probabilities}
+    shown = {method: after.probabilities}
     if before is not None:
         shown = {"without adaptation": before.probabilities, **shown}
         points = 100 * (after.scores()["accuracy"] - before.scores()["accuracy"])
@@ -96,8 +88,7 @@ def _scores(
     ):
         pictures.append(_picture(display.from_predictions(after.codes, shown).plot().figure_, what))
     rows = None
-    if groups is not None:
-        assert after.group_names is not None
+    if after.group_names is not None:
         rows = after.groups().to_dict("records")
         if before is not None:
             names, threshold = after.group_names, after.abstain_below
@@ -144,9 +135,11 @@ def report(
 
     """
     check_is_fitted(adapter)
-    scores = None
+    after = scores = None
     if isinstance(target, Domain) and target.labels is not None:
-        scores = _scores(adapter, target, groups, baseline)
+        after = evaluate(adapter, target, groups=groups)
+        before = None if baseline is None else evaluate(baseline, target, groups=groups)
+        scores = _scores(str(adapter.params_["method"]), after, before)
     elif groups is not None or baseline is not None:
         raise ValueError("groups and baseline need a target with labels: Domain(texts, labels).")
     params = dict(adapter.params_)
@@ -155,7 +148,12 @@ def report(
     title = (
         f"{params['method']}: {adapter.n_source_:,} source and {adapter.n_target_:,} target texts"
     )
-    texts = None if target is None else as_texts(target, "target", adapter.text_column)
+    listed = None
+    if target is not None:
+        texts = as_texts(target, "target", adapter.text_column)
+        # Labelled ones have passed the model already.
+        p = adapter.predict_proba(texts) if after is None else after.probabilities
+        listed = _examples(adapter.classes_, texts, p, examples)
     shown = None
     if source is not None and target is not None:
         target_domain = target if isinstance(target, Domain) else Domain(target)
@@ -179,7 +177,7 @@ def report(
         validation=[(row["epoch"], row["validation_accuracy"]) for row in adapter.validation_],
         classes=_classes(adapter),
         map=shown,
-        examples=None if texts is None else _examples(adapter, texts, examples),
+        examples=listed,
         settings=[(key, repr(value)) for key, value in params.items()],
         version=__version__,
     )

@@ -589,7 +589,7 @@ def _parts(X: Any, name: str, text_column: str) -> Iterator[list[str]]:
             for rows in X.with_format(None).iter(PART)
             for value in _plain_list(_column(_Rows(rows), text_column, name, "text_column"))
         )
-    elif isinstance(X, FileTexts) or _is_stream(X):
+    elif _is_stream(X):
         values = iter(X)
     else:
         yield as_texts(X, name, text_column)
