@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from numbers import Integral
+from os import PathLike
 from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from joblib import Parallel, delayed, effective_n_jobs
 from sklearn.metrics import accuracy_score, f1_score
 
 from dann_transfer import decision
@@ -20,7 +23,11 @@ from dann_transfer.choice import BASELINE, candidates
 from dann_transfer.decision import check_threshold
 from dann_transfer.diagnostics import proxy_a_distance
 from dann_transfer.gains import Answers, by_group, doubt, gain_error, harm
+from dann_transfer.methods import Method
+from dann_transfer.methods.registry import classes_of, make_known
 from dann_transfer.model.caching import shared_states
+from dann_transfer.notices import warn
+from dann_transfer.processes import Processes
 from dann_transfer.settings import HYPERPARAMETERS, as_seed, check_params
 from dann_transfer.texts.reading import (
     as_groups,
@@ -183,6 +190,7 @@ def compare(
     groups_target_test: Any = None,
     X_target_labelled: Any = None,
     y_target_labelled: Any = None,
+    n_jobs: int = 1,
     **params: Any,
 ) -> Comparison:
     """Train source-only and each method from the same seeds, and score them on held-out texts.
@@ -208,6 +216,9 @@ def compare(
         ``result.by_group()`` has them all.
     X_target_labelled, y_target_labelled : optional
         As for ``DomainAdapter.fit``; source-only trains on them too.
+    n_jobs : int
+        Processes that train at once, each a run of its own; -1 is one for each core. They share
+        the cores and each needs the memory of a run. On a GPU leave it at 1.
     **params
         Passed on to ``DomainAdapter``, `method` and `random_state` excepted; `method_options` to
         the methods alone, and under `checkpoint_dir` each run has a folder of its own.
@@ -247,40 +258,108 @@ def compare(
     groups = _groups(groups_target_test, X_target_test, tests["target"])
     options, folder = params.pop("method_options", None), params.pop("checkpoint_dir", None)
     check_params(params)
+    _check_jobs(n_jobs)
     epochs, batch_size = (
         params.get(name, HYPERPARAMETERS[name].default) for name in ("epochs", "batch_size")
     )
+    taken: dict[str, type[Method]] = {}
     for method in methods:
         own_options = None if method == BASELINE else options
         trained = candidates(method, own_options, params.get("max_strength"))
         for name, chosen in trained.items():
             registry.check_run(registry.create(name, chosen), name, epochs, batch_size)
-    rows: list[dict[str, Any]] = []
-    adapters: dict[str, DomainAdapter] = {}
-    answers: dict[tuple[str, int], Answers] = {}
-    for seed in seeds:
-        for method in (BASELINE, *(m for m in methods if m != BASELINE)):
-            own: dict[str, Any] = {"method": method, "random_state": seed}
-            own["method_options"] = None if method == BASELINE else options
-            own["checkpoint_dir"] = None if folder is None else Path(folder, f"{method}-{seed}")
-            adapter = DomainAdapter(**{**params, **own})
-            started = time.perf_counter()
-            adapter.fit(
-                X,
-                y,
-                X_target=X_target,
-                X_target_labelled=X_target_labelled,
-                y_target_labelled=y_target_labelled,
-            )
-            row = {"method": method, "seed": seed, "seconds": time.perf_counter() - started}
-            scores, answer = _scores(adapter, tests)
-            if answer is not None:
-                answers[method, seed] = answer
-                baseline = answers[BASELINE, seed]
-                scores["gain_error"] = gain_error(answer.hits, baseline.hits)
-            rows.append({**row, **scores})
-            adapters.setdefault(method, adapter)
-    return Comparison(rows, adapters, answers, groups)
+            taken |= classes_of(name)
+    plan = _Plan(
+        {
+            "X": X,
+            "y": y,
+            "X_target": X_target,
+            "X_target_labelled": X_target_labelled,
+            "y_target_labelled": y_target_labelled,
+        },
+        tests,
+        params,
+        options,
+        folder,
+        seeds[0],
+    )
+    names = [BASELINE, *(method for method in methods if method != BASELINE)]
+    done = _all_runs(plan, [(m, seed) for seed in seeds for m in names], taken, n_jobs)
+    rows = {(d.row["method"], d.row["seed"]): d.row for d in done}
+    answers = {key: d.answers for key, d in zip(rows, done, strict=True) if d.answers is not None}
+    for (method, seed), own in answers.items():
+        rows[method, seed]["gain_error"] = gain_error(own.hits, answers[BASELINE, seed].hits)
+    adapters = {d.row["method"]: d.adapter for d in done if d.adapter is not None}
+    return Comparison(list(rows.values()), adapters, answers, groups)
+
+
+class _Done(NamedTuple):
+    """What one run left."""
+
+    row: dict[str, Any]
+    answers: Answers | None
+    adapter: DomainAdapter | None
+    """Of the first seed alone: the others would fill the memory."""
+    heard: list[tuple[str, type[Warning]]]
+    """What another process warned of."""
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What all runs of a comparison have in common."""
+
+    texts: dict[str, Any]
+    tests: dict[str, _TestSet]
+    params: dict[str, Any]
+    options: dict[str, Any] | None
+    folder: str | PathLike[str] | None
+    first: int
+
+    def run(self, method: str, seed: int) -> _Done:
+        """Train one method from one seed, and score it."""
+        own: dict[str, Any] = {"method": method, "random_state": seed}
+        own["method_options"] = None if method == BASELINE else self.options
+        own["checkpoint_dir"] = self.folder and Path(self.folder, f"{method}-{seed}")
+        adapter = DomainAdapter(**{**self.params, **own})
+        started = time.perf_counter()
+        adapter.fit(**self.texts)
+        row = {"method": method, "seed": seed, "seconds": time.perf_counter() - started}
+        scores, answers = _scores(adapter, self.tests)
+        return _Done({**row, **scores}, answers, adapter if seed == self.first else None, [])
+
+
+def _all_runs(
+    plan: _Plan, runs: list[tuple[str, int]], classes: dict[str, type[Method]], n_jobs: int
+) -> list[_Done]:
+    """Run methods from seeds, in this process or in several, and return them in order."""
+    jobs = effective_n_jobs(n_jobs)
+    if jobs == 1:
+        return [plan.run(*run) for run in runs]
+    seeds = dict.fromkeys(seed for _, seed in runs)
+    # The runs of a seed share what frozen layers make of its texts, if there are enough seeds.
+    size = len(runs) // len(seeds) if len(seeds) >= jobs else 1
+    shares = [runs[start : start + size] for start in range(0, len(runs), size)]
+    shared = Parallel(n_jobs)(delayed(_elsewhere)(plan, share, classes) for share in shares)
+    done = [run for share in shared for run in share]
+    for message, category in dict.fromkeys(w for run in done for w in run.heard):
+        warn(message, category)
+    return done
+
+
+@shared_states()
+def _elsewhere(
+    plan: _Plan, runs: list[tuple[str, int]], classes: dict[str, type[Method]]
+) -> list[_Done]:
+    """Run in a process that knows no method of the user's and whose warnings nobody reads."""
+    make_known(classes)
+    done = []
+    for run in runs:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            warnings.simplefilter("ignore", DeprecationWarning)
+            one = plan.run(*run)
+        done.append(one._replace(heard=[(str(w.message), w.category) for w in caught]))
+    return done
 
 
 def _names(methods: Iterable[str]) -> list[str]:
@@ -291,6 +370,19 @@ def _names(methods: Iterable[str]) -> list[str]:
     if twice := sorted({str(name) for name in names if names.count(name) > 1}):
         raise ValueError(f"methods={names!r} names {twice[0]!r} more than once.")
     return names
+
+
+def _check_jobs(n_jobs: int) -> None:
+    """Raise if `n_jobs` is no number of processes, or others train together already."""
+    if isinstance(n_jobs, bool) or not isinstance(n_jobs, Integral) or n_jobs == 0:
+        raise ValueError(
+            f"n_jobs={n_jobs!r} is no number of processes; pass 1, 2 or more, or -1 for all cores."
+        )
+    world = Processes.current().world
+    if n_jobs != 1 and world > 1:
+        raise ValueError(
+            f"n_jobs={n_jobs}, but {world} processes train together already; leave n_jobs at 1."
+        )
 
 
 def _seeds(seeds: Iterable[int]) -> list[int]:

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import TINY, toy_texts
 
 from dann_transfer import Domain, DomainAdapter, compare
 from dann_transfer.comparison import Comparison
 from dann_transfer.gains import Answers, by_group, harm
+from dann_transfer.methods import Method, registered
+from dann_transfer.texts.corpus import TruncationWarning
 
 
 def rows(gains: list[float], error: float) -> list[dict]:
@@ -257,3 +260,53 @@ def test_groups_may_be_a_column(tiny_encoder, source, target):
     ):
         with pytest.raises(ValueError, match=words):
             compare(*source, **common, **wrong)
+
+
+@pytest.mark.filterwarnings("ignore::dann_transfer.texts.corpus.TruncationWarning")
+@pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
+def test_runs_in_processes_of_their_own_are_the_same_runs(tiny_encoder, source, target):
+    """The user's own method and what a run warns of come across."""
+
+    class Drawn(Method):
+        """Draws the means of the domains together."""
+
+        default_strength = 0.5
+
+        def loss(self, forward, strength):
+            gap = forward.source.mean(0) - forward.target.mean(0)
+            return {"gap": strength * gap.square().sum()}
+
+    params = TINY | {"max_length": 3, "epochs": 1}
+    del params["random_state"]
+    common = {"X_target": target, "methods": ["drawn"], "encoder": tiny_encoder, **params}
+    test = {"X_target_test": source[0], "y_target_test": source[1]}
+    kept = []
+    with registered("drawn", Drawn):
+        for n_jobs in (1, 2):
+            with pytest.warns(TruncationWarning) as heard:
+                result = compare(*source, seeds=(0, 1), n_jobs=n_jobs, **common, **test)
+            own = {w.filename for w in heard if w.category is TruncationWarning}
+            assert own == {__file__}
+            kept.append(result)
+            # With fewer seeds than processes each run has its own.
+        fewer = compare(*source, seeds=(0,), n_jobs=2, **common, **test)
+    alone, apart = (result.frame().drop(columns="seconds") for result in kept)
+    pd.testing.assert_frame_equal(apart, alone, rtol=1e-4)
+    pd.testing.assert_frame_equal(fewer.frame().drop(columns="seconds"), alone[:2], rtol=1e-4)
+    assert list(kept[1].adapters) == ["source_only", "drawn"]
+    for name, adapter in kept[1].adapters.items():
+        before = kept[0].adapters[name].predict_proba(target)
+        np.testing.assert_allclose(adapter.predict_proba(target), before, atol=1e-5)
+    assert kept[1].verdict("drawn") == kept[0].verdict("drawn")
+
+
+@pytest.mark.parametrize("n_jobs", [0, True, 1.5, "2"])
+def test_no_number_of_processes(tiny_encoder, source, target, n_jobs):
+    with pytest.raises(ValueError, match=rf"n_jobs={n_jobs!r} is no number of processes"):
+        compare(*source, X_target=target, encoder=tiny_encoder, n_jobs=n_jobs)
+
+
+def test_a_run_that_fails_in_another_process_says_why(tiny_encoder, source, target):
+    params = {k: v for k, v in TINY.items() if k != "random_state"} | {"learning_rate": 1e30}
+    with pytest.raises(FloatingPointError):
+        compare(*source, X_target=target, encoder=tiny_encoder, n_jobs=2, **params)

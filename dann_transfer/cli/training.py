@@ -84,7 +84,9 @@ def adapt(
         others = target_texts(target, target_column, encoding, separator)
         adapter = DomainAdapter(encoder_of(encoder), **params)
         adapter.fit(frame, X_target=others)
-        typer.echo(f"{adapter.n_target_:,} target texts, {adapter.n_target_sampled_:,} in the run.")
+        sample = adapter.n_target_sampled_
+        in_run = "" if sample == adapter.n_target_ else f", {sample:,} of them in the run"
+        typer.echo(f"{adapter.n_target_:,} target texts{in_run}.")
         adapter.save_pretrained(out)
     typer.echo(f"saved to {out}")
 
@@ -113,6 +115,7 @@ def compare(
     separator: Separator = None,
     values: Values = None,
     out: Annotated[Path | None, typer.Option(help="CSV or Parquet file for the rows.")] = None,
+    jobs: Annotated[int, typer.Option(help="So many runs at once, a process each.")] = 1,
 ) -> None:
     """Train without adaptation and with each method, and say which helped.
 
@@ -138,6 +141,7 @@ def compare(
             groups_target_test=group_column,
             methods=methods,
             seeds=seed or [0],
+            n_jobs=jobs,
             encoder=encoder_of(encoder),
             **params,
         )

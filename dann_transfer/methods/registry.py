@@ -55,6 +55,17 @@ def names() -> list[str]:
     return sorted(_METHODS)
 
 
+def classes_of(name: str) -> dict[str, type[Method]]:
+    """Return the registered classes that a method's name or a combination's stands for."""
+    return {part: _METHODS[part] for part in parts_of(name)}
+
+
+def make_known(classes: dict[str, type[Method]]) -> None:
+    """Register what another process had registered, where this one has not."""
+    for name, cls in classes.items():
+        _METHODS.setdefault(name, cls)
+
+
 @contextmanager
 def registered(name: str, cls: type[Method]) -> Iterator[None]:
     """Make a method known by name for the length of a ``with`` block.
