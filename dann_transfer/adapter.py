@@ -122,6 +122,9 @@ class DomainAdapter(
         "cpu", "cuda", "cuda:1" ...; None takes CUDA where there is one.
     precision : {"auto", "fp32", "bf16", "fp16"}
         "auto" is bf16 on a GPU that has it and fp32 elsewhere.
+    torch_compile : bool
+        Compile the encoder with `torch.compile` when the first texts pass, which takes a minute or
+        more, for a GPU that spends its time on many small kernels; on a CPU it gains nothing.
     warmup : float
         The share of the steps over which learning rates rise.
     weight_decay : float
@@ -225,6 +228,7 @@ class DomainAdapter(
         layer_decay: float = 1.0,
         device: str | None = None,
         precision: str = "auto",
+        torch_compile: bool = False,
         warmup: float = 0.1,
         weight_decay: float = 0.01,
         max_grad_norm: float = 1.0,
@@ -260,6 +264,7 @@ class DomainAdapter(
         self.layer_decay = layer_decay
         self.device = device
         self.precision = precision
+        self.torch_compile = torch_compile
         self.warmup = warmup
         self.weight_decay = weight_decay
         self.max_grad_norm = max_grad_norm
@@ -467,6 +472,9 @@ class DomainAdapter(
                 f"max_length={self.max_length}, but the encoder takes at most {longest} tokens."
             )
         method.attach(encoder, max(1, len(roles.names)))
+        if self.torch_compile:
+            # In place: names of weights stay, and copies are not compiled.
+            encoder.model.compile(dynamic=True)
         # Heads and method draw from the same state whichever method is trained, so that
         # two methods of one seed start from one task head.
         torch.manual_seed(streams.number(seed, streams.HEADS))
@@ -509,7 +517,8 @@ class DomainAdapter(
             roles.weights,
             roles.domains,
             None if labelled is None else (labelled, roles.codes["labelled target"]),
-            all_frozen_states(encoder, parts, runtime),
+            # Compiled code has no place where states could be handed on.
+            None if self.torch_compile else all_frozen_states(encoder, parts, runtime),
         )
 
     def _checkpoints(

@@ -156,6 +156,12 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
         '"auto" is bf16 on a GPU that has it and fp32 elsewhere',
         choices=("auto", "fp32", "bf16", "fp16"),
     ),
+    "torch_compile": H(
+        False,
+        "compile the encoder with `torch.compile` when the first texts pass, which takes a minute "
+        "or more, for a GPU that spends its time on many small kernels; on a CPU it gains nothing",
+        choices=(False, True),
+    ),
     "warmup": H(0.1, "the share of the steps over which learning rates rise", low=0, high=0.9),
     "weight_decay": H(0.01, "AdamW's weight decay, on matrices only", low=0),
     "max_grad_norm": H(1.0, "gradients are clipped to this norm", low=0, above=True),

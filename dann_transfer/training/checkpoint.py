@@ -85,7 +85,7 @@ FORMAT = 3
 # What may differ between a run and the one that continues it; the seed stands for random_state.
 _IGNORED = {
     "checkpoint_dir", "checkpoint_every", "progress", "device", "random_state", "correct_prior",
-    "micro_batch_size",
+    "micro_batch_size", "torch_compile",
 }  # fmt: skip
 
 
