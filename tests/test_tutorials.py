@@ -88,6 +88,9 @@ def test_a_tutorial_keeps_to_the_form(path):
     assert median(lines) <= 3
     assert not [o for cell in code for o in cell.outputs if o.get("name") == "stderr"]
     assert all(cell.execution_count for cell in code), "outputs are committed"
+    # Pages show it to those who do not see the figure; pictures in text have theirs in brackets.
+    drawn = [c for c in code if any("image/png" in o.get("data", {}) for o in c.outputs)]
+    assert all(len(cell.metadata.get("alt", "")) > 40 for cell in drawn)
     claims = [cell for cell in code if "claims" in cell.metadata.get("tags", [])]
     assert claims
     assert all("assert " in cell.source for cell in claims)
