@@ -9,7 +9,8 @@ Training is counted in real tokens a second (padding is not counted), prediction
   AdamW also the step of the optimizer;
 - tutorial: the common loop, every text padded to 128 tokens, batches of 16, AdamW at once over
   everything; for DANN source and target in a pass each and one discriminator step;
-- pipeline: ``transformers.pipeline("text-classification")`` of the same encoder.
+- pipeline: ``transformers.pipeline("text-classification")`` of the same encoder;
+- bare encoder: its forward pass over as many texts, all of their mean length, without gradients.
 
 Ours is `Trainer` as `fit` runs it, with validation off. The kinds take turns in one process,
 and medians are compared. One JSON line goes to benchmarks/results/speed.jsonl.
@@ -125,7 +126,7 @@ def tutorial(encoder: Encoder, domains: tuple[list[str], list[str]], adversarial
 
 
 def prediction(rounds: int, n: int) -> dict[str, list[float]]:
-    """Return texts a second of our prediction and of a pipeline of the same kind of model."""
+    """Return texts a second of our prediction, of a pipeline and of the bare encoder."""
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
     folder = datasets.encoder("minilm")
@@ -136,16 +137,26 @@ def prediction(rounds: int, n: int) -> dict[str, list[float]]:
     pipe = pipeline(
         "text-classification", model=model, tokenizer=AutoTokenizer.from_pretrained(folder)
     )
-    found: dict[str, list[float]] = {"predict": [], "pipeline": [], "pipeline, batches of 32": []}
+    tokens, _ = tokenize(adapter.encoder_.tokenizer, target, adapter.max_length)
+    ids = torch.randint(1000, 20000, (64, round(float(tokens.lengths.mean()))))
+
+    def bare() -> None:
+        with torch.inference_mode():
+            for rows in ids.repeat(-(-len(target) // 64), 1)[: len(target)].split(64):
+                adapter.encoder_(rows, torch.ones_like(rows))
+
+    found: dict[str, list[float]] = {}
     for _ in range(rounds):
         for name, run in (
+            ("bare encoder", bare),
             ("predict", lambda: adapter.predict(target)),
             ("pipeline", lambda: pipe(target)),
             ("pipeline, batches of 32", lambda: pipe(target, batch_size=32)),
         ):
             started = time.perf_counter()
             run()
-            found[name].append(len(target) / (time.perf_counter() - started))
+            rate = len(target) / (time.perf_counter() - started)
+            found.setdefault(name, []).append(rate)
     return found
 
 
@@ -173,7 +184,7 @@ def ratios(args: argparse.Namespace) -> None:
     runs |= prediction(args.rounds, args.texts)
     m = {name: statistics.median(values) for name, values in runs.items()}
     for name, values in runs.items():
-        unit = "texts/s" if name.startswith(("predict", "pipeline")) else "tokens/s"
+        unit = "texts/s" if name.startswith(("predict", "pipeline", "bare")) else "tokens/s"
         print(f"{name:24} {m[name]:7.0f} {unit} ({min(values):.0f} to {max(values):.0f})")
     found = {
         "dann / floor": m["dann"] / m["floor"],
@@ -181,6 +192,7 @@ def ratios(args: argparse.Namespace) -> None:
         "source_only / its floor": m["source_only"] / m["floor, 32 rows"],
         "dann / tutorial": m["dann"] / m["tutorial dann"],
         "source_only / tutorial": m["source_only"] / m["tutorial source_only"],
+        "predict / bare encoder": m["predict"] / m["bare encoder"],
         "predict / pipeline": m["predict"] / m["pipeline"],
         "predict / pipeline, batches of 32": m["predict"] / m["pipeline, batches of 32"],
     }
