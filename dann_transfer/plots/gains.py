@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 GAIN, LOSS = "#0072B2", "#D55E00"
+TRAINED = "target_trained"
+WIDE = 1.3
+"""The axis is cut where it would be so many times as long with all intervals whole."""
 
 
 @dataclass
@@ -82,43 +85,66 @@ class GainDisplay(Display):
         return pd.DataFrame(self.rows)
 
     def plot(self, ax: Axes | None = None) -> GainDisplay:
-        """Draw each gain with its interval, losses in another colour and with another mark.
+        """Draw each gain with its interval, the largest first, losses in another colour and mark.
 
         A hollow mark: the interval includes zero, or there is one seed and no interval.
-        Target-trained, which had the target's own labels, is grey.
+        Target-trained, which had the target's own labels, stands first and is grey. Where a few
+        intervals are far wider than the rest, the axis is cut, and says so.
         """
         pairs = list(dict.fromkeys(row["pair"] for row in self.rows))
-        methods = list(dict.fromkeys(row["method"] for row in self.rows))
         self.axes_ = axes_for(ax, 1, 6.4, 0.9 + 0.28 * len(self.rows) + 0.25 * len(pairs))
         axes = self.ax_
         axes.axvline(0, color="grey", linewidth=1)
-        place, ticks = 0.0, []
+        low, high = self._span()
+        place, ticks, cut = 0.0, [], 0
         for pair in pairs:
             if pair:
                 axes.text(
                     0, place, pair, transform=axes.get_yaxis_transform(), va="center", weight="bold"
                 )
                 place -= 1
-            own = {row["method"]: row for row in self.rows if row["pair"] == pair}
-            for method in methods:
-                if method not in own:
-                    continue
-                row = own[method]
-                colour, marker = (LOSS, "v") if row["gain"] < 0 else (GAIN, "o")
-                if method == "target_trained":
-                    # No method may reach for it: it is there to show how far one could go.
-                    colour, marker = "grey", "D"
-                half = 0.0 if np.isnan(row["half_width"]) else row["half_width"]
-                face = colour if abs(row["gain"]) > row["half_width"] else "white"
-                bar = axes.errorbar(row["gain"], place, xerr=half, color=colour, capsize=3)
-                bar.lines[0].set(marker=marker, markerfacecolor=face)
-                ticks.append((place, method))
+            own = [row for row in self.rows if row["pair"] == pair]
+            for row in sorted(own, key=lambda r: (r["method"] != TRAINED, -r["gain"])):
+                cut += _draw(axes, row, place, low, high)
+                ticks.append((place, row["method"]))
                 place -= 1
             place -= 0.3
         axes.set_yticks([y for y, _ in ticks], [name for _, name in ticks])
         axes.set(ylim=(place, 1), xlabel="gain over source-only, points of target accuracy")
+        if cut:
+            axes.set(xlim=(low, high))
+            reach = "1 interval reaches" if cut == 1 else f"{cut} intervals reach"
+            axes.set_xlabel(f"{axes.get_xlabel()}\n(the axis is cut: {reach} farther, see arrows)")
         axes.spines[["top", "right", "left"]].set_visible(False)
         return self
+
+    def _span(self) -> tuple[float, float]:
+        """Return where the axis ends: nine in ten ends of intervals lie within, and every gain."""
+        gains = np.array([row["gain"] for row in self.rows])
+        half = np.nan_to_num([row["half_width"] for row in self.rows])
+        ends = np.concatenate([gains - half, gains + half, [0.0]])
+        usual = np.quantile(ends, [0.05, 0.95])
+        low, high = min(usual[0], *gains), max(usual[1], *gains)
+        margin = 0.06 * (high - low)
+        if np.ptp(ends) <= WIDE * (high - low):
+            return float(ends.min() - margin), float(ends.max() + margin)
+        return float(low - margin), float(high + margin)
+
+
+def _draw(axes: Axes, row: dict[str, Any], place: float, low: float, high: float) -> bool:
+    """Draw one gain and the part of its interval on the axis, and tell whether some lies off it."""
+    colour, marker = (LOSS, "v") if row["gain"] < 0 else (GAIN, "o")
+    if row["method"] == TRAINED:
+        # No method may reach for it: it is there to show how far one could go.
+        colour, marker = "grey", "D"
+    gain, half = row["gain"], np.nan_to_num(row["half_width"])
+    face = colour if abs(gain) > row["half_width"] else "white"
+    ends = max(gain - half, low), min(gain + half, high)
+    bar = axes.errorbar(gain, place, xerr=[[gain - ends[0]], [ends[1] - gain]], color=colour)
+    bar.lines[0].set(marker=marker, markerfacecolor=face)
+    for end, edge, arrow in ((ends[0], low, "<"), (ends[1], high, ">")):
+        axes.plot(end, place, marker=arrow if end == edge else "|", color=colour, clip_on=False)
+    return low in ends or high in ends
 
 
 @dataclass

@@ -28,14 +28,27 @@ def test_gains_are_paired_by_seed_and_losses_stand_out():
     # The interval of dann is 0 wide: both seeds gain ten points.
     assert frame.half_width.tolist() == pytest.approx([0, 63.53, 127.06], abs=0.01)
     ax = plots.gain(runs)
-    assert [t.get_text() for t in ax.get_yticklabels()] == frame.method.tolist()
+    # The largest gain first, and what the target's own labels give above all.
+    names = [t.get_text() for t in ax.get_yticklabels()]
+    assert names == ["target_trained", "dann", "mcc"]
     colours = [to_hex(c.lines[0].get_color()).upper() for c in ax.containers]
-    assert colours == [GAIN, LOSS, to_hex("grey").upper()]
+    assert colours == [to_hex("grey").upper(), GAIN, LOSS]
     faces = [to_hex(c.lines[0].get_markerfacecolor()).upper() for c in ax.containers]
-    assert faces == [GAIN, "#FFFFFF", "#FFFFFF"], "hollow where the interval includes zero"
+    assert faces == ["#FFFFFF", GAIN, "#FFFFFF"], "hollow where the interval includes zero"
     assert ax.texts[0].get_text() == "a → b"
     with pytest.raises(ValueError, match="no gain can be taken"):
         GainDisplay.from_rows(rows(dann=[0.5]))
+
+
+def test_an_axis_that_is_cut_says_so():
+    steady = {f"m{i}": [0.5 + i / 100, 0.51 + i / 100] for i in range(12)}
+    whole = plots.gain(rows(source_only=[0.5, 0.5], **steady))
+    assert "cut" not in whole.get_xlabel()
+    ax = plots.gain(rows(source_only=[0.5, 0.5], **steady, wild=[0.2, 0.9]))
+    assert ax.get_xlabel().endswith("(the axis is cut: 1 interval reaches farther, see arrows)")
+    assert ax.get_xlim()[1] - ax.get_xlim()[0] < 100, "that of the wild one is 890 points wide"
+    arrows = [line.get_marker() for line in ax.lines if line.get_marker() in "<>"]
+    assert arrows == ["<", ">"]
 
 
 def test_transfer_matrix_has_target_trained_on_its_diagonal():
