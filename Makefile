@@ -6,16 +6,17 @@ DEV = $(VENV)/.dev-installed
 
 LAB = $(VENV)/.lab-installed
 DOCS = $(VENV)/.docs-installed
+RAY = $(VENV)/.ray-installed
 
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder --durations 15
 
-.PHONY: demo docs test test-tutorials test-wheel tutorials lint format clean
+.PHONY: demo docs test test-machines test-tutorials test-wheel tutorials lint format clean
 
 demo: $(DEV)
 	$(BIN)/dann-transfer demo
 
 test: $(DEV)
-	$(PYTEST) -m "not tutorials"
+	$(PYTEST) -m "not tutorials and not machines"
 
 docs: $(DOCS)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
@@ -23,6 +24,9 @@ docs: $(DOCS)
 
 test-tutorials: $(LAB)
 	$(PYTEST) -m tutorials tests
+
+test-machines: $(RAY)
+	$(BIN)/python -m pytest -m machines tests
 
 # The built wheel in an environment that has nothing else; the clone is out of its sight.
 test-wheel: $(DEV)
@@ -56,6 +60,10 @@ $(DEV): pyproject.toml constraints.txt
 
 $(LAB): $(DEV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[tutorials]'
+	touch $@
+
+$(RAY): $(DEV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray]'
 	touch $@
 
 $(DOCS): $(DEV)

@@ -28,7 +28,7 @@ def bounds(requirements: list[str]) -> set[str]:
 def test_environment_yml_equals_pyproject():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     # What conda-forge has not, or under another name, is left to pip.
-    left = ("browser", "docs")
+    left = ("browser", "docs", "ray")
     groups = {k: v for k, v in project["optional-dependencies"].items() if k not in left}
     extras = [r for group in groups.values() for r in group]
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
@@ -42,7 +42,7 @@ def test_constraints_pin_every_direct_dependency():
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pinned = {line.split("==")[0].lower().replace("_", "-") for line in lines if "==" in line}
     extras = project["optional-dependencies"]
-    groups = (extras[name] for name in ("plots", "explore", "browser", "docs", "dev"))
+    groups = (extras[name] for name in ("plots", "explore", "browser", "docs", "ray", "dev"))
     for requirement in chain(project["dependencies"], *groups):
         name = re.split(r"[>=\[]", requirement)[0].lower()
         assert name in pinned or name == "dann_transfer", name
