@@ -1,6 +1,6 @@
 """What a GPU makes of a base-size encoder: training in bf16 beside the card's own matrix rate.
 
-    python benchmarks/gpu.py                       # needs a CUDA GPU; two minutes
+    python benchmarks/gpu.py                       # needs a CUDA GPU; some minutes
     python benchmarks/gpu.py --encoder FOLDER      # of this encoder's shape and weights
 
 An encoder of BERT's base size, with random weights unless a folder is given, trains on texts of 128
@@ -21,6 +21,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -205,18 +206,22 @@ def main() -> None:
             **compare_devices(folder),
         }
         for precision in ("bf16", "fp32"):
-            for name in ("source_only", "dann", "mcc"):
+            for name, compiled in product(("source_only", "dann", "mcc"), (False, True)):
                 own = Encoder.from_pretrained(encoder).to(GPU)
+                if compiled:
+                    # As `torch_compile` does it.
+                    own.model.compile(dynamic=True)
                 rows = BATCH if name == "source_only" else 2 * BATCH
                 seconds = train_seconds(own, tokens, name, precision)
                 rate = operations(own, rows, LENGTH) / seconds
-                row[f"{name}_{precision}"] = {
+                key = f"{name}_{precision}{'_compiled' if compiled else ''}"
+                row[key] = {
                     "step_ms": 1e3 * seconds,
                     "tokens_a_second": rows * LENGTH / seconds,
                     "teraflops": rate / 1e12,
                     "of_matrix_rate": rate / row["matrix_rate"]["bf16"],
                 }
-                print(name, precision, row[f"{name}_{precision}"], flush=True)
+                print(key, row[key], flush=True)
             own = Encoder.from_pretrained(encoder)
             seconds = floor_seconds(own, tokens[0], 2 * BATCH, precision)
             row[f"floor_{precision}"] = {
