@@ -34,6 +34,7 @@ from tables import (
     hyperparameters,
     judges,
     label,
+    lora,
     neighbors,
     of_pair,
     peers,
@@ -62,6 +63,7 @@ OTHERS = {
     "few.jsonl",
     "gpu.jsonl",
     "labels.jsonl",
+    "lora.jsonl",
     "memory.jsonl",
     "neighbors.jsonl",
     "processes.jsonl",
@@ -81,6 +83,7 @@ AUTO = "<!-- auto: benchmarks/report.py -->", "<!-- end of auto -->"
 FAMILY = "<!-- family: benchmarks/report.py -->", "<!-- end of family -->"
 PROCESSES = "<!-- processes: benchmarks/report.py -->", "<!-- end of processes -->"
 EXPORT = "<!-- export: benchmarks/report.py -->", "<!-- end of export -->"
+LORA = "<!-- lora: benchmarks/report.py -->", "<!-- end of lora -->"
 MEMORY = "<!-- memory: benchmarks/report.py -->", "<!-- end of memory -->"
 SERVICE = "<!-- service: benchmarks/report.py -->", "<!-- end of service -->"
 SPEED_START, SPEED_END = "<!-- speed: benchmarks/report.py -->", "<!-- end of speed -->"
@@ -361,6 +364,7 @@ def main() -> None:
         ("docs/judging.md", LABELS_START, LABELS_END, labels.readme(read("labels.jsonl"))),
         ("docs/speed.md", SPEED_START, SPEED_END, speeds),
         ("docs/large.md", *PROCESSES, processes.table(read("processes.jsonl"))),
+        ("docs/large.md", *LORA, lora(read("lora.jsonl"))),
         ("docs/large.md", *MEMORY, memory.table(read("memory.jsonl"))),
         ("docs/saving.md", *SERVICE, service.table(read("service.jsonl"))),
         ("docs/saving.md", *EXPORT, export.table(read("export.jsonl"))),

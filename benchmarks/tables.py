@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from statistics import mean, median, stdev
+from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
@@ -447,10 +447,28 @@ def corrections(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def peers(rows: list[dict[str, Any]]) -> str:
-    """Other libraries on the same pair."""
+def lora(rows: list[dict[str, Any]]) -> str:
+    """Accuracy at each learning rate of low-rank matrices, beside training of the layers."""
+    kinds: dict[tuple[str, bool, float], list[dict[str, Any]]] = {}
+    for row in rows:
+        settings = row["settings"]
+        kind = row["method"], settings["lora"] is not None, float(settings["learning_rate"])
+        kinds.setdefault(kind, []).append(row)
     lines = [
-        "| library | seeds | target accuracy | seconds | peak GiB | lines of code |",
+        "| method | what trains | learning rate | seeds | on the target | on the source |",
+        "|---|---|---|---|---|---|",
+    ]
+    for (method, low_rank, rate), own in sorted(kinds.items()):
+        accuracies = (spread([r[f"{d}_accuracy"] for r in own]) for d in ("target", "source"))
+        what = "matrices of rank 8" if low_rank else "the layers"
+        lines.append(row_of([method, what, f"{rate:g}", str(len(own)), *accuracies]))
+    return "\n".join(lines)
+
+
+def peers(rows: list[dict[str, Any]]) -> str:
+    """Other libraries on the same pair; other work shared the machine for a part of the runs."""
+    lines = [
+        "| library | seeds | target accuracy | seconds at best | peak GiB | lines of code |",
         "|---|---|---|---|---|---|",
     ]
     for name in dict.fromkeys(r["peer"] for r in rows):
@@ -459,7 +477,7 @@ def peers(rows: list[dict[str, Any]]) -> str:
             name,
             str(len(own)),
             spread([r["target_accuracy"] for r in own]),
-            f"{median(r['seconds'] for r in own):.0f}",
+            f"{min(r['seconds'] for r in own):.0f}",
             f"{max(r['peak_gib'] for r in own):.1f}",
             str(own[0]["lines"]),
         ]

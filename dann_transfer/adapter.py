@@ -95,7 +95,7 @@ class DomainAdapter(
         memory, more time; None passes all at once.
     learning_rate : float, optional
         AdamW's step size for the encoder; warms up, then decays; None is 5e-5 for an encoder of
-        fewer than 50 million parameters and 2e-5 for a larger one.
+        fewer than 50 million parameters and 2e-5 for a larger one, with `lora` 20 times that.
     head_learning_rate : float
         The same for the task head.
     discriminator_learning_rate : float

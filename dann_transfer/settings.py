@@ -103,7 +103,7 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
     "learning_rate": H(
         None,
         "AdamW's step size for the encoder; warms up, then decays; None is 5e-5 for an encoder of "
-        "fewer than 50 million parameters and 2e-5 for a larger one",
+        "fewer than 50 million parameters and 2e-5 for a larger one, with `lora` 20 times that",
         low=0,
         above=True,
         optional=True,
@@ -288,6 +288,8 @@ def check_params(params: Mapping[str, Any]) -> None:
 
 LARGE = 50_000_000
 """Parameters from which on an encoder is large."""
+LORA_FACTOR = 20
+"""How many times as large the default rate of low-rank matrices is: the best of those measured."""
 
 
 @dataclass(frozen=True)
@@ -336,6 +338,8 @@ class Settings:
         (0.2, 5e-05)
         >>> Settings.of({}, seed=0, default_strength=0.2, size=110_000_000).learning_rate
         2e-05
+        >>> Settings.of({"lora": 8}, seed=0, default_strength=0.2).learning_rate
+        0.001
 
         """
         full = {name: h.default for name, h in HYPERPARAMETERS.items()} | dict(params)
@@ -344,7 +348,8 @@ class Settings:
             values["max_strength"] = default_strength
         if full["learning_rate"] is None:
             # Of a larger encoder 5e-5 makes one seed good and the next one bad.
-            values["learning_rate"] = 5e-5 if size < LARGE else 2e-5
+            rate = 5e-5 if size < LARGE else 2e-5
+            values["learning_rate"] = rate if full["lora"] is None else LORA_FACTOR * rate
         folder = full["checkpoint_dir"]
         values["checkpoint_dir"] = None if folder is None else str(Path(folder).expanduser())
         return cls(seed=seed, **values)
