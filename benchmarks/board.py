@@ -43,7 +43,7 @@ from dann_transfer.decision import labels
 from dann_transfer.diagnostics import proxy_a_distance
 from dann_transfer.label_shift import correct
 from dann_transfer.model.runtime import Runtime
-from dann_transfer.settings import ADAPTATION
+from dann_transfer.settings import ADAPTATION, LORA_FACTOR
 from dann_transfer.texts.weights import hold_out
 
 # What the defaults follow the encoder's size in, written down in each row.
@@ -75,6 +75,8 @@ def settings_of(
     for key, value in BY_SIZE[encoder].items():
         if full[key] is None:
             full[key] = value
+    if params.get("learning_rate") is None and full["lora"] is not None:
+        full["learning_rate"] *= LORA_FACTOR
     full["precision"] = Runtime.of(full["device"], full["precision"]).kind
     if method in BASELINES:
         # A baseline does not depend on what belongs to adaptation alone, so it is run once.
