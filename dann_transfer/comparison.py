@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 import time
 import warnings
 from collections.abc import Iterable
+from contextlib import chdir
 from dataclasses import dataclass, field
 from numbers import Integral
 from os import PathLike
@@ -24,7 +27,7 @@ from dann_transfer.decision import check_threshold
 from dann_transfer.diagnostics import proxy_a_distance
 from dann_transfer.gains import Answers, by_group, doubt, gain_error, harm
 from dann_transfer.methods import Method
-from dann_transfer.methods.registry import classes_of, make_known
+from dann_transfer.methods.registry import classes_of, known
 from dann_transfer.model.caching import shared_states
 from dann_transfer.notices import warn
 from dann_transfer.processes import Processes
@@ -217,8 +220,9 @@ def compare(
     X_target_labelled, y_target_labelled : optional
         As for ``DomainAdapter.fit``; source-only trains on them too.
     n_jobs : int
-        Processes that train at once, each a run of its own; -1 is one for each core. They share
-        the cores and each needs the memory of a run. On a GPU leave it at 1.
+        Processes that train at once; -1 is one for each core. With at least as many seeds as
+        processes each takes a seed at a time, and else a run. They share the cores, and each needs
+        the memory of a run and of the models that it has trained. On a GPU leave it at 1.
     **params
         Passed on to ``DomainAdapter``, `method` and `random_state` excepted; `method_options` to
         the methods alone, and under `checkpoint_dir` each run has a folder of its own.
@@ -258,7 +262,7 @@ def compare(
     groups = _groups(groups_target_test, X_target_test, tests["target"])
     options, folder = params.pop("method_options", None), params.pop("checkpoint_dir", None)
     check_params(params)
-    _check_jobs(n_jobs)
+    _check_jobs(n_jobs, bool(params.get("trust_remote_code", False)))
     epochs, batch_size = (
         params.get(name, HYPERPARAMETERS[name].default) for name in ("epochs", "batch_size")
     )
@@ -282,6 +286,7 @@ def compare(
         options,
         folder,
         seeds[0],
+        os.getcwd(),
     )
     names = [BASELINE, *(method for method in methods if method != BASELINE)]
     done = _all_runs(plan, [(m, seed) for seed in seeds for m in names], taken, n_jobs)
@@ -314,12 +319,15 @@ class _Plan:
     options: dict[str, Any] | None
     folder: str | PathLike[str] | None
     first: int
+    here: str
+    """The current folder, which relative paths start from."""
 
     def run(self, method: str, seed: int) -> _Done:
         """Train one method from one seed, and score it."""
         own: dict[str, Any] = {"method": method, "random_state": seed}
         own["method_options"] = None if method == BASELINE else self.options
-        own["checkpoint_dir"] = self.folder and Path(self.folder, f"{method}-{seed}")
+        if self.folder is not None:
+            own["checkpoint_dir"] = Path(self.folder, f"{method}-{seed}")
         adapter = DomainAdapter(**{**self.params, **own})
         started = time.perf_counter()
         adapter.fit(**self.texts)
@@ -339,7 +347,15 @@ def _all_runs(
     # The runs of a seed share what frozen layers make of its texts, if there are enough seeds.
     size = len(runs) // len(seeds) if len(seeds) >= jobs else 1
     shares = [runs[start : start + size] for start in range(0, len(runs), size)]
-    shared = Parallel(n_jobs)(delayed(_elsewhere)(plan, share, classes) for share in shares)
+    # No more processes than shares, which divide the cores among them.
+    parallel = Parallel(min(jobs, len(shares)), backend="loky")
+    try:
+        shared = parallel(delayed(_elsewhere)(plan, share, classes) for share in shares)
+    except pickle.PicklingError as error:
+        raise TypeError(
+            f"n_jobs={n_jobs}, but what was passed cannot be sent to another process ({error}); "
+            "pass lists or paths, or leave n_jobs at 1."
+        ) from error
     done = [run for share in shared for run in share]
     for message, category in dict.fromkeys(w for run in done for w in run.heard):
         warn(message, category)
@@ -350,15 +366,15 @@ def _all_runs(
 def _elsewhere(
     plan: _Plan, runs: list[tuple[str, int]], classes: dict[str, type[Method]]
 ) -> list[_Done]:
-    """Run in a process that knows no method of the user's and whose warnings nobody reads."""
-    make_known(classes)
+    """Run in a process that may have done other runs before, and whose warnings nobody reads."""
     done = []
-    for run in runs:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            warnings.simplefilter("ignore", DeprecationWarning)
-            one = plan.run(*run)
-        done.append(one._replace(heard=[(str(w.message), w.category) for w in caught]))
+    with known(classes), chdir(plan.here):
+        for run in runs:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                warnings.simplefilter("ignore", DeprecationWarning)
+                one = plan.run(*run)
+            done.append(one._replace(heard=[(str(w.message), w.category) for w in caught]))
     return done
 
 
@@ -372,8 +388,8 @@ def _names(methods: Iterable[str]) -> list[str]:
     return names
 
 
-def _check_jobs(n_jobs: int) -> None:
-    """Raise if `n_jobs` is no number of processes, or others train together already."""
+def _check_jobs(n_jobs: int, remote_code: bool) -> None:
+    """Raise if `n_jobs` is no number of processes, or does not go with the rest."""
     if isinstance(n_jobs, bool) or not isinstance(n_jobs, Integral) or n_jobs == 0:
         raise ValueError(
             f"n_jobs={n_jobs!r} is no number of processes; pass 1, 2 or more, or -1 for all cores."
@@ -382,6 +398,11 @@ def _check_jobs(n_jobs: int) -> None:
     if n_jobs != 1 and world > 1:
         raise ValueError(
             f"n_jobs={n_jobs}, but {world} processes train together already; leave n_jobs at 1."
+        )
+    if n_jobs != 1 and remote_code:
+        raise ValueError(
+            f"n_jobs={n_jobs}, but models with code of their own (trust_remote_code=True) cannot "
+            "come back from another process; leave n_jobs at 1."
         )
 
 

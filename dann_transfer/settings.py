@@ -284,6 +284,11 @@ def check_params(params: Mapping[str, Any]) -> None:
     for name, value in params.items():
         if name in HYPERPARAMETERS:
             HYPERPARAMETERS[name].check(name, value)
+    if params.get("torch_compile") and params.get("micro_batch_size") is not None:
+        raise ValueError(
+            f"torch_compile=True and micro_batch_size={params['micro_batch_size']} do not go "
+            "together: torch cannot compute the parts again as they were compiled. Leave one out."
+        )
 
 
 LARGE = 50_000_000

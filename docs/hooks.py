@@ -14,7 +14,7 @@ NONE = 'alt="No description has been provided for this image"'
 
 
 def on_page_content(html: str, page: Any, **_: Any) -> str:
-    """Write the text that a cell's metadata have under "alt" into the figures that it drew."""
+    """Write the text that a cell's metadata has under "alt" into the figures that it drew."""
     if not page.file.src_uri.endswith(".ipynb"):
         return html
     cells = nbformat.read(page.file.abs_src_path, as_version=4).cells

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import shutil
+import threading
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -298,6 +301,57 @@ def test_runs_in_processes_of_their_own_are_the_same_runs(tiny_encoder, source, 
         before = kept[0].adapters[name].predict_proba(target)
         np.testing.assert_allclose(adapter.predict_proba(target), before, atol=1e-5)
     assert kept[1].verdict("drawn") == kept[0].verdict("drawn")
+
+
+@pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
+def test_a_process_takes_up_what_has_changed_since_its_last_run(
+    tiny_encoder, source, target, tmp_path, monkeypatch
+):
+    """Processes outlive a call; methods of one name and the current folder may not."""
+
+    def method(factor):
+        class Scaled(Method):
+            def loss(self, forward, strength):
+                return {f"times_{factor}": factor * forward.target.square().mean()}
+
+        return Scaled
+
+    params = {k: v for k, v in TINY.items() if k != "random_state"} | {"epochs": 1}
+    shutil.copytree(tiny_encoder, tmp_path / "encoder")
+    for factor in (1, 100):
+        (tmp_path / str(factor)).mkdir()
+        monkeypatch.chdir(tmp_path / str(factor))
+        with registered("scaled", method(factor)):
+            result = compare(
+                *source,
+                X_target=target,
+                methods=["scaled"],
+                encoder="../encoder",
+                checkpoint_dir="runs",
+                n_jobs=2,
+                **params,
+            )
+        assert f"times_{factor}_loss" in result.adapters["scaled"].history_[0]
+        runs = tmp_path / str(factor) / "runs"
+        assert sorted(path.name for path in runs.iterdir()) == ["scaled-0", "source_only-0"]
+
+
+def test_what_cannot_be_sent_to_another_process_is_said(tiny_encoder, source, target):
+    class Held:
+        """Texts behind a connection."""
+
+        lock = None
+
+        def __init__(self):
+            self.lock = threading.Lock()
+
+        def __iter__(self):
+            return iter(target)
+
+    with pytest.raises(TypeError, match="n_jobs=2, but what was passed cannot be sent"):
+        compare(*source, X_target=Held(), encoder=tiny_encoder, n_jobs=2, progress=False)
+    with pytest.raises(ValueError, match="n_jobs=2, but models with code of their own"):
+        compare(*source, X_target=target, encoder=tiny_encoder, n_jobs=2, trust_remote_code=True)
 
 
 @pytest.mark.parametrize("n_jobs", [0, True, 1.5, "2"])

@@ -115,7 +115,7 @@ def compare(
     separator: Separator = None,
     values: Values = None,
     out: Annotated[Path | None, typer.Option(help="CSV or Parquet file for the rows.")] = None,
-    jobs: Annotated[int, typer.Option(help="So many runs at once, a process each.")] = 1,
+    jobs: Annotated[int, typer.Option(help="How many processes train at once.")] = 1,
 ) -> None:
     """Train without adaptation and with each method, and say which helped.
 

@@ -60,10 +60,16 @@ def classes_of(name: str) -> dict[str, type[Method]]:
     return {part: _METHODS[part] for part in parts_of(name)}
 
 
-def make_known(classes: dict[str, type[Method]]) -> None:
-    """Register what another process had registered, where this one has not."""
-    for name, cls in classes.items():
-        _METHODS.setdefault(name, cls)
+@contextmanager
+def known(classes: dict[str, type[Method]]) -> Iterator[None]:
+    """Let methods be the classes that another process knows by these names, and no others."""
+    own = dict(_METHODS)
+    try:
+        _METHODS.update(classes)
+        yield
+    finally:
+        _METHODS.clear()
+        _METHODS.update(own)
 
 
 @contextmanager

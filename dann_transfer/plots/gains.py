@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 GAIN, LOSS = "#0072B2", "#D55E00"
 TRAINED = "target_trained"
 WIDE = 1.3
-"""The axis is cut where it would be so many times as long with all intervals whole."""
+"""The axis is cut where it would be at least this many times as long with all intervals whole."""
 
 
 @dataclass
@@ -124,8 +124,8 @@ class GainDisplay(Display):
         half = np.nan_to_num([row["half_width"] for row in self.rows])
         ends = np.concatenate([gains - half, gains + half, [0.0]])
         usual = np.quantile(ends, [0.05, 0.95])
-        low, high = min(usual[0], *gains), max(usual[1], *gains)
-        margin = 0.06 * (high - low)
+        low, high = min(usual[0], 0, *gains), max(usual[1], 0, *gains)
+        margin = 0.06 * (high - low) or 1.0
         if np.ptp(ends) <= WIDE * (high - low):
             return float(ends.min() - margin), float(ends.max() + margin)
         return float(low - margin), float(high + margin)
@@ -144,7 +144,7 @@ def _draw(axes: Axes, row: dict[str, Any], place: float, low: float, high: float
     bar.lines[0].set(marker=marker, markerfacecolor=face)
     for end, edge, arrow in ((ends[0], low, "<"), (ends[1], high, ">")):
         axes.plot(end, place, marker=arrow if end == edge else "|", color=colour, clip_on=False)
-    return low in ends or high in ends
+    return bool(gain - half < low or gain + half > high)
 
 
 @dataclass

@@ -51,6 +51,16 @@ def test_an_axis_that_is_cut_says_so():
     assert arrows == ["<", ">"]
 
 
+def test_zero_stays_on_the_axis():
+    ax = plots.gain(rows(source_only=[0.5, 0.5], dann=[0.5, 0.5]))
+    assert ax.get_xlim()[0] < 0 < ax.get_xlim()[1]
+    assert "cut" not in ax.get_xlabel()
+    same = {f"m{i}": [0.7, 0.7] for i in range(20)}
+    ax = plots.gain(rows(source_only=[0.5, 0.5], **same, wild=[0.0, 1.0]))
+    assert ax.get_xlim()[0] < 0
+    assert "cut" in ax.get_xlabel()
+
+
 def test_transfer_matrix_has_target_trained_on_its_diagonal():
     runs = rows(source_only=[0.5, 0.7], target_trained=[0.9], dann=[0.1])
     display = TransferMatrixDisplay.from_rows(runs)
