@@ -320,7 +320,7 @@ def test_compare_on_files(files, tmp_path):
     source, target, test, encoder = files
     out = tmp_path / "rows.csv"
     options = [*encoder, *SMALL, "--method", "dann", "--seed", "0", "--seed", "1"]
-    options += ["--test", str(test), "--group-column", "who", "--out", str(out)]
+    options += ["--test", str(test), "--group-column", "who", "--out", str(out), "--jobs", "2"]
     done = run(cli.app, ["compare", str(source), str(target), *options], env={"COLUMNS": "200"})
     assert done.exit_code == 0, done.output
     assert len(pd.read_csv(out)) == 4
