@@ -286,7 +286,6 @@ def compare(
         options,
         folder,
         seeds[0],
-        os.getcwd(),
     )
     names = [BASELINE, *(method for method in methods if method != BASELINE)]
     done = _all_runs(plan, [(m, seed) for seed in seeds for m in names], taken, n_jobs)
@@ -319,8 +318,6 @@ class _Plan:
     options: dict[str, Any] | None
     folder: str | PathLike[str] | None
     first: int
-    here: str
-    """The current folder, which relative paths start from."""
 
     def run(self, method: str, seed: int) -> _Done:
         """Train one method from one seed, and score it."""
@@ -350,7 +347,8 @@ def _all_runs(
     # No more processes than shares, which divide the cores among them.
     parallel = Parallel(min(jobs, len(shares)), backend="loky")
     try:
-        shared = parallel(delayed(_elsewhere)(plan, share, classes) for share in shares)
+        here = os.getcwd()
+        shared = parallel(delayed(_elsewhere)(plan, share, classes, here) for share in shares)
     except pickle.PicklingError as error:
         raise TypeError(
             f"n_jobs={n_jobs}, but what was passed cannot be sent to another process ({error}); "
@@ -364,11 +362,11 @@ def _all_runs(
 
 @shared_states()
 def _elsewhere(
-    plan: _Plan, runs: list[tuple[str, int]], classes: dict[str, type[Method]]
+    plan: _Plan, runs: list[tuple[str, int]], classes: dict[str, type[Method]], here: str
 ) -> list[_Done]:
     """Run in a process that may have done other runs before, and whose warnings nobody reads."""
     done = []
-    with known(classes), chdir(plan.here):
+    with known(classes), chdir(here):
         for run in runs:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
