@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 DEV = $(VENV)/.dev-installed
 
-LAB = $(VENV)/.lab-installed
+LAB = $(VENV)/.tutorials-installed
 DOCS = $(VENV)/.docs-installed
 RAY = $(VENV)/.ray-installed
 
@@ -58,14 +58,7 @@ $(DEV): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
-$(LAB): $(DEV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[tutorials]'
-	touch $@
-
-$(RAY): $(DEV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray]'
-	touch $@
-
-$(DOCS): $(DEV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+# An extra of pyproject.toml each.
+$(LAB) $(DOCS) $(RAY): $(VENV)/.%-installed: $(DEV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$*]'
 	touch $@

@@ -43,19 +43,23 @@ from dann_transfer.decision import labels
 from dann_transfer.diagnostics import proxy_a_distance
 from dann_transfer.label_shift import correct
 from dann_transfer.model.runtime import Runtime
-from dann_transfer.settings import ADAPTATION, LORA_FACTOR
+from dann_transfer.settings import ADAPTATION, Settings
 from dann_transfer.texts.weights import hold_out
 
-# What the defaults follow the encoder's size in, written down in each row.
-BY_SIZE = {
-    "minilm": {"learning_rate": 5e-5, "freeze_layers": 0},
-    "mpnet": {"learning_rate": 2e-5, "freeze_layers": 6},
-}
+# Parameters of each encoder, and how many of its layers are frozen by default.
+SIZES = {"minilm": (22_700_000, 0), "mpnet": (109_000_000, 6)}
 BASELINES = {"source_only", "target_trained"}
 # What does not change a result, or is recorded beside it.
 UNRECORDED = {
     "encoder", "method", "random_state", "progress", "device", "checkpoint_dir", "checkpoint_every",
 }  # fmt: skip
+
+
+def by_size(encoder: str, params: dict[str, Any]) -> dict[str, Any]:
+    """Return the defaults that follow the encoder's size, written down in each row."""
+    size, frozen = SIZES[encoder]
+    rate = Settings.of(params, 0, 0.0, size).learning_rate
+    return {"learning_rate": rate, "freeze_layers": frozen}
 
 
 def settings_of(
@@ -72,11 +76,9 @@ def settings_of(
         full["test_texts"] = test_texts
     if full["max_strength"] is None:
         full["max_strength"] = methods.create(name, full["method_options"]).default_strength
-    for key, value in BY_SIZE[encoder].items():
+    for key, value in by_size(encoder, params).items():
         if full[key] is None:
             full[key] = value
-    if params.get("learning_rate") is None and full["lora"] is not None:
-        full["learning_rate"] *= LORA_FACTOR
     full["precision"] = Runtime.of(full["device"], full["precision"]).kind
     if method in BASELINES:
         # A baseline does not depend on what belongs to adaptation alone, so it is run once.

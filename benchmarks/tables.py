@@ -7,7 +7,7 @@ from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
-from board import BY_SIZE, key_of
+from board import by_size, key_of
 from scipy.stats import spearmanr
 from scipy.stats import t as student
 
@@ -57,7 +57,7 @@ def base(row: dict[str, Any]) -> str:
 def label(row: dict[str, Any]) -> str:
     """Name the method, with the settings that are not the defaults."""
     settings, method = row["settings"], row["method"]
-    usual = DomainAdapter().get_params() | BY_SIZE[row.get("encoder", "minilm")]
+    usual = DomainAdapter().get_params() | by_size(row.get("encoder", "minilm"), {})
     usual["precision"] = "fp32"
     if method not in ("source_only", "target_trained"):
         usual["max_strength"] = methods.create(

@@ -291,7 +291,7 @@ def test_runs_in_processes_of_their_own_are_the_same_runs(tiny_encoder, source, 
             own = {w.filename for w in heard if w.category is TruncationWarning}
             assert own == {__file__}
             kept.append(result)
-            # With fewer seeds than processes each run has its own.
+        # With fewer seeds than processes each run has its own.
         fewer = compare(*source, seeds=(0,), n_jobs=2, **common, **test)
     alone, apart = (result.frame().drop(columns="seconds") for result in kept)
     pd.testing.assert_frame_equal(apart, alone, rtol=1e-4)

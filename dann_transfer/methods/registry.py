@@ -62,7 +62,7 @@ def classes_of(name: str) -> dict[str, type[Method]]:
 
 @contextmanager
 def known(classes: dict[str, type[Method]]) -> Iterator[None]:
-    """Let methods be the classes that another process knows by these names, and no others."""
+    """Let methods be the classes that another process knows by their names, within a block."""
     own = dict(_METHODS)
     try:
         _METHODS.update(classes)

@@ -175,7 +175,7 @@ class TransferMatrixDisplay(Display):
                 accuracies_of.setdefault((row["source"], row["target"]), []).append(
                     row["target_accuracy"]
                 )
-            elif row["method"] == "target_trained":
+            elif row["method"] == TRAINED:
                 accuracies_of.setdefault((row["target"],) * 2, []).append(row["target_accuracy"])
         if not any(a != b for a, b in accuracies_of):
             methods = sorted({row["method"] for row in runs})
