@@ -1,4 +1,4 @@
-"""JupyterLab in a real browser runs the quickstart from top to bottom and shows its pictures."""
+"""JupyterLab in a real browser runs two tutorials from top to bottom and shows their pictures."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from test_tutorials import FOLDER, check_it_says_the_same
+from test_tutorials import FOLDER, IN_THE_BROWSER, check_it_says_the_same, pictures
 
-NAME = "01_quickstart.ipynb"
 TOKEN = "for-this-test-alone"
 
 
 @pytest.fixture
-def lab(tmp_path, minilm):
-    """Serve a copy of the quickstart without outputs: the address that opens it, and the copy."""
+def lab(request, tmp_path, minilm):
+    """Serve a copy of a tutorial without outputs: the address that opens it, and the copy."""
     pytest.importorskip("jupyterlab")
     folder = tmp_path / "notebooks"
     (folder / "images").mkdir(parents=True)
-    shutil.copy(FOLDER / "images" / "01_quickstart.png", folder / "images")
-    notebook = nbformat.read(FOLDER / NAME, as_version=4)
+    name = f"{request.param}.ipynb"
+    shutil.copy(FOLDER / "images" / f"{request.param}.png", folder / "images")
+    notebook = nbformat.read(FOLDER / name, as_version=4)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-    nbformat.write(notebook, folder / NAME)
+    nbformat.write(notebook, folder / name)
     # All cells stay in the page, also those that are scrolled away.
     settings = tmp_path / "settings" / "@jupyterlab" / "notebook-extension"
     settings.mkdir(parents=True)
@@ -53,7 +53,7 @@ def lab(tmp_path, minilm):
             if found := re.search(r"http://127\.0\.0\.1:(\d+)/lab", Path(log.name).read_text()):
                 break
         assert found, Path(log.name).read_text()
-        yield f"http://127.0.0.1:{found[1]}/lab/tree/{NAME}?token={TOKEN}", folder / NAME
+        yield f"http://127.0.0.1:{found[1]}/lab/tree/{name}?token={TOKEN}", folder / name
     finally:
         server.terminate()
         server.wait(30)
@@ -61,7 +61,8 @@ def lab(tmp_path, minilm):
 
 
 @pytest.mark.tutorials
-def test_the_quickstart_runs_in_jupyterlab(browser, lab):
+@pytest.mark.parametrize("lab", IN_THE_BROWSER, indirect=True)
+def test_a_tutorial_runs_in_jupyterlab(browser, lab):
     address, path = lab
     page, errors, _ = browser(address, 1200, 900)
     page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60_000)
@@ -88,12 +89,12 @@ def test_the_quickstart_runs_in_jupyterlab(browser, lab):
     )
     failed = page.locator("[data-mime-type='application/vnd.jupyter.error']")
     assert failed.count() == 0, failed.all_inner_texts()
-    pictures = page.locator(".jp-OutputArea img")
-    sizes = pictures.evaluate_all("all => all.map(i => [i.naturalWidth, i.clientWidth])")
-    assert len(sizes) == 2
+    drawn = page.locator(".jp-OutputArea img")
+    sizes = drawn.evaluate_all("all => all.map(i => [i.naturalWidth, i.clientWidth])")
+    committed = nbformat.read(FOLDER / path.name, as_version=4)
+    assert len(sizes) == pictures(committed)
     assert min(min(size) for size in sizes) > 400
     choose("File", "Save Notebook")
     page.wait_for_function("() => !document.querySelector('.jp-mod-dirty')", timeout=30_000)
-    committed = nbformat.read(FOLDER / NAME, as_version=4)
     check_it_says_the_same(nbformat.read(path, as_version=4), committed)
     assert not [e for e in errors if "Traceback" in e]

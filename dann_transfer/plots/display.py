@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+# Classes are coloured from the third on: the first two are those of source and target.
+CLASS_PALETTE = PALETTE[2:] + PALETTE[:2]
 
 
 def axes_for(

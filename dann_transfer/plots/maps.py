@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dann_transfer.plots.display import PALETTE, axes_for
+from dann_transfer.plots.display import CLASS_PALETTE, PALETTE, axes_for
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,6 +17,7 @@ MARKERS = "o^sDvP*X<>"
 LAYOUTS = ("umap", "aligned_umap", "tsne", "pca")
 # Above this many points a panel shows where a domain is dense too: dots alone become a blot.
 CROWDED = 3000
+PALETTES = {"domain": PALETTE, "class": CLASS_PALETTE}
 
 
 def embed(features: np.ndarray, random_state: int = 0, layout: str = "umap") -> np.ndarray:
@@ -115,8 +116,8 @@ def keys(names: Sequence[str], classes: Sequence[Any], colour: str = "domain") -
     spot: dict[str, Any] = {"linestyle": "", "markersize": 7}
     coloured, marked = (names, classes) if colour == "domain" else (classes, names)
     entries = [
-        Line2D([], [], color=PALETTE[i], marker="o", label=str(name), **spot)
-        for i, name in enumerate(coloured)
+        Line2D([], [], color=shade, marker="o", label=str(name), **spot)
+        for name, shade in zip(coloured, PALETTES[colour], strict=False)
     ]
     entries += [
         Line2D([], [], color="grey", marker=MARKERS[i % len(MARKERS)], label=str(name), **spot)
@@ -174,7 +175,7 @@ def feature_map(
         draws them from 3,000 points on.
 
     """
-    if colour not in ("domain", "class") or (colour == "class" and labels is None):
+    if colour not in list(PALETTES) or (colour == "class" and labels is None):
         raise ValueError(f"colour={colour!r} must be 'domain', or 'class' where there are labels.")
     (ax,) = axes_for(ax, 1, 5.5, 5.0)
     domains = np.asarray(domains)
@@ -185,10 +186,10 @@ def feature_map(
         found, of_class = np.unique(np.asarray(labels), return_inverse=True)
         classes = found.tolist()
     coloured, marked = (of_domain, of_class) if colour == "domain" else (of_class, of_domain)
-    count = len(names) if colour == "domain" else len(classes)
-    if count > len(PALETTE):
+    count, palette = len(names) if colour == "domain" else len(classes), PALETTES[colour]
+    if count > len(palette):
         what = "domains" if colour == "domain" else "classes"
-        raise ValueError(f"there are {count} {what}; at most {len(PALETTE)} can be told by colour.")
+        raise ValueError(f"there are {count} {what}; at most {len(palette)} can be told by colour.")
     # Small blocks of each kind are drawn in turn: a marker needs a call of its own, and drawing
     # all of one kind last would make it look like the more frequent one.
     order = np.random.default_rng(0).permutation(len(points))
@@ -200,7 +201,7 @@ def feature_map(
             ax.scatter(
                 points[rows, 0],
                 points[rows, 1],
-                c=[PALETTE[i] for i in coloured[rows]],
+                c=[palette[i] for i in coloured[rows]],
                 marker=MARKERS[kind % len(MARKERS)],
                 s=size,
                 alpha=0.3 if crowded else 0.55,
@@ -209,7 +210,7 @@ def feature_map(
             )
     if crowded:
         for i in range(count):
-            _contours(ax, points[coloured == i], PALETTE[i])
+            _contours(ax, points[coloured == i], palette[i])
     ax.set(xticks=[], yticks=[], title=title)
     ax.set_aspect("equal", adjustable="datalim")
     if legend:

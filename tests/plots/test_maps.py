@@ -72,6 +72,9 @@ def test_colour_can_tell_the_class():
     ax = plots.feature_map(rng.normal(size=(100, 2)), ["a", "b"] * 50, labels, colour="class")
     assert sorted(drawn(ax).values()) == [40, 60]
     assert [t.get_text() for t in ax.get_legend().get_texts()] == ["bad", "good", "a", "b"]
+    # The colours of the two domains mean nothing else.
+    by_domain = plots.feature_map(rng.normal(size=(100, 2)), ["a", "b"] * 50, labels)
+    assert not set(drawn(ax)) & set(drawn(by_domain))
 
 
 def test_a_crowd_gets_lines_around_its_densest_parts():
