@@ -216,6 +216,11 @@ PARAMS: dict[str, tuple[dict, type[Exception], str]] = {
         ValueError,
         "method='student+shot': 'shot' trains in two phases and cannot be joined",
     ),
+    "a student of no members": (
+        {"method": "student", "method_options": {"members": 0}},
+        ValueError,
+        "members=0 of student must be a whole number of at least 1",
+    ),
     "a student's phase that is none": (
         {"method": "student", "method_options": {"extra_epochs": 0}},
         ValueError,

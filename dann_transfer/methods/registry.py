@@ -139,9 +139,9 @@ def parts_of(name: str) -> list[str]:
 
 
 def _joins(method: Method) -> bool:
-    """Tell whether a method can be a part: of two phases only a student's second one is known."""
+    """Tell whether a method can be a part: of several phases only a student's two are known."""
     *first, last = method.phases(method.min_epochs)
-    return not first or isinstance(last, TargetAnew)
+    return not first or (isinstance(last, TargetAnew) and len(first) == 1)
 
 
 def create(name: str, options: dict[str, Any] | None = None) -> Method:
@@ -177,9 +177,10 @@ def create(name: str, options: dict[str, Any] | None = None) -> Method:
         }
         methods = {part: _METHODS[part](**own[part]) for part in own}
         if alone := [part for part, made in methods.items() if not _joins(made)]:
+            n = len(methods[alone[0]].phases(methods[alone[0]].min_epochs))
             raise ValueError(
-                f"method={name!r}: {alone[0]!r} trains in two phases and cannot be joined to "
-                "another; use it alone."
+                f"method={name!r}: {alone[0]!r} trains in {'two' if n == 2 else n} phases and "
+                "cannot be joined to another; use it alone."
             )
         if {"student", "self_training"} <= methods.keys():
             raise ValueError(

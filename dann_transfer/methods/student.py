@@ -13,7 +13,7 @@ from dann_transfer.methods.base import Method, check_extra_epochs
 from dann_transfer.methods.registry import register
 from dann_transfer.neighbors import Neighborhood
 from dann_transfer.training.forward import Forward
-from dann_transfer.training.phases import Phase, SourceAlone, TargetAnew
+from dann_transfer.training.phases import Phase, SourceAlone, SourceAnew, TargetAnew
 
 
 def neighbor_labels(features: np.ndarray, probabilities: np.ndarray, k: int) -> np.ndarray:
@@ -63,9 +63,13 @@ class Student(Method):
     al., Extending the WILDS Benchmark for Unsupervised Adaptation, ICLR 2022, where pseudo-labels
     in stages helped and those renewed at each step did not.
 
+    With several members each is a teacher and its student, trained from the same weights in another
+    order of texts and with other dropout, and a last student learns from the mean of what they
+    predict: it is less a matter of luck which of the target's texts are labelled wrongly.
+
     When to use it: first, on a base-size encoder. Most target predictions have to be right. Cost:
     source-only, then the same again on the target's texts, and memory for the weights it starts
-    from.
+    from; with m members m times that and a student's training more.
 
     Parameters
     ----------
@@ -73,31 +77,52 @@ class Student(Method):
         Length of the second phase, in passes over the source's texts, as that of the first.
     neighbors : int
         How many of the nearest target texts a label is averaged over; 0 takes the teacher's own.
+    members : int
+        1 trains one student; of m > 1 the mean teaches a last one.
 
     """
 
     default_strength = 1.0
 
-    def __init__(self, extra_epochs: int = 3, neighbors: int = 10) -> None:
+    def __init__(self, extra_epochs: int = 3, neighbors: int = 10, members: int = 1) -> None:
         super().__init__()
         self.extra_epochs = check_extra_epochs("student", extra_epochs)
         if not isinstance(neighbors, int) or neighbors < 0:
             raise ValueError(
                 f"neighbors={neighbors!r} of student must be a whole number of at least 0."
             )
-        self.neighbors = neighbors
+        if not isinstance(members, int) or members < 1:
+            raise ValueError(
+                f"members={members!r} of student must be a whole number of at least 1."
+            )
+        self.neighbors, self.members = neighbors, members
 
     def phases(self, epochs: int) -> list[Phase]:
-        """Return the teacher's phase, then the student's."""
-        return [SourceAlone(self, epochs), TargetAnew(self, self.extra_epochs)]
+        """Return a phase of each teacher and each student."""
+        phases: list[Phase] = [SourceAlone(self, epochs), TargetAnew(self, self.extra_epochs)]
+        for _ in range(self.members - 1):
+            phases += [SourceAnew(self, epochs), TargetAnew(self, self.extra_epochs)]
+        if self.members > 1:
+            phases.append(TargetAnew(self, self.extra_epochs))
+        return phases
 
     def remember(
         self, predict_target: Callable[[], tuple[Tensor, Tensor]], progress: float
     ) -> dict[str, Tensor]:
-        """Let the teacher and the neighbours label the target."""
+        """Let a teacher, or all students, and the neighbours label the target."""
         features, probabilities = predict_target()
+        seen = {name: known for name, known in self.memory.items() if name != "pseudo_labels"}
+        # Whoever learnt from labels is a student.
+        if self.members > 1 and "pseudo_labels" in self.memory:
+            of_each = probabilities[:, None]
+            if seen:
+                of_each = torch.cat([seen["member_probabilities"], of_each], 1)
+                features = torch.cat([seen["member_features"], features], 1)
+            if of_each.shape[1] < self.members:
+                return {"member_probabilities": of_each, "member_features": features}
+            seen, probabilities = {}, of_each.mean(1)
         labels = neighbor_labels(features.numpy(), probabilities.numpy(), self.neighbors)
-        return {"pseudo_labels": torch.from_numpy(labels)}
+        return {**seen, "pseudo_labels": torch.from_numpy(labels)}
 
     def loss(self, forward: Forward, strength: float) -> dict[str, Tensor]:
         """Return the cross-entropy of the target rows on their labels, given or guessed."""

@@ -44,10 +44,10 @@ class Keeper:
             self.weights = trainable(self.module)
 
     def restore(self) -> None:
-        """Give the module the weights that were kept, if any were, and keep none."""
+        """Give the module the weights that were kept, if any were, and begin anew."""
         if self.weights is not None:
             self.module.load_state_dict(self.weights, strict=False)
-            self.weights = None
+        self.best, self.weights = -math.inf, None
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint keeps."""

@@ -62,8 +62,7 @@ class Trainer:
         runtime: Runtime,
         validation: tuple[Tokens, np.ndarray] | None = None,
     ) -> None:
-        # At strength 0 a phase whose rate it is would move nothing.
-        phases = [p for p in phases if settings.max_strength or not p.strength_is_rate]
+        phases = [p for p in phases if settings.max_strength or p.runs_at_zero]
         self.model, self.phases, self.batches = model, phases, batches
         self.settings, self.runtime, self.validation = settings, runtime, validation
         for phase in phases:

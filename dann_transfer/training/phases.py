@@ -63,6 +63,8 @@ class Phase(ABC):
     strength_is_rate: ClassVar[bool] = False
     """Whether strength scales the learning rate and not the loss: Adam's step does not feel a
     factor on the only loss."""
+    runs_at_zero: ClassVar[bool] = True
+    """Whether a run at strength 0, which is source-only, has it."""
 
     def __init__(self, method: Adaptation, epochs: int) -> None:
         self.method, self.epochs = method, epochs
@@ -83,9 +85,10 @@ class Phase(ABC):
 
     def start_epoch(self, target: Tokens | None, progress: float) -> None:
         """Let the method look at the target's predictions, at `progress` through the adaptation."""
-        if not self.adapts or target is None:
-            return
+        if self.adapts and target is not None:
+            self._remember(target, progress)
 
+    def _remember(self, target: Tokens, progress: float) -> None:
         def predict_target() -> tuple[Tensor, Tensor]:
             with weights_of(self.model, self.teacher):
                 features, logits = infer(self.model, target, self.runtime)
@@ -237,6 +240,7 @@ class AfterSource(Phase):
     adapts = True
     chooses_epoch = False
     strength_is_rate = True
+    runs_at_zero = False
 
     def begin(self, keeper: Keeper) -> None:
         """Take up the epoch that was kept."""
@@ -288,11 +292,11 @@ class TargetAlone(AfterSource):
         self.anchor = state["anchor"]
 
 
-class TargetAnew(AfterSource):
-    """A model that starts anew, as the run did, on what the one before it says of the target.
+class Anew(Phase):
+    """A model that starts as the run did, after the method has seen what the one before it predicts
+    for the target."""
 
-    The source's texts rest.
-    """
+    runs_at_zero = False
 
     def attach(self, model: Classifier, runtime: Runtime) -> None:
         """Take the model, and note where it starts."""
@@ -301,16 +305,28 @@ class TargetAnew(AfterSource):
         self.begins = False
 
     def begin(self, keeper: Keeper) -> None:
-        """Take the epoch that was kept as the teacher."""
-        super().begin(keeper)
+        """Take up the epoch that was kept of the model before."""
+        keeper.restore()
         self.begins = True
 
     def start_epoch(self, target: Tokens | None, progress: float) -> None:
-        """Let the teacher label the target once, and start anew."""
+        """Let the method look at the target once, and start anew."""
         if self.begins:
-            super().start_epoch(target, progress)
+            if target is not None:
+                self._remember(target, progress)
             self.model.load_state_dict(self.start, strict=False)
             self.begins = False
+
+
+class SourceAnew(Anew, SourceAlone):
+    """The task alone once more, from the start."""
+
+
+class TargetAnew(Anew, AfterSource):
+    """A model that starts anew on what the ones before it say of the target.
+
+    The source's texts rest.
+    """
 
     def forward(self, batch: Batch) -> Forward:
         """Pass the target's texts."""
@@ -322,6 +338,7 @@ class BothAnew(TargetAnew):
     target, while other methods act."""
 
     strength_is_rate = False
+    runs_at_zero = True
 
     def forward(self, batch: Batch) -> Forward:
         """Pass source and target texts at once."""

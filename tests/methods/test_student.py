@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import same, toy_texts, weights
+from conftest import Killed, kill_at, same, toy_texts, weights
 from torch.nn import functional as F
 
 from dann_transfer import methods
@@ -12,7 +12,7 @@ from dann_transfer.methods.student import neighbor_labels
 from dann_transfer.model.model import infer, trainable
 from dann_transfer.neighbors import spread
 from dann_transfer.texts.batches import Batch
-from dann_transfer.training.phases import TargetAnew
+from dann_transfer.training.phases import Anew, SourceAnew, TargetAnew
 
 
 @pytest.fixture
@@ -89,6 +89,60 @@ def test_the_student_starts_where_the_run_did_on_labels_made_once(
     assert not any("task_loss" in row for row in steps)
 
 
+def test_the_mean_of_several_students_teaches_the_last(tiny, source, target, monkeypatch):
+    """Each member is a teacher and its student, from one start; the last one learns from all."""
+    seen, starts = [], []
+    start_epoch = Anew.start_epoch
+
+    def watched(self, tokens, progress):
+        if self.begins:
+            features, logits = infer(self.model, tokens, self.runtime)
+            seen.append((features.numpy(), logits.softmax(1).numpy()))
+        start_epoch(self, tokens, progress)
+        starts.append((type(self), trainable(self.model), dict(self.method.memory)))
+
+    monkeypatch.setattr(Anew, "start_epoch", watched)
+    options = {"members": 2, "extra_epochs": 1}
+    adapter = tiny(method="student", method_options=options, epochs=1)
+    adapter.fit(*source, X_target=target)
+    assert [kind for kind, *_ in starts] == [TargetAnew, SourceAnew, TargetAnew, TargetAnew]
+    start = starts[0][1]
+    assert all(torch.equal(w, start[name]) for _, own, _ in starts for name, w in own.items())
+    teacher, student, other_teacher, other_student = seen
+    assert not np.allclose(teacher[1], other_teacher[1])
+    labels = [memory.get("pseudo_labels") for *_, memory in starts]
+    assert (labels[0].numpy() == neighbor_labels(*teacher, 10)).all()
+    assert labels[1] is None
+    assert (labels[2].numpy() == neighbor_labels(*other_teacher, 10)).all()
+    features = np.concatenate([student[0], other_student[0]], 1)
+    mean = (student[1] + other_student[1]) / 2
+    assert (labels[3].numpy() == neighbor_labels(features, mean, 10)).all()
+    losses = [{"task_loss", "pseudo_loss"} & row.keys() for row in adapter.history_]
+    steps = len(losses) // 5
+    assert (
+        losses
+        == [{name} for name in ("task_loss", "pseudo_loss") * 2 for _ in range(steps)]
+        + [{"pseudo_loss"}] * steps
+    )
+
+
+def test_members_start_and_stop_like_any_run(tiny, source, target, tmp_path):
+    """At strength 0 there is one teacher; a run that was killed in any phase ends as if it had not."""
+    params = {"method": "student", "method_options": {"members": 2, "extra_epochs": 1}, "epochs": 1}
+    teacher, off = (
+        tiny(**params | {"max_strength": 0.0, "method_options": {"members": n}}) for n in (1, 2)
+    )
+    assert same(*(weights(run.fit(*source, X_target=target)) for run in (teacher, off)))
+    whole = tiny(**params).fit(*source, X_target=target)
+    for step in range(1, len(whole.history_)):
+        folder = tmp_path / str(step)
+        killed = tiny(checkpoint_dir=folder, checkpoint_every=1, **params)
+        with pytest.raises(Killed):
+            killed.fit(*source, X_target=target, on_step=kill_at(step))
+        resumed = tiny(checkpoint_dir=folder, checkpoint_every=1, **params)
+        assert same(weights(whole), weights(resumed.fit(*source, X_target=target))), step
+
+
 def test_a_few_labels_of_the_target_teach_the_student_too(tiny, source, target):
     few = target[:8], ["pos", "neg"] * 4
     plain = tiny(method="student", epochs=2).fit(*source, X_target=target)
@@ -144,6 +198,8 @@ def test_labels_given_teach_a_joined_student_once(rng):
 
 
 def test_what_cannot_be_joined_is_refused():
+    with pytest.raises(ValueError, match="'student' trains in 7 phases and cannot be joined"):
+        methods.create("student+dann", {"student": {"members": 3}})
     with pytest.raises(ValueError, match="a text has one label; use one of them"):
         methods.create("student+self_training")
 

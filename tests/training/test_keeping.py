@@ -46,3 +46,8 @@ def test_what_is_frozen_is_not_kept_and_nothing_is_restored_twice():
     torch.nn.init.constant_(layer.weight, 7.0)
     again.restore()
     assert layer.weight.item() == 7
+    # A phase that starts anew is not measured against the one before it.
+    again.offer(0.1)
+    torch.nn.init.constant_(layer.weight, 8.0)
+    again.restore()
+    assert layer.weight.item() == 7
