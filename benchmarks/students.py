@@ -9,6 +9,9 @@ Method "student" trains a model on the source, labels the target and trains a st
 first of these two is what the board's source-only run did, and what it made of the target's texts
 is in its outputs (features in half precision); here the second one follows. A row stands in the
 file as one of the method itself, with the seconds of the student alone.
+
+With --members 0 1 2 the students of these seeds, which have to be among the outputs, teach a last
+one together, as those of one run with method_options={"members": 3} do.
 """
 
 from __future__ import annotations
@@ -29,22 +32,30 @@ from dann_transfer.diagnostics import proxy_a_distance
 from dann_transfer.methods.student import neighbor_labels
 
 
+def together(files: list[Path]) -> dict[str, np.ndarray]:
+    """Return what several runs make of target-train texts: features side by side, mean of all."""
+    made = [np.load(file) for file in files]
+    features = [one["target_train.features"].astype(np.float32) for one in made]
+    return {
+        "features": np.concatenate(features, 1),
+        "probabilities": np.mean([one["target_train.probabilities"] for one in made], 0),
+    }
+
+
 def run(
     teacher: dict[str, Any],
-    made: Any,
+    files: list[Path],
     params: dict[str, Any],
     encoder: str,
     outputs: Path | None = None,
 ) -> dict[str, Any]:
-    """Train the student of a source-only run, given the run's row and what it made of texts."""
+    """Train a student, given the row of a run like its teachers' and what these made of texts."""
     settings = teacher["settings"]
     texts, test_texts = settings["train_texts"], settings.get("test_texts")
     splits = boards.load(teacher["board"], texts, test_texts)
     source, target = splits[teacher["source"]], splits[teacher["target"]]
     k = methods.create("student", params.get("method_options")).neighbors
-    codes = neighbor_labels(
-        made["target_train.features"].astype(np.float32), made["target_train.probabilities"], k
-    )
+    codes = neighbor_labels(**together(files), k=k)
     classes = np.unique(source.train[1])
     own = {**params, "method_options": None, "validation_fraction": 0}
     adapter = board._adapter("source_only", teacher["seed"], own, encoder)
@@ -76,7 +87,9 @@ def run(
         "domain_accuracy": None,
         "seconds": seconds,
         "settings": board.settings_of("student", texts, params, encoder, test_texts),
-        "teacher": "a source-only run's outputs",
+        "teacher": "a source-only run's outputs"
+        if len(files) == 1
+        else f"outputs of {len(files)} students",
         **board.made_with(),
     }
 
@@ -86,6 +99,7 @@ def main() -> None:
     parser.add_argument("--board", choices=boards.DOMAINS, default="sentiment")
     parser.add_argument("--pairs", nargs="+", help="source:target ...; all that ran if absent")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--members", nargs="+", type=int, help="seeds of students that teach")
     parser.add_argument("--train-texts", type=int, default=2400)
     parser.add_argument("--test-texts", type=int)
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
@@ -96,27 +110,33 @@ def main() -> None:
     params = board.params_of(args.set)
     lines = args.out.read_text().splitlines() if args.out.exists() else []
     done = {board.key_of(json.loads(line)) for line in lines}
-    pairs = args.pairs or [":".join(pair) for pair in boards.pairs(args.board)]
-    sizes = args.train_texts, params, args.encoder, args.test_texts
+
+    def row_of(pair: str, method: str, seed: int, own: dict[str, Any] = params) -> dict[str, Any]:
+        source, target = pair.split(":")
+        row = {"board": args.board, "source": source, "target": target, "seed": seed}
+        if args.encoder != "minilm":
+            row["encoder"] = args.encoder
+        settings = board.settings_of(method, args.train_texts, own, args.encoder, args.test_texts)
+        return {**row, "method": method, "settings": settings}
+
+    def file_of(row: dict[str, Any]) -> Path:
+        return Path(args.outputs) / f"{board.name_of(row)}.npz"
+
     for seed in args.seeds:
-        for pair in pairs:
-            source, target = pair.split(":")
-            row = {"board": args.board, "source": source, "target": target, "seed": seed}
-            if args.encoder != "minilm":
-                row["encoder"] = args.encoder
-            teacher, student = (
-                {**row, "method": name, "settings": board.settings_of(name, *sizes)}
-                for name in ("source_only", "student")
-            )
-            file = args.outputs / f"{board.name_of(teacher)}.npz"
-            if board.key_of(student) in done or not file.exists():
+        for pair in args.pairs or [":".join(pair) for pair in boards.pairs(args.board)]:
+            teacher, own = row_of(pair, "source_only", seed), params
+            files = [file_of(teacher)]
+            if args.members:
+                own = {**params, "method_options": {"members": len(args.members)}}
+                files = [file_of(row_of(pair, "student", member)) for member in args.members]
+            student = row_of(pair, "student", seed, own)
+            if board.key_of(student) in done or not all(file.exists() for file in files):
                 continue
-            kept = args.outputs / f"{board.name_of(student)}.npz"
-            row = run(teacher, np.load(file), params, args.encoder, kept)
+            row = run(teacher, files, own, args.encoder, file_of(student))
             with args.out.open("a") as out:
                 out.write(json.dumps(row) + "\n")
             keys = ("source", "target", "seed", "target_accuracy", "a_distance", "seconds")
-            print({key: row[key] for key in keys}, params, flush=True)
+            print({key: row[key] for key in keys}, own, flush=True)
 
 
 if __name__ == "__main__":

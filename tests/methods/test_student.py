@@ -127,7 +127,7 @@ def test_the_mean_of_several_students_teaches_the_last(tiny, source, target, mon
 
 
 def test_members_start_and_stop_like_any_run(tiny, source, target, tmp_path):
-    """At strength 0 there is one teacher; a run that was killed in any phase ends as if it had not."""
+    """At strength 0 there is one teacher; a run killed in any phase ends as if it had not been."""
     params = {"method": "student", "method_options": {"members": 2, "extra_epochs": 1}, "epochs": 1}
     teacher, off = (
         tiny(**params | {"max_strength": 0.0, "method_options": {"members": n}}) for n in (1, 2)
