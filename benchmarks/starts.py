@@ -1,0 +1,170 @@
+"""What makes a source-only model reliable: how its head starts, its rates, and averaged weights.
+
+    python benchmarks/starts.py --sources movies tweets --seeds 0 1 2 --train-texts 1000
+        --test-texts 500 --out benchmarks/results/starts.jsonl
+
+A model of each source, start and seed is tested on every target of the sentiment board. The head
+starts at random ("plain"), or as a logistic regression on the features of the pretrained encoder,
+trained on at the encoder's rate (LP-FT: Kumar et al., Fine-Tuning can Distort Pretrained Features
+and Underperform Out-of-Distribution, ICLR 2022); "decay" multiplies the rate by 0.8 with each
+layer further down. Each is tested as it is and with its encoder's weights moved part of the way
+back to the pretrained ones (WiSE-FT: Wortsman et al., Robust Fine-Tuning of Zero-Shot Models, CVPR
+2022). One JSON line each. Two columns of the table need no target label: the accuracy on held-out
+source texts, and the share of the target's texts on which two seeds agree.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from itertools import combinations
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import board
+import boards
+import numpy as np
+import tables
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from dann_transfer import DomainAdapter, datasets
+from dann_transfer.model.model import Classifier, infer, trainable
+from dann_transfer.texts.corpus import tokenize
+from dann_transfer.texts.reading import Roles
+
+STARTS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "LP-FT": {},
+    "decay": {"layer_decay": 0.8},
+}
+SHARES = (1.0, 0.75, 0.5)
+"""Of the way from the pretrained weights to the trained ones."""
+
+
+class Probed(DomainAdapter):
+    """Starts its head as a logistic regression on what the encoder makes of the source."""
+
+    def _build(self, method: Any, roles: Roles, seed: int) -> Classifier:
+        model = super()._build(method, roles, seed)
+        tokens, _ = tokenize(model.encoder.tokenizer, roles.texts["source"], self.max_length)
+        features = infer(model, tokens, self._runtime())[0].numpy()
+        codes = roles.codes["source"]
+        probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
+        scale, fitted = probe.fit(features, codes).named_steps.values()
+        weight = fitted.coef_ / scale.scale_
+        bias = fitted.intercept_ - weight @ scale.mean_
+        if len(weight) == 1:
+            # Of two classes there is one row, for the difference of two logits.
+            weight, bias = np.stack([-weight[0], weight[0]]) / 2, np.append(-bias, bias) / 2
+        linear = next(m for m in model.head.modules() if isinstance(m, torch.nn.Linear))
+        with torch.no_grad():
+            linear.weight.copy_(torch.from_numpy(weight))
+            linear.bias.copy_(torch.from_numpy(bias))
+        return model
+
+
+def run(
+    source: str, start: str, seed: int, texts: int, test_texts: int, encoder: str
+) -> list[dict[str, Any]]:
+    """Train one model, and return its rows."""
+    splits = boards.load("sentiment", texts, test_texts)
+    params = dict(STARTS[start])
+    if start == "LP-FT":
+        params["head_learning_rate"] = board.by_size(encoder, {})["learning_rate"]
+    cls = Probed if start == "LP-FT" else DomainAdapter
+    folder = datasets.encoder(encoder)
+    adapter = cls(folder, method="source_only", random_state=seed, progress=False, **params)
+    adapter.fit(*splits[source].train)
+    validation = adapter.validation_[-1]["validation_accuracy"]
+    tuned = trainable(adapter.model_.encoder)
+    pretrained = DomainAdapter(folder, method="source_only", epochs=1, learning_rate=1e-12)
+    few = [split[:64] for split in splits[source].train]
+    pretrained.set_params(progress=False, validation_fraction=0).fit(*few)
+    first = trainable(pretrained.model_.encoder)
+    rows = []
+    for share in SHARES:
+        moved = {name: torch.lerp(first[name], w, share) for name, w in tuned.items()}
+        adapter.model_.encoder.load_state_dict(moved, strict=False)
+        for target, split in splits.items():
+            T, t = split.test
+            predicted = adapter.predict(T)
+            rows.append(
+                {
+                    "encoder": encoder,
+                    "source": source,
+                    "target": target,
+                    "seed": seed,
+                    "start": start,
+                    "share": share,
+                    "validation_accuracy": validation,
+                    "accuracy": float(np.mean(predicted == np.array(t))),
+                    "predicted": "".join(str(int(p == adapter.classes_[1])) for p in predicted),
+                    "settings": {"train_texts": texts, "test_texts": test_texts, **params},
+                    **board.made_with(),
+                }
+            )
+    return rows
+
+
+def agreement(rows: list[dict[str, Any]]) -> float:
+    """Return the share of texts that two seeds of a model label alike, over pairs of seeds."""
+    labels = [np.array(list(row["predicted"])) for row in rows]
+    return mean(float((a == b).mean()) for a, b in combinations(labels, 2))
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """One line for each encoder, start and share of weights: means over pairs of domains."""
+    head = ["encoder", "start", "share of training", "sources", "seeds", "held-out source texts"]
+    head += ["own test texts", "target", "spread over seeds", "worst", "seeds agree on"]
+    lines = [tables.row_of(head), "|---" * len(head) + "|"]
+    kinds = dict.fromkeys((row["encoder"], row["start"], row["share"]) for row in rows)
+    for kind in kinds:
+        own = [r for r in rows if (r["encoder"], r["start"], r["share"]) == kind]
+        pairs: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        for row in own:
+            pairs.setdefault((row["source"], row["target"]), []).append(row)
+        apart = {pair: group for pair, group in pairs.items() if pair[0] != pair[1]}
+        at_home = [r["accuracy"] for r in own if r["source"] == r["target"]]
+        cells = [*map(str, kind), str(len({r["source"] for r in own}))]
+        cells += [str(len({r["seed"] for r in own}))]
+        values = [mean(r["validation_accuracy"] for r in own), mean(at_home)]
+        values += [mean(mean(r["accuracy"] for r in group) for group in apart.values())]
+        values += [mean(stdev(r["accuracy"] for r in group) for group in apart.values())]
+        values += [min(r["accuracy"] for group in apart.values() for r in group)]
+        values += [mean(agreement(group) for group in apart.values())]
+        lines.append(tables.row_of(cells + [f"{100 * value:.1f}" for value in values]))
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--sources", nargs="+", default=["movies", "tweets"])
+    parser.add_argument("--starts", nargs="+", choices=STARTS, default=list(STARTS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--train-texts", type=int, default=1000)
+    parser.add_argument("--test-texts", type=int, default=500)
+    parser.add_argument("--encoder", default="minilm", help="A name of datasets.encoder.")
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    lines = args.out.read_text().splitlines() if args.out.exists() else []
+    rows = [json.loads(line) for line in lines]
+    done = {(row["encoder"], row["source"], row["start"], row["seed"]) for row in rows}
+    for seed in args.seeds:
+        for source in args.sources:
+            for start in args.starts:
+                if (args.encoder, source, start, seed) in done:
+                    continue
+                made = run(source, start, seed, args.train_texts, args.test_texts, args.encoder)
+                with args.out.open("a") as out:
+                    out.writelines(json.dumps(row) + "\n" for row in made)
+                rows += made
+                print({k: made[0][k] for k in ("source", "start", "seed")}, flush=True)
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()
