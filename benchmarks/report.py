@@ -118,22 +118,22 @@ def of_family(files: list[str]) -> list[str]:
     return [
         "## The family",
         f"At most {TEXTS:,} texts of each domain to train on, three epochs, every method at "
-        "its defaults. Parameters are those the method adds; time is that of training as a "
-        "ratio to source-only's, and peak memory that of the process (`costs.py`).",
+        "its defaults. Parameters are those the method adds; time is training time as a multiple "
+        "of source-only's, and peak memory is that of the process (`costs.py`).",
         family(rows, costs),
         "## Judges without target labels",
-        "The rank correlation (Spearman) over the runs of the family, each method and "
-        "seed, of what `dann_transfer.selection` says with the accuracy on the target: +1 "
-        "would choose the best method every time, 0 is of no use.",
+        "The rank correlation (Spearman) of each score in `dann_transfer.selection` with the "
+        "accuracy on the target, over the runs of the family, each method and seed: +1 would "
+        "choose the best method every time, 0 is of no use.",
         judges(rows),
-        "What each would have chosen among the models of a pair and seed, source-only among "
-        "them, on every board: how many points the chosen one has fewer than the best (regret), "
-        "and more than source-only (gain). Source accuracy is that of test texts.",
+        "What each score would have chosen among the models of a pair and seed, including "
+        "source-only, on every board: how many points the chosen one has fewer than the best "
+        "(regret), and more than source-only (gain). Source accuracy is that on test texts.",
         choices([row for name in JUDGED for row in read(name)]),
         "## Correcting by an estimated class prior",
         "Mean accuracy on the target over the runs of the family, as predicted and with "
-        "`correct_prior`; measured before probabilities were calibrated for it and estimates that "
-        "the source's confusion contradicts were refused.",
+        "`correct_prior`. It was measured before the package calibrated probabilities for this and "
+        "refused estimates that the source's confusions contradict.",
         corrections(rows),
     ]
 
@@ -161,14 +161,14 @@ def of_boards(rows: list[dict[str, Any]]) -> list[str]:
         parts += [
             f"## The {title_of(kind)}",
             "Accuracy of the baselines, and the gain of every method that ran on all of these "
-            "pairs. " + ("Choices were made on the pairs with a star." if tuned else ""),
+            "pairs. " + ("Design choices were made on the pairs with a star." if tuned else ""),
             board_table(own, tuned),
-            "Share of the gap closed, pooled over the pairs that have all three: the sum of "
-            "the gains over the sum of the gaps between target-trained and source-only, with "
-            "its 95 % bootstrap interval over domains, which the pairs share, and seeds (over "
-            "seeds alone where there are two domains). A pair is shown not to lose 0.5 points "
-            "where the one-sided 95 % bound of its mean gain over seeds lies above -0.5. "
-            "Macro-F1 is the mean gain in it.",
+            "Share of the gap closed, pooled over the pairs that have the method and both "
+            "baselines: the sum of the gains divided by the sum of the gaps between target-trained "
+            "and source-only, with its 95 % bootstrap interval over domains, which the pairs "
+            "share, and seeds (over seeds alone where there are two domains). A pair is shown not "
+            "to lose 0.5 points if the one-sided 95 % bound of its mean gain over seeds lies above "
+            "-0.5. Macro-F1 is the mean gain in macro-F1.",
             gap_closed(own),
         ]
         if tuned:
@@ -190,10 +190,10 @@ def halves(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
         ran.setdefault(label(r), set()).add((r["source"], r["target"]))
     everywhere = [r for r in of_one if len(ran[label(r)]) == len(boards.pairs("sentiment"))]
     return {
-        "On the pairs with a star alone:": [
+        "On the pairs with a star:": [
             r for r in everywhere if (r["source"], r["target"]) in boards.TUNED
         ],
-        "On the pairs without:": [
+        "On the pairs without a star:": [
             r for r in everywhere if (r["source"], r["target"]) not in boards.TUNED
         ],
     }
@@ -206,9 +206,9 @@ def of_others(files: list[str]) -> list[str]:
         parts += [
             "## Trials",
             "What was tried on the pairs with a star before the board ran: one seed, 1,000 texts "
-            "to train on, the first 600 of the test set, gain over source-only's last epoch "
-            "after each epoch (the weights are those of the epoch, and not of the one that "
-            "validation chooses). At one seed, differences of three points say nothing.",
+            "to train on, the first 600 of the test set. Shown is the gain after each epoch over "
+            "source-only's last epoch (with the weights of that epoch, not of the one that "
+            "validation chooses). At one seed, differences of three points mean nothing.",
             trials(read("trials.jsonl")),
         ]
     if "scores.jsonl" in files:
@@ -216,38 +216,38 @@ def of_others(files: list[str]) -> list[str]:
             "## Scores without target labels",
             "`python benchmarks/scores.py --rows benchmarks/results/scored.jsonl "
             "benchmarks/results/base.jsonl --outputs runs/outputs --out "
-            "benchmarks/results/scores.jsonl`: of the models of a pair and seed, the one that each "
-            "score chooses. Regret is how many points it has fewer than the best of them; gain is "
-            "over source-only. Means over pairs, with 95 % intervals over domains.",
+            "benchmarks/results/scores.jsonl`: which of the models of a pair and seed each score "
+            "chooses. Regret is how many points this model has fewer than the best of them; gain "
+            "is over source-only. Figures are means over pairs, with 95 % intervals over domains.",
             scores.report(read("scores.jsonl")),
         ]
     if "neighbors.jsonl" in files:
         parts += [
             "## Neighbours",
-            "`neighbors=10` averages predictions with those of the nearest target texts: points "
-            "that it adds, one seed, of stored outputs (`python benchmarks/after.py`).",
+            "`neighbors=10` averages predictions with those of the nearest target texts: the "
+            "points that this adds, one seed, from stored outputs (`python benchmarks/after.py`).",
             neighbors(read("neighbors.jsonl")),
         ]
     if "base_students.jsonl" in files:
         large = [r for r in read("base.jsonl") if r["board"] == "sentiment"]
         parts += [
             "## Students that were tried",
-            "One change each of what `student` does with the large encoder, on pairs with a star, "
-            "seed 0: gain over source-only in points, and over the student of the same pair and "
-            "seed. A teacher of three seeds costs three trainings more. They were trained with "
-            '`DomainAdapter("student")`\'s parts outside the board.',
+            "Single changes to what `student` does with the large encoder, on pairs with a star, "
+            "seed 0: gain in points over source-only, and over the student of the same pair and "
+            "seed. A teacher of three seeds costs three more trainings. These students were "
+            'trained outside the board with the parts of `DomainAdapter("student")`.',
             student_trials(read("base_students.jsonl"), large),
         ]
     if "aligned.jsonl" in files:
         parts += [
             "## A student that is aligned",
             "In the second phase of `student+dann` both domains have labels, the source's own and "
-            "those that the student learns from, and what aligns them cannot lay one class on "
-            "another unseen. 1,000 texts of each domain, the first 1,000 of the test sets, one "
-            "seed, the small encoder, everything else at its default. The runs of joined students "
-            "were trained on the board's splits outside the board; `python benchmarks/board.py "
-            "--methods student+dann --set max_strength=5.0 --train-texts 1000 --test-texts 1000` "
-            "trains the same.",
+            "those that the student learns from, so that aligning the domains cannot map one class "
+            "onto another unnoticed. The runs have 1,000 texts of each domain, the first 1,000 of "
+            "the test sets, one seed, the small encoder, and everything else at its default. "
+            "Combined students were trained outside the board on its splits; `python "
+            "benchmarks/board.py --methods student+dann --set max_strength=5.0 --train-texts 1000 "
+            "--test-texts 1000` trains the same.",
             aligned(read("aligned.jsonl")),
         ]
     if "few.jsonl" in files:
@@ -264,16 +264,17 @@ def of_others(files: list[str]) -> list[str]:
             "`python benchmarks/abstention.py --rows benchmarks/results/base.jsonl "
             "benchmarks/results/scored.jsonl --outputs runs/outputs --out "
             "benchmarks/results/coverage.jsonl`: by how many points probabilities are off on test "
-            "texts (expected calibration error), as predicted and calibrated on held-out source "
-            "texts, and how many percent of the target's surest texts are right. Means over runs.",
+            "texts (expected calibration error), as predicted and after calibration on held-out "
+            "source texts, and what percentage of the target's surest texts is right. Means over "
+            "runs.",
             abstention.table(read("coverage.jsonl")),
         ]
     if "labels.jsonl" in files:
         parts += [
             "## A few labels of the target",
-            "`python benchmarks/labels.py`: accuracy of source-only's predictions after so many "
-            "target texts were labelled, and the labels spread to nearest texts. Means over pairs "
-            "and five draws, one seed of source-only.",
+            "`python benchmarks/labels.py`: accuracy of source-only's predictions after the given "
+            "number of target texts were labelled and the labels spread to the nearest texts. "
+            "Means over pairs and five draws, one seed of source-only.",
             labels.report(read("labels.jsonl")),
         ]
     if "peers.jsonl" in files:
@@ -289,14 +290,14 @@ def of_others(files: list[str]) -> list[str]:
         parts += [
             "## Speed",
             f"`python benchmarks/speed.py`, on {measured['machine']}: medians of "
-            f"{len(measured['runs']['floor'])} turns.",
+            f"{len(measured['runs']['floor'])} rounds.",
             speed(measured),
         ]
         if points := [row for row in read("speed.jsonl") if row["kind"] == "growth"]:
             draw_growth(points, HERE.parent / "docs" / "growth.png")
-            usual = "320 texts of each domain, 32 tokens each, 2 classes, batches of 32"
+            usual = "320 texts of each domain, 32 tokens each, 2 classes and batches of 32"
             parts += [
-                "One epoch of DANN as one thing grows and the others stay: " + usual + ".",
+                "One epoch of DANN as one quantity grows and the others stay at " + usual + ".",
                 "![Seconds and memory of an epoch](growth.png)",
             ]
     return parts
@@ -329,27 +330,27 @@ def main() -> None:
     trainings = {r["seconds"] for r in rows}
     parts = [
         "# Results",
-        "Made by `python benchmarks/report.py` from `benchmarks/results/*.jsonl`, which "
-        "`python benchmarks/board.py` and `python benchmarks/costs.py` write. Accuracies and F1 "
-        "are percentages with the standard deviation over seeds; gain is over source-only of the "
+        "Made by `python benchmarks/report.py` from `benchmarks/results/*.jsonl`, which `python "
+        "benchmarks/board.py` and `python benchmarks/costs.py` write. Accuracies and F1 are "
+        "percentages with the standard deviation over seeds; gain is over source-only with the "
         "same seeds, in points, with its 95 % interval over seeds (Student's t). `target_trained` "
-        "is what the target's own labels give. A row of one seed shows a direction, no more. "
-        "Rows of the small encoder, but for those of `student`, were measured before the random "
-        "streams of a seed changed (see CHANGELOG.md): a seed draws other numbers today, of the "
-        "same distribution.",
+        "is trained on the target's own labels. A row with one seed shows only a direction. Rows "
+        "of the small encoder, except those of `student`, were measured before the random streams "
+        "of a seed changed (see CHANGELOG.md): a seed draws different numbers today, from the same "
+        "distribution.",
         *of_family(files),
         *of_boards(rows),
         *of_others(files),
         "## Which epoch is kept",
-        "Some hundred held-out source texts choose the epoch. The one that did best on them "
+        "About a hundred held-out source texts choose the epoch. The one that does best on them "
         "(`validation_tolerance=0`) is often an early one by chance; the latest within a standard "
         "error of it is kept by default. Where the two rules keep different epochs, the default "
-        "changes target accuracy by so many points (`results/best_epoch.jsonl` has the runs as "
-        "they were with the best epoch; boards that were not made again say so in their rows):",
+        "changes target accuracy by these points (`results/best_epoch.jsonl` has the runs with the "
+        "best epoch; boards that were not run again say so in their rows):",
         epochs_kept(read("best_epoch.jsonl"), rows),
-        f"{len(rows)} runs of {len(trainings)} trainings, {sum(trainings) / 60:.0f} minutes of "
-        "training in all (baselines are shared by several pairs). The seconds in the lines were "
-        "taken while other work shared the machine; `benchmarks/speed.py` is for speed.",
+        f"{len(rows)} runs from {len(trainings)} trainings, {sum(trainings) / 60:.0f} minutes of "
+        "training in all (several pairs share baselines). The seconds in the rows were measured "
+        "while other work shared the machine; `benchmarks/speed.py` measures speed.",
     ]
     (HERE.parent / "docs" / "results.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     small = [r for r in rows if kind_of(r) == ("sentiment", "minilm", TEXTS)]

@@ -280,11 +280,11 @@ def neighbors(rows: list[dict[str, Any]]) -> str:
 
 
 TAUGHT = {
-    "ens3": "the mean of three seeds' models of the source teaches",
+    "ens3": "the mean of three seeds' source models teaches",
     "gen2": "the student teaches a second one",
     "gen2ens3": "the mean of three students teaches a second one",
-    "confident": "only the surest 80 % of the texts are learnt from",
-    "union": "the source's texts are learnt from too",
+    "confident": "the student learns from only the surest 80 % of the texts",
+    "union": "the student also learns from the source's texts",
     "epochs6": "six epochs instead of three",
     "lr3e-5": "learning rate 3e-5 instead of 2e-5",
     "lr1e-5": "learning rate 1e-5",
