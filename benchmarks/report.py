@@ -234,8 +234,8 @@ def of_others(files: list[str]) -> list[str]:
             "## Students that were tried",
             "Single changes to what `student` does with the large encoder, on pairs with a star, "
             "seed 0: gain in points over source-only, and over the student of the same pair and "
-            "seed. A teacher of three seeds costs three more trainings. These students were "
-            'trained outside the board with the parts of `DomainAdapter("student")`.',
+            "seed. A teacher of three seeds costs two more trainings. These students were "
+            'trained outside the board with the parts of `DomainAdapter(method="student")`.',
             student_trials(read("base_students.jsonl"), large),
         ]
     if "aligned.jsonl" in files:

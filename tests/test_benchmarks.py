@@ -304,7 +304,7 @@ def test_the_documentation_says_which_changes_of_a_student_helped():
     assert change["ens3"] == (6, 0.6)
     assert "the mean of three seeds adds 0.6 points on six pairs" in text
     assert change["gen2ens3"] == (5, 1.1)
-    assert "a second student taught by three first ones 1.1 on five" in text
+    assert "a student taught by three students 1.1 on five" in text
     assert max(change[name][1] for name in ("epochs6", "lr3e-5", "lr1e-5", "confident")) < 0
 
 
