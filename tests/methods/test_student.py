@@ -134,7 +134,9 @@ def test_members_start_and_stop_like_any_run(tiny, source, target, tmp_path):
     )
     assert same(*(weights(run.fit(*source, X_target=target)) for run in (teacher, off)))
     whole = tiny(**params).fit(*source, X_target=target)
-    for step in range(1, len(whole.history_)):
+    length = len(whole.history_) // 5
+    # At the end of each phase, and within the next one.
+    for step in (end + more for end in range(length, 5 * length, length) for more in (0, 2)):
         folder = tmp_path / str(step)
         killed = tiny(checkpoint_dir=folder, checkpoint_every=1, **params)
         with pytest.raises(Killed):
