@@ -34,7 +34,7 @@ from sklearn.preprocessing import StandardScaler
 from dann_transfer import DomainAdapter, datasets
 from dann_transfer.model.model import Classifier, infer, trainable
 from dann_transfer.texts.corpus import tokenize
-from dann_transfer.texts.reading import Roles
+from dann_transfer.texts.roles import Roles
 
 STARTS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -51,7 +51,8 @@ class Probed(DomainAdapter):
     def _build(self, method: Any, roles: Roles, seed: int) -> Classifier:
         model = super()._build(method, roles, seed)
         tokens, _ = tokenize(model.encoder.tokenizer, roles.texts["source"], self.max_length)
-        features = infer(model, tokens, self._runtime())[0].numpy()
+        runtime = self._runtime()
+        features = infer(model.to(runtime.device), tokens, runtime)[0].numpy()
         codes = roles.codes["source"]
         probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
         scale, fitted = probe.fit(features, codes).named_steps.values()
@@ -79,7 +80,7 @@ def run(
     folder = datasets.encoder(encoder)
     adapter = cls(folder, method="source_only", random_state=seed, progress=False, **params)
     adapter.fit(*splits[source].train)
-    validation = adapter.validation_[-1]["validation_accuracy"]
+    held_out = held_out_texts(splits[source], adapter)
     tuned = trainable(adapter.model_.encoder)
     pretrained = DomainAdapter(folder, method="source_only", epochs=1, learning_rate=1e-12)
     few = [split[:64] for split in splits[source].train]
@@ -89,6 +90,7 @@ def run(
     for share in SHARES:
         moved = {name: torch.lerp(first[name], w, share) for name, w in tuned.items()}
         adapter.model_.encoder.load_state_dict(moved, strict=False)
+        validation = adapter.score(*held_out)
         for target, split in splits.items():
             T, t = split.test
             predicted = adapter.predict(T)
@@ -110,10 +112,18 @@ def run(
     return rows
 
 
+def held_out_texts(split: boards.Split, adapter: DomainAdapter) -> tuple[list[str], list[Any]]:
+    """Return the source texts that training has not seen, and their labels."""
+    texts = board.held_out_texts(split, adapter)
+    known = dict(zip(*split.train, strict=True))
+    return texts, [known[text] for text in texts]
+
+
 def agreement(rows: list[dict[str, Any]]) -> float:
     """Return the share of texts that two seeds of a model label alike, over pairs of seeds."""
     labels = [np.array(list(row["predicted"])) for row in rows]
-    return mean(float((a == b).mean()) for a, b in combinations(labels, 2))
+    shares = [float((a == b).mean()) for a, b in combinations(labels, 2)]
+    return mean(shares) if shares else float("nan")
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -133,11 +143,17 @@ def table(rows: list[dict[str, Any]]) -> str:
         cells += [str(len({r["seed"] for r in own}))]
         values = [mean(r["validation_accuracy"] for r in own), mean(at_home)]
         values += [mean(mean(r["accuracy"] for r in group) for group in apart.values())]
-        values += [mean(stdev(r["accuracy"] for r in group) for group in apart.values())]
+        several = [group for group in apart.values() if len(group) > 1]
+        spreads = [stdev(r["accuracy"] for r in group) for group in several]
+        values += [mean(spreads) if spreads else float("nan")]
         values += [min(r["accuracy"] for group in apart.values() for r in group)]
         values += [mean(agreement(group) for group in apart.values())]
         lines.append(tables.row_of(cells + [f"{100 * value:.1f}" for value in values]))
     return "\n".join(lines)
+
+
+def sizes(settings: dict[str, Any]) -> tuple[int, int]:
+    return settings["train_texts"], settings["test_texts"]
 
 
 def main() -> None:
@@ -152,11 +168,12 @@ def main() -> None:
     args = parser.parse_args()
     lines = args.out.read_text().splitlines() if args.out.exists() else []
     rows = [json.loads(line) for line in lines]
-    done = {(row["encoder"], row["source"], row["start"], row["seed"]) for row in rows}
+    done = {(r["encoder"], r["source"], r["start"], r["seed"], sizes(r["settings"])) for r in rows}
+    now = sizes(vars(args))
     for seed in args.seeds:
         for source in args.sources:
             for start in args.starts:
-                if (args.encoder, source, start, seed) in done:
+                if (args.encoder, source, start, seed, now) in done:
                     continue
                 made = run(source, start, seed, args.train_texts, args.test_texts, args.encoder)
                 with args.out.open("a") as out:

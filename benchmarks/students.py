@@ -11,7 +11,8 @@ is in its outputs (features in half precision); here the second one follows. A r
 file as one of the method itself, with the seconds of the student alone.
 
 With --members 0 1 2 the students of these seeds, which have to be among the outputs, teach a last
-one together, as those of one run with method_options={"members": 3} do.
+one together. Those of one run with method_options={"members": 3} have one seed, so their heads
+start alike; the settings of a row name the seeds.
 """
 
 from __future__ import annotations
@@ -33,11 +34,10 @@ from dann_transfer.methods.student import neighbor_labels
 
 
 def together(files: list[Path]) -> dict[str, np.ndarray]:
-    """Return what several runs make of target-train texts: features side by side, mean of all."""
+    """Return the last run's features of target-train texts and the mean prediction of all runs."""
     made = [np.load(file) for file in files]
-    features = [one["target_train.features"].astype(np.float32) for one in made]
     return {
-        "features": np.concatenate(features, 1),
+        "features": made[-1]["target_train.features"].astype(np.float32),
         "probabilities": np.mean([one["target_train.probabilities"] for one in made], 0),
     }
 
@@ -46,11 +46,12 @@ def run(
     teacher: dict[str, Any],
     files: list[Path],
     params: dict[str, Any],
-    encoder: str,
+    student: dict[str, Any],
     outputs: Path | None = None,
 ) -> dict[str, Any]:
-    """Train a student, given the row of a run like its teachers' and what these made of texts."""
-    settings = teacher["settings"]
+    """Train a student, given a source-only run's row, what its teachers made of texts, and its own
+    row so far."""
+    settings, encoder = teacher["settings"], teacher.get("encoder", "minilm")
     texts, test_texts = settings["train_texts"], settings.get("test_texts")
     splits = boards.load(teacher["board"], texts, test_texts)
     source, target = splits[teacher["source"]], splits[teacher["target"]]
@@ -77,19 +78,14 @@ def run(
         board._keep(outputs, {**seen, "target_train": outputs_of(target.unlabelled)})
     predicted = {name: labels(p, classes) for name, (_, p) in seen.items()}
     return {
-        **{key: teacher[key] for key in ("board", "encoder", "source", "target") if key in teacher},
-        "method": "student",
-        "seed": teacher["seed"],
+        **student,
         "target_accuracy": accuracy_score(t_test, predicted["target_test"]),
         "target_macro_f1": f1_score(t_test, predicted["target_test"], average="macro"),
         "source_accuracy": accuracy_score(y_test, predicted["source_test"]),
         "a_distance": proxy_a_distance(seen["source_test"][0], seen["target_test"][0]),
         "domain_accuracy": None,
         "seconds": seconds,
-        "settings": board.settings_of("student", texts, params, encoder, test_texts),
-        "teacher": "a source-only run's outputs"
-        if len(files) == 1
-        else f"outputs of {len(files)} students",
+        "teacher": "outputs of other runs",
         **board.made_with(),
     }
 
@@ -111,12 +107,13 @@ def main() -> None:
     lines = args.out.read_text().splitlines() if args.out.exists() else []
     done = {board.key_of(json.loads(line)) for line in lines}
 
-    def row_of(pair: str, method: str, seed: int, own: dict[str, Any] = params) -> dict[str, Any]:
+    def row_of(pair: str, method: str, seed: int, **more: Any) -> dict[str, Any]:
         source, target = pair.split(":")
         row = {"board": args.board, "source": source, "target": target, "seed": seed}
         if args.encoder != "minilm":
             row["encoder"] = args.encoder
-        settings = board.settings_of(method, args.train_texts, own, args.encoder, args.test_texts)
+        sizes = args.train_texts, params, args.encoder, args.test_texts
+        settings = {**board.settings_of(method, *sizes), **more}
         return {**row, "method": method, "settings": settings}
 
     def file_of(row: dict[str, Any]) -> Path:
@@ -124,19 +121,19 @@ def main() -> None:
 
     for seed in args.seeds:
         for pair in args.pairs or [":".join(pair) for pair in boards.pairs(args.board)]:
-            teacher, own = row_of(pair, "source_only", seed), params
-            files = [file_of(teacher)]
+            teacher = row_of(pair, "source_only", seed)
+            files, more = [file_of(teacher)], {}
             if args.members:
-                own = {**params, "method_options": {"members": len(args.members)}}
                 files = [file_of(row_of(pair, "student", member)) for member in args.members]
-            student = row_of(pair, "student", seed, own)
+                more = {"taught_by_students_of_seeds": args.members}
+            student = row_of(pair, "student", seed, **more)
             if board.key_of(student) in done or not all(file.exists() for file in files):
                 continue
-            row = run(teacher, files, own, args.encoder, file_of(student))
+            row = run(teacher, files, params, student, file_of(student))
             with args.out.open("a") as out:
                 out.write(json.dumps(row) + "\n")
             keys = ("source", "target", "seed", "target_accuracy", "a_distance", "seconds")
-            print({key: row[key] for key in keys}, own, flush=True)
+            print({key: row[key] for key in keys}, params, more, flush=True)
 
 
 if __name__ == "__main__":

@@ -359,7 +359,7 @@ class DomainAdapter(
             "y_target_labelled": y_target_labelled,
         }
         uses_target = any(m.uses_target for m in created.values())
-        passes = max(sum(p.epochs for p in m.phases(self.epochs)) for m in created.values())
+        passes = max(p.epochs for m in created.values() for p in m.phases(self.epochs))
         roles = read(params, seed, uses_target, passes, **texts)
         if params["method"] == choice.AUTO:
             return self._choose(list(created), params, seed, texts, roles, on_step, attach)

@@ -9,6 +9,7 @@ import html
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -655,7 +656,9 @@ def _unlearnt(run: Run) -> Finding | None:
 
 
 def _short(run: Run) -> Finding | None:
-    steps = sum(row["strength"] > 0 for row in run.history)
+    # What came before a later teacher is not in the model that is kept.
+    acted = [row["strength"] > 0 for row in run.history]
+    steps = len(list(takewhile(bool, reversed(acted))))
     if run.method == "source_only" or not run.max_strength or steps >= MIN_STEPS:
         return None
     return Finding(

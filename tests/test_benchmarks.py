@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import sys
 from pathlib import Path
@@ -154,6 +155,11 @@ def gains_of(rows: list[dict], method: str) -> list[float]:
 
 
 ROOT = Path(report.HERE).parent
+
+
+@pytest.mark.parametrize("name", sorted(p.stem for p in Path(board.__file__).parent.glob("*.py")))
+def test_every_script_loads(name):
+    assert importlib.import_module(name).__doc__
 
 
 def written() -> str:

@@ -109,7 +109,7 @@ def check_run(method: Method, name: str, epochs: int, batch_size: int) -> None:
 
 def check_extra_epochs(name: str, value: Any) -> int:
     """Return the length of a second phase, or say what is wrong with it."""
-    if not isinstance(value, int) or value < 1:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ValueError(f"extra_epochs={value!r} of {name} must be a whole number of at least 1.")
     return value
 

@@ -48,6 +48,10 @@ def neighbor_labels(features: np.ndarray, probabilities: np.ndarray, k: int) -> 
     return np.append(labels, near.smooth(features[n:], probabilities[n:], k).argmax(1))
 
 
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 @register("student")
 class Student(Method):
     """Train on the source, label the target, and train a student anew on the target alone.
@@ -87,11 +91,11 @@ class Student(Method):
     def __init__(self, extra_epochs: int = 3, neighbors: int = 10, members: int = 1) -> None:
         super().__init__()
         self.extra_epochs = check_extra_epochs("student", extra_epochs)
-        if not isinstance(neighbors, int) or neighbors < 0:
+        if not _whole(neighbors) or neighbors < 0:
             raise ValueError(
                 f"neighbors={neighbors!r} of student must be a whole number of at least 0."
             )
-        if not isinstance(members, int) or members < 1:
+        if not _whole(members) or members < 1:
             raise ValueError(
                 f"members={members!r} of student must be a whole number of at least 1."
             )
@@ -111,18 +115,16 @@ class Student(Method):
     ) -> dict[str, Tensor]:
         """Let a teacher, or all students, and the neighbours label the target."""
         features, probabilities = predict_target()
-        seen = {name: known for name, known in self.memory.items() if name != "pseudo_labels"}
+        members = self.memory.get("members", probabilities[:, None][:, :0])
         # Whoever learnt from labels is a student.
         if self.members > 1 and "pseudo_labels" in self.memory:
-            of_each = probabilities[:, None]
-            if seen:
-                of_each = torch.cat([seen["member_probabilities"], of_each], 1)
-                features = torch.cat([seen["member_features"], features], 1)
-            if of_each.shape[1] < self.members:
-                return {"member_probabilities": of_each, "member_features": features}
-            seen, probabilities = {}, of_each.mean(1)
+            members = torch.cat([members, probabilities[:, None]], 1)
+            if members.shape[1] < self.members:
+                return {"members": members}
+            probabilities = members.mean(1)
         labels = neighbor_labels(features.numpy(), probabilities.numpy(), self.neighbors)
-        return {**seen, "pseudo_labels": torch.from_numpy(labels)}
+        known = {"members": members} if 0 < members.shape[1] < self.members else {}
+        return {**known, "pseudo_labels": torch.from_numpy(labels)}
 
     def loss(self, forward: Forward, strength: float) -> dict[str, Tensor]:
         """Return the cross-entropy of the target rows on their labels, given or guessed."""

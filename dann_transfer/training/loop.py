@@ -15,7 +15,7 @@ from ignite.handlers import EarlyStopping, ProgressBar
 from torch import Tensor, nn
 
 from dann_transfer import streams
-from dann_transfer.model.model import Classifier, infer
+from dann_transfer.model.model import Classifier, infer, trainable
 from dann_transfer.model.runtime import Runtime
 from dann_transfer.model.tuning import merge_lora
 from dann_transfer.settings import Settings
@@ -30,7 +30,7 @@ from dann_transfer.training.checkpoint import (
 )
 from dann_transfer.training.keeping import Keeper
 from dann_transfer.training.optimizer import Optimizer, total
-from dann_transfer.training.phases import Phase
+from dann_transfer.training.phases import Anew, Phase
 from dann_transfer.training.timeline import Moment, Timeline
 
 
@@ -62,11 +62,20 @@ class Trainer:
         runtime: Runtime,
         validation: tuple[Tokens, np.ndarray] | None = None,
     ) -> None:
-        phases = [p for p in phases if settings.max_strength or p.runs_at_zero]
+        # At strength 0 a phase whose rate it is would move nothing.
+        phases = [
+            p
+            for p in phases
+            if settings.max_strength or (p.runs_at_zero and not p.strength_is_rate)
+        ]
         self.model, self.phases, self.batches = model, phases, batches
         self.settings, self.runtime, self.validation = settings, runtime, validation
+        anew = [phase for phase in phases if isinstance(phase, Anew)]
+        start = trainable(model) if anew else {}
         for phase in phases:
             phase.attach(model, runtime)
+        for phase in anew:
+            phase.start = start
         self.timeline = Timeline(phases, len(batches), settings)
         self.optimizer = Optimizer(model, method, settings, runtime)
         self.parts = nn.ModuleDict({"model": model, "method": method})

@@ -64,7 +64,7 @@ class Phase(ABC):
     """Whether strength scales the learning rate and not the loss: Adam's step does not feel a
     factor on the only loss."""
     runs_at_zero: ClassVar[bool] = True
-    """Whether a run at strength 0, which is source-only, has it."""
+    """Whether a run at strength 0, which is source-only, has it, if strength is not its rate."""
 
     def __init__(self, method: Adaptation, epochs: int) -> None:
         self.method, self.epochs = method, epochs
@@ -240,7 +240,6 @@ class AfterSource(Phase):
     adapts = True
     chooses_epoch = False
     strength_is_rate = True
-    runs_at_zero = False
 
     def begin(self, keeper: Keeper) -> None:
         """Take up the epoch that was kept."""
@@ -296,12 +295,12 @@ class Anew(Phase):
     """A model that starts as the run did, after the method has seen what the one before it predicts
     for the target."""
 
-    runs_at_zero = False
+    start: dict[str, Tensor]
+    """The weights that the run started from."""
 
     def attach(self, model: Classifier, runtime: Runtime) -> None:
-        """Take the model, and note where it starts."""
+        """Take the model."""
         super().attach(model, runtime)
-        self.start = trainable(model)
         self.begins = False
 
     def begin(self, keeper: Keeper) -> None:
@@ -321,6 +320,8 @@ class Anew(Phase):
 class SourceAnew(Anew, SourceAlone):
     """The task alone once more, from the start."""
 
+    runs_at_zero = False
+
 
 class TargetAnew(Anew, AfterSource):
     """A model that starts anew on what the ones before it say of the target.
@@ -338,7 +339,6 @@ class BothAnew(TargetAnew):
     target, while other methods act."""
 
     strength_is_rate = False
-    runs_at_zero = True
 
     def forward(self, batch: Batch) -> Forward:
         """Pass source and target texts at once."""

@@ -79,7 +79,7 @@ class Timeline:
             starts_phase=step == start + 1,
             starts_epoch=(step - 1) % self.length == 0,
             progress=self._progress(step - 1),
-            strength=self.settings.max_strength * self._growth(step),
+            strength=self.settings.max_strength * self._growth(step) if phase.adapts else 0.0,
             rate=rate,
         )
 

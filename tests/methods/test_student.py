@@ -114,11 +114,19 @@ def test_the_mean_of_several_students_teaches_the_last(tiny, source, target, mon
     assert (labels[0].numpy() == neighbor_labels(*teacher, 10)).all()
     assert labels[1] is None
     assert (labels[2].numpy() == neighbor_labels(*other_teacher, 10)).all()
-    features = np.concatenate([student[0], other_student[0]], 1)
     mean = (student[1] + other_student[1]) / 2
-    assert (labels[3].numpy() == neighbor_labels(features, mean, 10)).all()
+    assert (labels[3].numpy() == neighbor_labels(other_student[0], mean, 10)).all()
+    assert [list(memory) for *_, memory in starts] == [
+        ["pseudo_labels"],
+        ["members"],
+        ["members", "pseudo_labels"],
+        ["pseudo_labels"],
+    ]
     losses = [{"task_loss", "pseudo_loss"} & row.keys() for row in adapter.history_]
     steps = len(losses) // 5
+    # Nothing adapts while a teacher learns. The doctor counts what comes after the last teacher.
+    assert all((row["strength"] > 0) <= ("pseudo_loss" in row) for row in adapter.history_)
+    assert f"Adaptation acted in {2 * steps} steps" in str(adapter.diagnose())
     assert (
         losses
         == [{name} for name in ("task_loss", "pseudo_loss") * 2 for _ in range(steps)]
