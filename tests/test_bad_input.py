@@ -77,7 +77,7 @@ TEXTS: dict[str, tuple[dict, type[Exception], str]] = {
     "a target label that the source has not": (
         {"X_target_labelled": T[:1], "y_target_labelled": ["new"]},
         ValueError,
-        "y_target_labelled has labels that the source does not: ['new']",
+        "y_target_labelled has labels that the source does not have: ['new']",
     ),
     "a set": ({"X": set(X)}, TypeError, "X is a set, which is not an ordered list"),
     "an iterator": ({"X": iter(X)}, TypeError, "can be read only once; pass list(X)"),
@@ -151,7 +151,7 @@ TEXTS: dict[str, tuple[dict, type[Exception], str]] = {
         ValueError,
         "y[0] is 0.5; labels are classes, not quantities",
     ),
-    "one class": ({"y": ["pos"] * 12}, ValueError, "y has one class only, 'pos'"),
+    "one class": ({"y": ["pos"] * 12}, ValueError, "y has only one class, 'pos'"),
     "a class with one text": (
         {"y": replaced(Y, 3, "odd")},
         ValueError,
@@ -180,7 +180,7 @@ TEXTS: dict[str, tuple[dict, type[Exception], str]] = {
     "an unknown class in y_val": (
         {"X_val": ["good"], "y_val": ["meh"]},
         ValueError,
-        "y_val has labels that the source does not: ['meh']",
+        "y_val has labels that the source does not have: ['meh']",
     ),
 }
 
