@@ -209,12 +209,12 @@ PARAMS: dict[str, tuple[dict, type[Exception], str]] = {
     "two phases in a combination": (
         {"method": "adda+mcc"},
         ValueError,
-        "method='adda+mcc': 'adda' trains in two phases and cannot be joined",
+        "method='adda+mcc': 'adda' trains in two phases and cannot be combined",
     ),
     "a student in a combination": (
         {"method": "student+shot"},
         ValueError,
-        "method='student+shot': 'shot' trains in two phases and cannot be joined",
+        "method='student+shot': 'shot' trains in two phases and cannot be combined",
     ),
     "a student's phase that is none": (
         {"method": "student", "method_options": {"extra_epochs": 0}},
@@ -229,17 +229,17 @@ PARAMS: dict[str, tuple[dict, type[Exception], str]] = {
     "two phases in a combination, and one of another": (
         {"method": "mcc+shot"},
         ValueError,
-        "method='mcc+shot': 'shot' trains in two phases and cannot be joined",
+        "method='mcc+shot': 'shot' trains in two phases and cannot be combined",
     ),
     "nothing left for the second phase to move": (
         {"method": "shot", "freeze_layers": 3},
         ValueError,
-        "method='shot' moves the encoder, of which freeze_layers leaves nothing to train",
+        "method='shot' moves the encoder, but freeze_layers leaves none of it to train",
     ),
     "nothing left for the target's encoder to move": (
         {"method": "adda", "freeze_layers": 3},
         ValueError,
-        "method='adda' moves the encoder, of which freeze_layers leaves nothing to train",
+        "method='adda' moves the encoder, but freeze_layers leaves none of it to train",
     ),
     "no second phase": (
         {"method": "adda", "method_options": {"extra_epochs": 0}},

@@ -165,7 +165,9 @@ def test_labels_that_would_merge_are_refused(labels, words):
 def test_labels_become_positions():
     classes = np.array(["a", "b", "c"])
     assert encode_labels(np.array(["c", "a"]), classes, "y_val").tolist() == [2, 0]
-    with pytest.raises(ValueError, match=r"y_val has labels that the source does not have: \['z'\]"):
+    with pytest.raises(
+        ValueError, match=r"y_val has labels that the source does not have: \['z'\]"
+    ):
         encode_labels(np.array(["z"]), classes, "y_val")
 
 
