@@ -75,10 +75,10 @@ def test_a_report_of_labelled_target_texts(fitted, tiny, source, target, tmp_pat
     assert f"a gain of {100 * gain:+.1f} points" in text
     alts = re.findall(r'<img alt="(.*?)"', text)
     assert alts[:4] == [
-        "Which class is taken for which: without adaptation",
-        "Which class is taken for which: dann",
-        "Accuracy over the share of texts that are answered",
-        "Accuracy over confidence",
+        "Which classes are confused: without adaptation",
+        "Which classes are confused: dann",
+        "Accuracy against the share of texts that are answered",
+        "Accuracy against confidence",
     ]
     trained = fitted.trained_
     assert f"{trained['date']} in {trained['seconds']} seconds on cpu: " in text
