@@ -404,7 +404,7 @@ def test_a_language_that_the_encoder_does_not_know_is_named(tiny, source):
     assert not any("collapsed" in w for w in words)
     assert adapter.unknown_["target"] == 1.0
     assert adapter.unknown_["source"] == 0.0
-    with pytest.warns(UnknownTokensWarning, match="100% of the given texts' tokens are unknown"):
+    with pytest.warns(UnknownTokensWarning, match="100% of the given texts' tokens are not in the"):
         adapter.predict(thai[:3])
 
 

@@ -452,7 +452,7 @@ def test_pickled_weights_are_not_read(tmp_path, tiny):
     folder = Path(make_tiny_encoder(tmp_path / "pickled"))
     torch.save(AutoModel.from_pretrained(folder).state_dict(), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
-    with pytest.raises(ValueError, match="has its weights as a pickle alone"):
+    with pytest.raises(ValueError, match="has its weights only as a pickle"):
         tiny(encoder=folder).fit(X, Y, X_target=T)
 
 
@@ -465,7 +465,7 @@ def test_pooler_without_a_pooler(tmp_path, tiny):
     )
     DistilBertModel(config).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="needs a pooler, which DistilBertModel has not"):
+    with pytest.raises(ValueError, match="needs a pooler, which DistilBertModel does not have"):
         tiny(encoder=tmp_path, pooling="pooler").fit(X, Y, X_target=T)
 
 

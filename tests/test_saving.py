@@ -223,7 +223,7 @@ def test_a_folder_cannot_ask_for_remote_code_or_paths(saved):
     encoder["_attn_implementation"] = encoder["attn_implementation"] = "evil/kernel"
     (saved / "config.json").write_text(json.dumps(encoder))
     resign(saved)
-    with pytest.raises(ValueError, match="asks for attention code from a hub"):
+    with pytest.raises(ValueError, match="requests attention code from a hub"):
         DomainAdapter.from_pretrained(saved)
 
 
