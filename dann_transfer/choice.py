@@ -16,7 +16,7 @@ from dann_transfer.selection import ensemble_agreement, information_maximization
 AUTO = "auto"
 BASELINE = "source_only"
 SHORTLIST = ("mcc", "student")
-"""What `method="auto"` trains beside source-only."""
+"""What `method="auto"` trains besides source-only."""
 
 
 def candidates(
@@ -29,7 +29,7 @@ def candidates(
     method : str
         "auto", or a method by name.
     options : mapping, optional
-        For "auto": ``candidates``, the methods beside source-only.
+        For "auto": ``candidates``, the methods besides source-only.
     max_strength : float, optional
         Must be None for "auto", which leaves each method its own.
 

@@ -90,7 +90,7 @@ def labels(p: np.ndarray, classes: np.ndarray) -> np.ndarray:
 
 
 def check_threshold(name: str, value: Any) -> None:
-    """Raise a ValueError if a threshold on probabilities is not one.
+    """Raise a ValueError if a threshold is not a probability.
 
     Examples
     --------

@@ -292,7 +292,7 @@ def density_ratios(
 
 
 def importance_weights(source: np.ndarray, target: np.ndarray, random_state: int = 0) -> np.ndarray:
-    """Return the `density_ratios` of the source texts, shape (n,), which weigh them as the target.
+    """Return the `density_ratios` of the source texts, shape (n,), to weight them like the target.
 
     Parameters
     ----------

@@ -358,7 +358,7 @@ PARAMS: dict[str, tuple[dict, type[Exception], str]] = {
     "too many layers": (
         {"freeze_layers": 9},
         ValueError,
-        "freeze_layers=9, but the encoder has 3 layers",
+        "freeze_layers=9, but the encoder has only 3 layers",
     ),
     "too long": (
         {"max_length": 4096},

@@ -50,7 +50,7 @@ def test_the_best_run_is_returned_and_source_only_is_the_first(search, source):
     # The score is that of the texts that the run held out itself.
     assert best["score"] == result.adapter.validation_[-1]["validation_accuracy"]
     assert result.verdict() in str(result)
-    assert "not known without target labels" in result.verdict() or "none has" in result.verdict()
+    assert "not known without target labels" in result.verdict() or "None of" in result.verdict()
 
 
 def test_where_none_is_better_source_only_stays(search):
@@ -160,12 +160,15 @@ def test_minutes_end_a_search(search):
         ({"space": {"method": ["dan"]}}, "method='dan' is not known"),
         ({"space": {"method": ["auto"]}}, "a search itself chooses among methods"),
         ({"space": {"pooling": ("cls", "mean")}}, "must be a list of values, or"),
-        ({"space": {"validation_fraction": [0.1, 0.2]}}, "'validation_fraction', which is not"),
+        ({"space": {"validation_fraction": [0.1, 0.2]}}, "'validation_fraction', which cannot"),
         ({"space": {"method": ["self_training"], "epochs": [1, 3]}}, "acts only from epoch 2 on"),
         ({"batch_size": 0}, "batch_size=0 must be a whole number"),
         ({"validation_fraction": 5}, "validation_fraction=5 must be a number"),
         ({"validation_fraction": 0.02}, "at least 5 held-out source texts"),
-        ({"method_options": {"width": 4}, "checkpoint_dir": "x"}, "checkpoint_dir is the search's"),
+        (
+            {"method_options": {"width": 4}, "checkpoint_dir": "x"},
+            "checkpoint_dir is set by the search",
+        ),
         ({"validation_fraction": 0.0}, "judges by held-out source texts, but there are none"),
         ({"X_target": []}, "X_target"),
     ],
@@ -194,7 +197,7 @@ def test_a_run_out_of_memory_is_a_row_and_is_not_tried_for_ever(search, monkeypa
         "CUDA out of memory"
     }
     assert result.params["batch_size"] == 16
-    assert "dann" in result.verdict() or "none has" in result.verdict()
+    assert "dann" in result.verdict() or "None of" in result.verdict()
 
 
 def test_the_first_run_is_source_only_at_the_defaults(search):

@@ -222,7 +222,7 @@ def test_bad_input_is_named(p, pool):
     for validation in (deep_embedded_validation, importance_weighted_validation):
         with pytest.raises(ValueError, match=r"correct has shape \(3,\).* 40 source texts"):
             validation(p, np.ones(3), p)
-    with pytest.raises(ValueError, match=r"shapes \(40, 3\) and \(40, 2\); .*of one width"):
+    with pytest.raises(ValueError, match=r"shapes \(40, 3\) and \(40, 2\); .*with the same width"):
         importance_weights(p, p[:, :2])
     with pytest.raises(ValueError, match="4 source and 40 target texts; weights need at least 5"):
         importance_weights(p[:4], p)

@@ -1,4 +1,4 @@
-"""Masked language modelling on target text, beside the task."""
+"""Masked language modelling on target text, alongside the task."""
 
 from __future__ import annotations
 

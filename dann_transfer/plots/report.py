@@ -83,8 +83,8 @@ def _scores(method: str, after: Evaluation, before: Evaluation | None) -> dict[s
         for title, p in shown.items()
     ]
     for display, what in (
-        (CoverageDisplay, "Accuracy against the share of texts that are answered"),
-        (ReliabilityDisplay, "Accuracy against confidence"),
+        (CoverageDisplay, "Accuracy over the share of texts that are answered"),
+        (ReliabilityDisplay, "Accuracy over confidence"),
     ):
         pictures.append(_picture(display.from_predictions(after.codes, shown).plot().figure_, what))
     rows = None

@@ -77,8 +77,8 @@ def test_a_report_of_labelled_target_texts(fitted, tiny, source, target, tmp_pat
     assert alts[:4] == [
         "Which classes are confused: without adaptation",
         "Which classes are confused: dann",
-        "Accuracy against the share of texts that are answered",
-        "Accuracy against confidence",
+        "Accuracy over the share of texts that are answered",
+        "Accuracy over confidence",
     ]
     trained = fitted.trained_
     assert f"{trained['date']} in {trained['seconds']} seconds on cpu: " in text
