@@ -1,7 +1,7 @@
 """Domain-adversarial adaptation of text classifiers.
 
-Labelled texts in one domain, unlabelled texts in the next, and a pretrained encoder to carry
-from one to the other:
+With labelled texts in one domain, unlabelled texts in another, and a pretrained encoder to carry
+over what is learnt:
 
 ```python
 from dann_transfer import DomainAdapter

@@ -60,7 +60,7 @@ _FITTING = RLock()
 
 
 class Outputs(NamedTuple):
-    """What one pass makes of texts."""
+    """What one pass over texts returns."""
 
     features: np.ndarray
     """Pooled features, shape (n, width), float32."""
@@ -73,8 +73,8 @@ class DomainAdapter(
 ):
     """Train a text classifier on labelled source texts so that it works on target texts.
 
-    A scikit-learn estimator of texts: it clones, goes into a ``Pipeline`` and a ``GridSearchCV``.
-    Labels of the target are neither asked for nor read, but for the few that a user may pass as
+    As a scikit-learn estimator, it can be cloned and used in a ``Pipeline`` or a ``GridSearchCV``.
+    Target labels are neither required nor read, except for the few that a user may pass as
     `y_target_labelled`.
 
     Parameters
@@ -82,49 +82,51 @@ class DomainAdapter(
     encoder : str or path
         A Hugging Face encoder: the name of a hub model, or a folder.
     method : str
-        How to adapt: one of `methods.names()`, or several joined with a plus, such as
-        "mlm+dann", whose losses add up, each at its own strength (all but "adda"
-        and "shot"); "auto" trains source-only, "mcc" and "student" and keeps one.
+        How to adapt: one of `methods.names()`, or several joined with a plus, such as "mlm+dann",
+        whose losses are added, each at its own strength (any but "adda" and "shot"); "auto" trains
+        source-only, "mcc" and "student" and keeps one of them.
     epochs : int
         Passes over the source texts.
     batch_size : int
-        Source texts a batch; as many target texts come on top.
+        Source texts per batch; as many target texts are added.
     micro_batch_size : int, optional
-        Pass at most so many texts through the encoder at once in training, and larger batches
-        in parts whose states are computed again for the gradient: the same gradient, less
+        Pass at most this many texts through the encoder at once in training; larger batches are
+        split into parts, whose states are computed again for the gradient: the same gradient, less
         memory, more time; None passes all at once.
     learning_rate : float, optional
-        AdamW's step size for the encoder; warms up, then decays; None is 5e-5 for an encoder of
-        fewer than 50 million parameters and 2e-5 for a larger one, with `lora` 20 times that.
+        AdamW's step size for the encoder, which warms up and then decays; None is 5e-5 for an
+        encoder of fewer than 50 million parameters and 2e-5 for a larger one, or 20 times that with
+        `lora`.
     head_learning_rate : float
         The same for the task head.
     discriminator_learning_rate : float
-        The same for the method's own parameters; does not decay.
+        The same for the method's own parameters, but without decay.
     max_strength : float, optional
         The strength at the end of its schedule: λ of the reversed gradient, or the weight of the
-        method's loss; None takes the method's own; for a combination a factor on each part's own.
+        method's loss; None takes the method's default; for a combination, this multiplies the
+        default of each part.
     strength_schedule : {"dann", "linear", "constant"}
-        How strength grows over the run's steps.
+        How the strength grows over the run's steps.
     max_length : int
-        Tokens a text; what is longer is cut, and counted in a warning.
+        Tokens per text; longer texts are cut, and a warning counts them.
     pooling : {"mean", "cls", "pooler"}
         How token states become one feature vector.
     freeze_layers : int, optional
-        Keep the embeddings and this many of the lowest layers as they are: faster, less memory;
-        None is half of the layers of an encoder of 50 million parameters or more, and 0 of a
-        smaller one.
+        Leave the embeddings and this many of the lowest layers untrained, which is faster and needs
+        less memory; None is half of the layers for an encoder of 50 million parameters or more, and
+        0 for a smaller one.
     lora : int or dict, optional
-        Train low-rank matrices of this rank beside the layers, and merge them in the end; a
-        dict has keywords of `peft.LoraConfig`.
+        Train low-rank matrices of this rank beside the layers, and merge them at the end; a dict
+        holds keywords of `peft.LoraConfig`.
     layer_decay : float
         Multiply the encoder's learning rate by this for each layer below the highest.
     device : str, optional
-        "cpu", "cuda", "cuda:1" ...; None takes CUDA where there is one.
+        "cpu", "cuda", "cuda:1" ...; None uses CUDA if it is available.
     precision : {"auto", "fp32", "bf16", "fp16"}
-        "auto" is bf16 on a GPU that has it and fp32 elsewhere.
+        "auto" is bf16 on a GPU that supports it and fp32 elsewhere.
     torch_compile : bool
-        Compile the encoder with `torch.compile` when the first texts pass, which takes a minute or
-        more, for a GPU that spends its time on many small kernels; on a CPU it gains nothing.
+        Compile the encoder with `torch.compile` on the first texts, which takes a minute or more;
+        useful on a GPU that spends its time on many small kernels; on a CPU it gains nothing.
     warmup : float
         The share of the steps over which learning rates rise.
     weight_decay : float
@@ -137,15 +139,13 @@ class DomainAdapter(
         Correct predictions for the target's class shares, estimated without its labels;
         True is "em".
     neighbors : int, optional
-        Average predictions with those of this many nearest target texts of the fit, which
-        costs no training; None does not.
+        Average each prediction with those of this many nearest target texts of the fit, which needs
+        no training; None does not average.
     validation_fraction : float
-        The share of the source that is held out to choose the epoch by; 0 keeps the last
-        epoch.
+        The share of the source that is held out for choosing the epoch; 0 keeps the last epoch.
     validation_tolerance : float
-        How many standard errors below the best validation accuracy a later epoch may lie
-        and still be kept, since few held-out texts tell epochs apart by chance; 0 keeps the
-        best.
+        How many standard errors below the best validation accuracy a later epoch may lie and still
+        be kept, since on few held-out texts epochs differ by chance; 0 keeps the best.
     patience : int, optional
         Stop after this many epochs without a better validation accuracy; None never stops.
     method_options : dict, optional
@@ -155,11 +155,11 @@ class DomainAdapter(
     label_column : str
         The column of labels in a table.
     checkpoint_dir : str or path, optional
-        Save the run there at every epoch's end and at every `checkpoint_every`, and continue
-        exactly where it was stopped.
+        Save the run there at the end of every epoch and at every `checkpoint_every`, and continue
+        exactly where it stopped.
     checkpoint_every : int, str or None
-        How often in an epoch a run is saved: every so many steps, or minutes such as "10
-        min"; None only at its end.
+        How often a run is saved within an epoch: a number of steps, or minutes such as "10 min";
+        None saves only at the end of the epoch.
     progress : bool
         Show a progress bar.
     random_state : int, RandomState or None
@@ -179,13 +179,13 @@ class DomainAdapter(
     neighborhood_ : Neighborhood or None
         The target's texts that predictions are averaged with, where `neighbors` is set.
     fitted_ : Fitted
-        All else. Each of its fields stands on the adapter under its name with an underscore
-        behind it: classes_, seed_, max_strength_, learning_rate_, n_source_, n_target_,
+        Everything else. Each of its fields is also an attribute of the adapter, with a trailing
+        underscore: classes_, seed_, max_strength_, learning_rate_, n_source_, n_target_,
         n_target_sampled_, source_prior_, history_, validation_, truncated_, unknown_,
         source_domains_, target_prior_, prior_intervals_, refused_prior_, calibration_,
         target_shares_, findings_, choice_, trained_, params_.
-        `Fitted` says what each is. Of the hyperparameters those of ``params_`` hold for
-        predictions and for what is saved, but for `settings.AT_PREDICTION`.
+        `Fitted` describes each of them. Predictions and saved models use the hyperparameters in
+        ``params_``, except for those in `settings.AT_PREDICTION`.
 
     References
     ----------
@@ -309,22 +309,22 @@ class DomainAdapter(
         X_target : like X, or FileTexts, datasets.IterableDataset or another iterable, optional
             Target texts. Every method but "source_only" needs them. If there are more than 10,000
             and more than the run draws, a random sample is used, the same for all methods and
-            seeds. Files and iterables are read in parts: memory does not grow with them. Inside
-            ``GridSearchCV``, scikit-learn slices a list that is as long as X; wrap it in
+            seeds. Files and iterables are read in parts, so memory does not grow with their size.
+            Inside ``GridSearchCV``, scikit-learn slices a list that is as long as X; wrap it in
             ``Domain`` to keep it whole.
         sample_weight : array of float, shape (n,), optional
-            What each source text weighs in the task loss, times its class's weight.
+            The weight of each source text in the task loss, multiplied by its class's weight.
         X_val, y_val : optional
-            Labelled source texts to choose the epoch by, instead of `validation_fraction`.
+            Labelled source texts for choosing the epoch, instead of `validation_fraction`.
         X_target_labelled, y_target_labelled : optional
-            A few labelled target texts. The task trains on them too: a quarter of `batch_size` of
-            them stand in every batch. Each weighs 1, whatever `class_weight`.
+            A few labelled target texts. The task trains on them too: every batch holds a quarter of
+            `batch_size` of them. Each weighs 1, whatever `class_weight` is.
         on_step : callable, optional
-            Called after each step with Ignite's engine and the model in training, to look at
-            them.
+            Called after each step with Ignite's engine and the model being trained, for
+            inspection.
         attach : callable, optional
             Called with Ignite's engine before the first step, to attach handlers:
-            `dann_transfer.tracking.log_to` for TensorBoard and its like. A step's output is its row
+            `dann_transfer.tracking.log_to` for TensorBoard and the like. A step's output is its row
             of `history_`; at an epoch's end ``engine.state.metrics`` has the validation accuracy.
 
         Raises
@@ -332,14 +332,14 @@ class DomainAdapter(
         TypeError, ValueError
             On bad input, before any training, naming what was wrong and the remedy.
         FloatingPointError
-            If a loss, or in the end a weight, is not finite.
+            If a loss, or a weight at the end, is not finite.
         OSError
-            If `checkpoint_dir` cannot be written; during a run too, whose last checkpoint is kept.
+            If `checkpoint_dir` cannot be written, also during a run; its last checkpoint is kept.
         RuntimeError
             If another run is using `checkpoint_dir`.
 
         """
-        # Training needs Ignite, and prediction does not.
+        # Training needs Ignite; prediction does not.
         from dann_transfer.training.loop import Trainer
 
         started = time.perf_counter()
@@ -427,7 +427,7 @@ class DomainAdapter(
             twin = type(self)(**{**self.get_params(deep=False), **own})
             twin._is_clone = getattr(self, "_is_clone", False)
             fitted[name] = twin.fit(**texts, on_step=on_step, attach=attach)
-            # As `predict` has it, so that neighbours and prior act in what is judged.
+            # As `predict` does, so that neighbours and prior affect what is judged.
             pool[name] = twin.predict_proba(judged_on)
         chosen = choice.choose(pool) if len(names) > 1 else choice.lopsided(roles.shares)
         best = fitted[chosen.method]
@@ -442,18 +442,18 @@ class DomainAdapter(
         return self
 
     def _check_checkpoints(self) -> None:
-        """Raise if `checkpoint_dir` cannot hold what continues this run."""
+        """Raise if this run could not be continued from `checkpoint_dir`."""
         if self.checkpoint_dir is None:
             return
         if not isinstance(self.random_state, int | np.integer):
             raise ValueError(
                 f"checkpoint_dir needs an integer random_state, not {self.random_state!r}: a run "
-                "of another seed cannot continue it."
+                "with another seed cannot continue this one."
             )
         check_folder(self.checkpoint_dir)
 
     def _runtime(self) -> Runtime:
-        """Return where a run trains, with all processes that have come for it."""
+        """Return where a run trains, with all processes that take part in it."""
         return Runtime.of(self.device, self.precision, Processes.current(), self.micro_batch_size)
 
     def _build(self, method: methods.Method, roles: Roles, seed: int) -> Classifier:
@@ -473,10 +473,10 @@ class DomainAdapter(
             )
         method.attach(encoder, max(1, len(roles.names)))
         if self.torch_compile:
-            # In place: names of weights stay, and copies are not compiled.
+            # In place: the names of the weights stay, and copies are not compiled.
             encoder.model.compile(dynamic=True)
         # Heads and method draw from the same state whichever method is trained, so that
-        # two methods of one seed start from one task head.
+        # two methods with the same seed start from the same task head.
         torch.manual_seed(streams.number(seed, streams.HEADS))
         head = TaskHead(encoder.features, len(roles.classes))
         method.build(encoder.features, len(roles.classes))
@@ -504,7 +504,7 @@ class DomainAdapter(
         seed: int,
         runtime: Runtime,
     ) -> PairedBatches:
-        """Pair source and target, with what frozen layers make of them where that is worth it."""
+        """Pair source and target, with the output of frozen layers where that saves time."""
         target = tokens.get("target") if method.uses_target else None
         labelled = tokens.get("labelled target")
         parts = [part for part in (tokens["source"], labelled, target) if part is not None]
@@ -517,7 +517,7 @@ class DomainAdapter(
             roles.weights,
             roles.domains,
             None if labelled is None else (labelled, roles.codes["labelled target"]),
-            # Compiled code has no place where states could be handed on.
+            # Precomputed states cannot be passed into compiled code.
             None if self.torch_compile else all_frozen_states(encoder, parts, runtime),
         )
 
@@ -529,7 +529,7 @@ class DomainAdapter(
         tokens: dict[str, Tokens],
         parts: torch.nn.Module,
     ) -> Checkpoints | None:
-        """Return where a run is saved, if it is, and check that all processes have the same."""
+        """Return where the run is saved, if anywhere, and check that all processes share it."""
         processes = Processes.current()
         if settings.checkpoint_dir is None and processes.world == 1:
             return None
@@ -540,18 +540,18 @@ class DomainAdapter(
         for rank, other in enumerate(processes.all_of(identity)):
             if differ := identity.differences(other):
                 raise ValueError(
-                    f"process {rank} was given another run than process {processes.rank}: it "
-                    f"differs in {'; '.join(differ)}. Pass all processes the same."
+                    f"process {rank} was given a different run from process {processes.rank}: it "
+                    f"differs in {'; '.join(differ)}. Pass the same to all processes."
                 )
         if settings.checkpoint_dir is None:
             return None
         return Checkpoints.of(settings, identity, getattr(self, "_is_clone", False))
 
     def _look_back(self, tokens: dict[str, Tokens], roles: Roles) -> None:
-        """Note what the fitted model makes of held-out and of target texts, from predictions."""
+        """Record what the model's predictions show about held-out and target texts."""
         fitted, codes = self.fitted_, roles.codes["validation"]
         none = torch.empty(0, self.encoder_.features), torch.empty(0, len(fitted.classes))
-        # All processes are here, as they are in no later call.
+        # All processes are here; in later calls they are not.
         runtime = self._runtime()
         held_out = none
         if "validation" in tokens:
@@ -606,14 +606,14 @@ class DomainAdapter(
         self._n_features_out = model.encoder.features
 
     def __getattr__(self, name: str) -> Any:
-        # Asked only where there is no such attribute; a copy in the making has none at all.
+        # Called only for a missing attribute; a copy under construction has no attributes at all.
         fitted = vars(self).get("fitted_")
         if fitted is None or not name.endswith("_") or not hasattr(fitted, name[:-1]):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(fitted, name[:-1])
 
     def __dir__(self) -> list[str]:
-        # For those who look at what a fit left behind by pressing a key.
+        # For tab completion of the fitted attributes.
         fitted = vars(self).get("fitted_")
         return [*super().__dir__(), *([] if fitted is None else (f"{k}_" for k in vars(fitted)))]
 
@@ -634,7 +634,7 @@ class DomainAdapter(
         return self._outputs(X, with_features=True)
 
     def _outputs(self, X: Any, with_features: bool) -> Outputs:
-        """Pass texts through the model; without features there are none in what is returned."""
+        """Pass texts through the model, and return their features only if asked to."""
         check_is_fitted(self)
         texts = as_texts(X, "X", self.text_column, empty_is_text=True)
         parts = (texts[start : start + PART] for start in range(0, len(texts), PART))
@@ -648,22 +648,22 @@ class DomainAdapter(
         )
 
     def outputs_in_parts(self, parts: Iterable[Sequence[str]]) -> Iterator[Outputs]:
-        """Yield what `outputs` returns, for texts that come in parts and need not fit into memory.
+        """Yield what `outputs` returns, for texts that come in parts and need not fit in memory.
 
         Parameters
         ----------
         parts : iterable of sequence of str
-            Some thousand texts each are fastest.
+            Parts of a few thousand texts are fastest.
 
         Yields
         ------
         Outputs
-            A part's. Warnings, of all parts together, come after the last.
+            The outputs of one part. Warnings about all parts together come after the last.
 
         Raises
         ------
         TypeError, ValueError
-            As `predict` does, at the part that has the text; and if there is no text at all.
+            As `predict` does, at the part with the faulty text; also if there is no text at all.
 
         Examples
         --------
@@ -678,14 +678,14 @@ class DomainAdapter(
         return self._in_parts(texts_in_parts(parts, "X", self.text_column))
 
     def _in_parts(self, parts: Iterable[list[str]]) -> Iterator[Outputs]:
-        """Pass texts through the model, and warn in the end of what was cut or unknown in all."""
+        """Pass texts through the model; at the end, warn of all cut texts and unknown tokens."""
         max_length, tokenizer = self.params_["max_length"], self.encoder_.tokenizer
         prior = decision.prior_for(self.correct_prior, self.fitted_)
         neighborhood = self.neighborhood_
         if neighborhood is not None and prior is not None:
             raise ValueError(
                 f"correct_prior={self.correct_prior!r}, but the model was fitted with neighbors="
-                f"{self.params_['neighbors']}, and how they go together was never measured."
+                f"{self.params_['neighbors']}, and the two were never measured together."
             )
         n, cut, unknown = 0, 0, 0.0
         for part in parts:
@@ -711,10 +711,11 @@ class DomainAdapter(
         ----------
         X : sequence, table or Domain
         abstain_below : float
-            Where the largest probability of `predict_proba` is smaller the answer is withheld.
-            `evaluate` shows on labelled texts what a threshold gains.
+            The answer is withheld where the largest probability of `predict_proba` is smaller than
+            this. `evaluate` shows on labelled texts what a threshold gains.
         label : object, optional
-            What stands there; without it the result is a masked array, its mask true there.
+            Returned in place of a withheld answer. Without it the result is a masked array, whose
+            mask is true where answers are withheld.
 
         Examples
         --------
@@ -730,14 +731,14 @@ class DomainAdapter(
         return decision.abstain(p, self.classes_, abstain_below, label)
 
     def history_frame(self) -> pd.DataFrame:
-        """Return the run as a table, a row a step.
+        """Return the history of the run as a table, one row per step.
 
         Returns
         -------
         DataFrame
             Indexed by step: epoch, strength λ, the encoder's learning rate, each loss, the norms of
-            the gradients before they are clipped, and what a method measures beside them, such as
-            the discriminator's accuracy. `validation_accuracy` stands at an epoch's last step.
+            the gradients before they are clipped, and whatever else a method measures, such as the
+            discriminator's accuracy. `validation_accuracy` is given at an epoch's last step.
 
         Examples
         --------
@@ -756,20 +757,20 @@ class DomainAdapter(
         return frame
 
     def diagnose(self) -> Findings:
-        """Return what looks wrong with the run, the severe first, as text, frame and HTML.
+        """Return what looks wrong with the run, severe findings first, as text, frame and HTML.
 
-        `fit` looks for it, and needs `X_target` to do so; nothing of it comes from a target label.
+        `fit` makes the diagnosis, for which it needs `X_target`. No target label is used.
         """
         check_is_fitted(self)
         if self.fitted_.findings is None:
             raise ValueError(
-                "nothing was diagnosed, because the model was fitted without X_target; pass it to "
-                "fit, which method='source_only' does not train on."
+                "nothing was diagnosed, because the model was fitted without X_target; pass "
+                "X_target to fit (method='source_only' does not train on it)."
             )
         return self.fitted_.findings
 
     def suggest(self, X: Any, n: int, random_state: int = 0) -> np.ndarray:
-        """Return the places in X of the n target texts most worth labelling, shape (n,).
+        """Return the positions in X of the n target texts most worth labelling, shape (n,).
 
         Pass their texts and labels to `fit` as `X_target_labelled` and `y_target_labelled`.
 
@@ -783,7 +784,7 @@ class DomainAdapter(
         Raises
         ------
         ValueError
-            If there are not so many texts.
+            If there are fewer than n texts.
 
         Examples
         --------
@@ -800,7 +801,7 @@ class DomainAdapter(
 
     def __sklearn_clone__(self) -> DomainAdapter:
         twin: DomainAdapter = super().__sklearn_clone__()
-        # Of one checkpoint_dir each clone gets a folder of its own: GridSearchCV fits many.
+        # Each clone gets its own folder in checkpoint_dir, because GridSearchCV fits many.
         twin._is_clone = True
         return twin
 
@@ -836,17 +837,17 @@ class DomainAdapter(
     def push_to_hub(self, name: str, private: bool = False, token: str | None = None) -> str:
         """Put the model on the Hugging Face hub, and return its address.
 
-        What is published holds the hyperparameters, the encoder's path among them, and with
-        `neighbors` features of target texts. An earlier model of that name is replaced.
+        The published model includes the hyperparameters, among them the encoder's path, and, if
+        `neighbors` is set, features of target texts. An earlier model of that name is replaced.
 
         Parameters
         ----------
         name : str
-            "user/model", which `from_pretrained` then takes in place of a folder.
+            "user/model", which `from_pretrained` then accepts in place of a folder.
         private : bool
-            Whether a repository that is made for it is private.
+            Whether the repository is private if it has to be created.
         token : str, optional
-            None takes what ``hf auth login`` left.
+            None uses the token that ``hf auth login`` stored.
 
         Raises
         ------
@@ -880,17 +881,17 @@ class DomainAdapter(
         revision: str | None = None,
         token: str | None = None,
     ) -> DomainAdapter:
-        """Load what `save_pretrained` wrote. No pickle is read and no code of the folder runs.
+        """Load what `save_pretrained` wrote. No pickle is read and no code from the folder runs.
 
         Parameters
         ----------
         folder : str or path
-            Or the name of a model on the hub, "user/model", where no folder has that name.
+            A folder, or the name of a model on the hub, "user/model", if no folder has that name.
         device : str, optional
         trust_remote_code : bool
             Let the encoder run code from the folder.
         revision, token : str, optional
-            Of the model on the hub: a commit, and what lets one read a private model.
+            For a model on the hub: a commit, and the token that gives access to a private model.
 
         Raises
         ------
@@ -908,7 +909,7 @@ class DomainAdapter(
 
 
 def _candidates(params: dict[str, Any]) -> dict[str, methods.Method]:
-    """Return the methods that a run trains, of which there is one but for "auto"."""
+    """Return the methods that a run trains: one, or several for "auto"."""
     chosen = choice.candidates(params["method"], params["method_options"], params["max_strength"])
     created = {name: methods.create(name, own) for name, own in chosen.items()}
     for name, method in created.items():
@@ -932,7 +933,7 @@ def size_of(module: torch.nn.Module) -> int:
 
 
 def trained_prior(roles: Roles, batches: PairedBatches) -> np.ndarray:
-    """Return the class shares of the texts that the task trains on, weighted as they are."""
+    """Return the class shares of the texts that the task trains on, with their weights."""
     classes = len(roles.classes)
     mass = np.bincount(roles.codes["source"], roles.weights, classes).astype(float)
     if batches.target_labelled is not None:

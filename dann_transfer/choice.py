@@ -1,4 +1,4 @@
-"""Which of several models of one run is kept, chosen without target labels."""
+"""Choose which of several models of one run to keep, without target labels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dann_transfer.selection import ensemble_agreement, information_maximization
 AUTO = "auto"
 BASELINE = "source_only"
 SHORTLIST = ("mcc", "student")
-"""What `method="auto"` trains beside source-only."""
+"""What `method="auto"` trains besides source-only."""
 
 
 def candidates(
@@ -29,9 +29,9 @@ def candidates(
     method : str
         "auto", or a method by name.
     options : mapping, optional
-        Of "auto": ``candidates``, the methods beside source-only.
+        For "auto": ``candidates``, the methods besides source-only.
     max_strength : float, optional
-        "auto" leaves each method its own.
+        Must be None for "auto", which leaves each method its own.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def candidates(
         return {method: options}
     if max_strength is not None:
         raise ValueError(
-            f"max_strength={max_strength!r} means something else to each method, and "
+            f"max_strength={max_strength!r} means something different to each method, and "
             "method='auto' trains several; leave it None."
         )
     if not isinstance(options, Mapping | None) or set(options or {}) - {"candidates"}:
@@ -67,10 +67,10 @@ def candidates(
 
 
 SURE = 0.25
-"""Of the largest information maximisation, log(classes), the share from which on a choice is made.
+"""A choice is made from this share of the largest information maximisation, log(classes), upwards.
 
-Of 75 groups of models on the benchmarks the ten whose best lay below gained 0.3 points at most
-and lost up to 7; of the others two lost more than 0.2, namely 0.8 and 1.3."""
+Of 75 groups of models on the benchmarks, the ten whose best was below it gained 0.3 points at most
+and lost up to 7; of the others, two lost more than 0.2, namely 0.8 and 1.3."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,8 @@ class Choice:
     reason : str
         In words.
     rows : list of dict
-        Each candidate: method, information maximisation, agreement with the mean prediction of all,
-        and the share of the target texts that it labels otherwise than source-only does.
+        For each candidate: method, information maximisation, agreement with the mean prediction of
+        all, and the share of the target texts that it labels differently from source-only.
 
     """
 
@@ -96,12 +96,12 @@ class Choice:
         return self.reason
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON can hold them."""
+        """Return the fields in a form that JSON can hold."""
         return asdict(self)
 
 
 def lopsided(shares: np.ndarray) -> Choice:
-    """Keep source-only, because the source's classes are too unequal for a score to be trusted."""
+    """Keep source-only, because the source's classes are too unequal to trust a score."""
     return Choice(
         BASELINE,
         f"{BASELINE} is kept, and nothing else was trained: of the source's classes the smallest "
@@ -114,14 +114,14 @@ def lopsided(shares: np.ndarray) -> Choice:
 def choose(pool: Mapping[str, np.ndarray]) -> Choice:
     """Choose the model with the highest information maximisation, or source-only.
 
-    Source-only is kept where another's is not higher by more than two standard errors, and where
-    even the highest is small: of models that hardly separate the classes the one that separates
+    Source-only is kept if no other's is higher by more than two standard errors, and also if even
+    the highest is small: among models that hardly separate the classes, the one that separates
     them most may do so along anything (`SURE`).
 
     Parameters
     ----------
     pool : mapping of str to ndarray, shape (n, classes)
-        Probabilities of the same target texts, by method; source-only among them.
+        Probabilities of the same target texts, by method, including source-only.
 
     References
     ----------
@@ -151,7 +151,7 @@ def choose(pool: Mapping[str, np.ndarray]) -> Choice:
         for name, share in zip(names, agreement, strict=True)
     ]
     score = {row["method"]: row["information_maximization"] for row in rows}
-    # Of equals the first, which is source-only.
+    # Among equals the first, which is source-only.
     best = max(names, key=lambda name: (score[name], name == BASELINE))
     surer = entropy(pool[BASELINE], axis=1) - entropy(pool[best], axis=1)
     error = float(surer.std() / len(surer) ** 0.5)
@@ -160,18 +160,18 @@ def choose(pool: Mapping[str, np.ndarray]) -> Choice:
         f"{BASELINE}."
     )
     if best == BASELINE:
-        return Choice(BASELINE, f"{BASELINE} is kept: none has more information.", rows)
+        return Choice(BASELINE, f"{BASELINE} is kept: no other has more information.", rows)
     most = log(pool[best].shape[1])
     if score[best] < SURE * most:
         return Choice(
             BASELINE,
-            f"{BASELINE} is kept: of {best}, the surest, the information maximisation is "
-            f"{score[best]:.3f}, and {most:.3f} at most; below {SURE:.0%} of that no choice was "
-            "found to be right. More texts or epochs may help.",
+            f"{BASELINE} is kept: {best} is the surest, but its information maximisation is "
+            f"{score[best]:.3f} of at most {most:.3f}, and no choice below {SURE:.0%} of that has "
+            "proved reliable. More texts or epochs may help.",
             rows,
         )
     if score[best] - score[BASELINE] > 2 * error:
         return Choice(best, f"{best} is kept: {figures}", rows)
     return Choice(
-        BASELINE, f"{BASELINE} is kept. {best} is ahead, but not for sure: {figures}", rows
+        BASELINE, f"{BASELINE} is kept. {best} is ahead, but not clearly: {figures}", rows
     )

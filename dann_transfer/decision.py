@@ -1,9 +1,9 @@
-"""From logits to probabilities to labels, and to no label where none is sure enough.
+"""Turn logits into probabilities and labels, or into no label if none is certain enough.
 
-A largest probability is a model's confidence and not yet how often it is right. On the source it
-is once calibrated (`Fitted.calibration`), up to what the held-out texts are too few to show. On the
-target nothing makes it so: measure `calibration_error` and `coverage_curve` on labelled target
-texts before you trust a threshold there.
+The largest probability is a model's confidence, which need not be how often it is right. On the
+source the two agree after calibration (`Fitted.calibration`), as far as the held-out texts show. On
+the target nothing ensures that they agree: measure `calibration_error` and `coverage_curve` on
+labelled target texts before you trust a threshold there.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class PriorWarning(UserWarning):
 
 
 def prior_for(correct_prior: str | bool | None, fitted: Fitted) -> np.ndarray | None:
-    """Return the target's class prior that predictions are corrected by, or None.
+    """Return the target's class prior to correct predictions by, or None.
 
-    Where the estimate was refused there is none, and a warning says why.
+    If the estimate was refused there is no prior, and a warning explains why.
 
     Parameters
     ----------
@@ -67,8 +67,8 @@ def probabilities(logits: Tensor, fitted: Fitted, target_prior: np.ndarray | Non
     fitted : Fitted
     target_prior : ndarray, shape (classes,), or None
         The target's class shares, for which the model's calibrated probabilities are corrected.
-        None leaves them as the model gives them; ``fitted.calibration.prior`` calibrates and
-        corrects nothing.
+        None leaves the probabilities as the model gives them; ``fitted.calibration.prior``
+        calibrates them without a correction.
 
     """
     if target_prior is None or fitted.calibration is None:
@@ -90,7 +90,7 @@ def labels(p: np.ndarray, classes: np.ndarray) -> np.ndarray:
 
 
 def check_threshold(name: str, value: Any) -> None:
-    """Raise a ValueError if a threshold on probabilities is none.
+    """Raise a ValueError if a threshold is not a probability.
 
     Examples
     --------
@@ -105,7 +105,7 @@ def check_threshold(name: str, value: Any) -> None:
 
 
 def abstain(p: np.ndarray, classes: np.ndarray, below: float, label: Any = None) -> np.ndarray:
-    """Return the likeliest class of each row, withheld where its probability is too small.
+    """Return the likeliest class of each row, or withhold it if its probability is too small.
 
     Parameters
     ----------
@@ -113,20 +113,20 @@ def abstain(p: np.ndarray, classes: np.ndarray, below: float, label: Any = None)
         Probabilities.
     classes : ndarray, shape (classes,)
     below : float
-        Labels of a smaller probability are withheld: 0 withholds none.
+        Labels with a smaller probability are withheld: 0 withholds none.
     label : object, optional
-        What stands where they are withheld. It comes back as it is: where it is of another kind
-        than the classes the array is of dtype object.
+        What to return in place of withheld labels. It is returned unchanged: if it is not of the
+        same kind as the classes, the array has dtype object.
 
     Returns
     -------
     ndarray or numpy.ma.MaskedArray, shape (n,)
-        A masked array where no `label` is given, its mask true where labels are withheld.
+        A masked array if no `label` is given, with its mask true where labels are withheld.
 
     Raises
     ------
     ValueError
-        If `below` is no probability.
+        If `below` is not a probability.
 
     References
     ----------
@@ -156,12 +156,12 @@ def abstain(p: np.ndarray, classes: np.ndarray, below: float, label: Any = None)
 
 
 def labelled(p: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return probabilities (n, classes) and the positions of true classes (n,), once they fit.
+    """Return probabilities (n, classes) and true class positions (n,), after checking them.
 
     Raises
     ------
     ValueError
-        If the shapes do not fit, rows do not sum to 1, or `codes` are no class positions.
+        If the shapes do not match, rows do not sum to 1, or `codes` are not class positions.
 
     Examples
     --------
@@ -181,17 +181,17 @@ def labelled(p: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         wrong = codes if codes.dtype.kind not in "iu" else codes[(codes < 0) | (codes > last)]
         raise ValueError(
             f"codes must be whole numbers from 0 to {last}, the positions of classes; got "
-            f"{wrong[:3].tolist()}. Of labels y they are np.searchsorted(classes, y)."
+            f"{wrong[:3].tolist()}. For labels y, pass np.searchsorted(classes, y)."
         )
     return p, codes
 
 
 def calibration_error(p: np.ndarray, codes: np.ndarray, bins: int = 15) -> float:
-    """Return by how much confidence and accuracy differ on labelled texts: 0 is calibrated.
+    """Return how much confidence and accuracy differ on labelled texts: 0 is calibrated.
 
-    The expected calibration error: the mean over texts of the gap between the mean confidence and
-    the accuracy of their bin. With few texts it is above 0 even where nothing is wrong, because
-    the accuracy of a bin of few texts is off by chance.
+    It is the expected calibration error: the mean over texts of the gap between the mean confidence
+    and the accuracy of their bin. With few texts it is above 0 even if nothing is wrong, because
+    the accuracy of a bin with few texts is off by chance.
 
     Parameters
     ----------
@@ -200,7 +200,7 @@ def calibration_error(p: np.ndarray, codes: np.ndarray, bins: int = 15) -> float
     codes : ndarray of int, shape (n,)
         Positions of their true classes.
     bins : int
-        Of equal width, each with its upper bound.
+        Number of bins, of equal width, each including its upper bound.
 
     Raises
     ------
@@ -230,9 +230,9 @@ def calibration_error(p: np.ndarray, codes: np.ndarray, bins: int = 15) -> float
 
 
 class CoverageCurve(NamedTuple):
-    """How many texts are answered, and how many of these right, as the threshold rises.
+    """How many texts are answered, and how many of these correctly, as the threshold rises.
 
-    The arrays have a place for each confidence that occurs, from full coverage downwards.
+    The arrays have an entry for each confidence that occurs, from full coverage downwards.
     """
 
     thresholds: np.ndarray
@@ -240,17 +240,17 @@ class CoverageCurve(NamedTuple):
     coverage: np.ndarray
     """The share of texts answered, which starts at 1."""
     accuracy: np.ndarray
-    """The share of those answered that are right."""
+    """The share of answered texts that are right."""
     area: float
     """The area under risk (1 - accuracy) over coverage: 0 is best, and with answers withheld at
     random it would be the error of all texts."""
 
 
 def coverage_curve(p: np.ndarray, codes: np.ndarray) -> CoverageCurve:
-    """Return what withholding unsure answers gains on labelled texts.
+    """Return what withholding uncertain answers gains on labelled texts.
 
-    What a threshold gives on other texts is what it gives here only if they are of the same
-    domain, and less if it was chosen as the best of many here.
+    A threshold gains as much on other texts only if they are of the same domain, and less if it was
+    chosen as the best of many on these texts.
 
     Parameters
     ----------
@@ -282,7 +282,7 @@ def coverage_curve(p: np.ndarray, codes: np.ndarray) -> CoverageCurve:
 
     """
     p, codes = labelled(p, codes)
-    # Of texts of one confidence all are answered or none, so they share a place.
+    # Either all texts with the same confidence are answered or none, so they share an entry.
     thresholds, place = np.unique(p.max(1), return_inverse=True)
     counts = np.bincount(place)
     answered = counts[::-1].cumsum()[::-1]

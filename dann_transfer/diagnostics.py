@@ -1,4 +1,4 @@
-"""Is it aligned, is it healthy: measured in feature space, without target labels."""
+"""Measure alignment and health of a model in feature space, without target labels."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 from dann_transfer.notices import warn
 
 COLLAPSED, FAVOURED, MIN_PREDICTED = 0.95, 0.9, 20
-"""Share of one predicted class, its share in the source from which on that is no wonder, and the
-fewest target texts that can say so."""
+"""Share of one predicted class that is a collapse, its share in the source from which it is not,
+and the fewest target texts that can show it."""
 MOSTLY_UNKNOWN = 0.5
-"""Share of unknown tokens from which on a model reads hardly anything."""
+"""Above this share of unknown tokens a model reads hardly anything."""
 
 
 class CollapseWarning(UserWarning):
@@ -22,10 +22,10 @@ class CollapseWarning(UserWarning):
 def domain_classifier(random_state: int = 0) -> tuple[Any, Any]:
     """Return the linear classifier of two domains, and the five folds that it is judged in.
 
-    A logistic regression on features scaled to unit variance. For features of many more
-    dimensions than texts it is held tight.
+    It is a logistic regression on features scaled to unit variance, with strong regularisation,
+    because features may have many more dimensions than there are texts.
     """
-    # Here and not above, so that `import dann_transfer` stays light.
+    # Imported here, so that `import dann_transfer` stays light.
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold
     from sklearn.pipeline import make_pipeline
@@ -41,13 +41,13 @@ def proxy_a_distance(
     """Return how well a linear classifier tells the domains apart: 0 not at all, 2 always.
 
     It is ``2 * (1 - 2 * error)``, with the error of a logistic regression on features that it
-    was not fitted to (five folds), both domains cut to the same number of texts, so that chance
-    is an error of one half. A chance result below 0 counts as 0.
+    was not fitted to (five folds). Both domains are cut to the same number of texts, so that chance
+    is an error of one half. A result below 0 by chance counts as 0.
 
     Parameters
     ----------
     source, target : ndarray, shapes (n, width) and (m, width)
-        Features of at least 10 texts each, best of texts that training has not seen.
+        Features of at least 10 texts each, preferably texts that training has not seen.
     random_state : int
         Chooses the texts and the folds.
     max_texts : int
@@ -56,7 +56,7 @@ def proxy_a_distance(
     Raises
     ------
     ValueError
-        If the shapes do not fit, a domain has fewer than 10 texts or features are not finite.
+        If the shapes do not match, a domain has fewer than 10 texts or features are not finite.
 
     References
     ----------
@@ -109,7 +109,7 @@ def class_shares(codes: np.ndarray, classes: np.ndarray) -> dict[Any, float]:
 def warn_of_collapse(
     predicted: dict[Any, float], source: dict[Any, float], n: int, method: str, unknown: float
 ) -> None:
-    """Warn if nearly all of n target texts are given one class that the source does not favour.
+    """Warn if nearly all of n target texts get one class that the source does not favour.
 
     Parameters
     ----------
@@ -127,13 +127,13 @@ def warn_of_collapse(
         return
     if unknown > MOSTLY_UNKNOWN:
         why = (
-            f"{unknown:.0%} of their tokens are unknown to the encoder, to which they look alike: "
+            f"{unknown:.0%} of their tokens are unknown to the encoder and look alike to it: "
             "use an encoder that was trained on their language."
         )
     elif method == "source_only":
         why = (
-            "the model has not learnt the task, or sees nothing of it in these texts. Look at "
-            "validation_; train for more epochs, or at another learning_rate."
+            "the model has not learnt the task, or does not recognise it in these texts. Look at "
+            "validation_; train for more epochs, or with another learning_rate."
         )
     else:
         why = (

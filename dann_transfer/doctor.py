@@ -1,6 +1,6 @@
 """The doctor: findings about a run in plain words, from what a fit leaves behind.
 
-No finding says whether adaptation helped: only labelled target texts can, and none is looked at.
+No finding shows whether adaptation helped: only labelled target texts can, and none are used.
 """
 
 from __future__ import annotations
@@ -28,73 +28,73 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SEVERITIES = ("severe", "warning", "note")
-"""From the worst to the mildest. What is severe makes a run useless."""
+"""From the worst to the mildest. A severe finding makes a run useless."""
 
 # The discriminator, over the steps in which strength is above 0.
 MIN_STEPS = 50
-"""Fewer steps are a short adaptation, and too few to judge how a discriminator behaves."""
+"""With fewer steps the adaptation is short, and the discriminator cannot be judged."""
 WON = 0.95
-"""Domain accuracy from which on it has won. Healthy runs of the benchmarks end at 0.70 to 0.94."""
+"""Above this domain accuracy it has won. Healthy runs of the benchmarks end at 0.70 to 0.94."""
 FOOLED = 0.6
-"""Domain accuracy up to which it is all but guessing; chance is 0.5."""
+"""Up to this domain accuracy it is all but guessing; chance is 0.5."""
 SWING = 0.2
-"""Rise and fall of the smoothed domain accuracy that is no noise: of batches of 32 texts a domain
-the mean of ten steps has a standard error of 0.02."""
+"""A rise and fall of the smoothed domain accuracy that is more than noise: with batches of 32 texts
+per domain, the mean of ten steps has a standard error of 0.02."""
 SWINGS = 3
-"""From so many on it oscillates: one dip is a peak or a trough, and no pattern."""
+"""With this many or more it oscillates: a single peak or trough is not a pattern."""
 FLAT = 0.03
-"""Share by which a domain loss that never moves may differ from ln 2: noise of tens of steps."""
+"""Share by which a flat domain loss may differ from ln 2: the noise of tens of steps."""
 
 # The domains, by their features and by their texts.
 FAR = 1.2
-"""A-distance from which on features are clearly apart: four texts in five are told."""
+"""Above this A-distance features are clearly apart: four texts in five are told apart."""
 NEAR = 0.5
-"""A-distance below which they are alike: at most five texts in eight are told."""
+"""Below this A-distance they are alike: at most five texts in eight are told apart."""
 GUESSED = 0.55
-"""Accuracy of a classifier by words below which texts are alike: two standard errors above chance
-with `MANY_TEXTS` of each domain."""
+"""If a classifier by words is less accurate than this, texts are alike: two standard errors above
+chance with `MANY_TEXTS` of each domain."""
 TOLD = 0.9
-"""Accuracy from which on length, casing or a handful of words are enough to tell domains apart.
+"""At this accuracy, length, casing or a handful of words are enough to tell domains apart.
 Movie and newspaper sentences, which differ in style, reach 0.7 by eight words."""
 HANDFUL = 8
-"""Words that are a handful: few enough to read, and to remove by hand."""
+"""Number of words in a handful: few enough to read, and to remove by hand."""
 TELLING = 0.01
-"""Gini impurity, of the half that there is, that a word has to take away to be among the handful:
-the best of `MAX_WORDS` words takes less by chance from a few hundred texts."""
+"""How much a word must lower the Gini impurity, which starts at one half, to be in the handful: on
+a few hundred texts the best of `MAX_WORDS` words lowers it by less through chance alone."""
 MIN_TEXTS = 100
-"""Texts of each domain below which 0.9 against 0.8 is chance."""
+"""With fewer texts of each domain, 0.9 against 0.8 may be chance."""
 MANY_TEXTS = 200
-"""Texts of each domain without which "no better than chance" would only mean too few texts."""
+"""With fewer texts of each domain, "no better than chance" may only mean too few texts."""
 MAX_TEXTS = 1000
-"""Texts of each domain that are looked at: the accuracy's standard error is then 0.01."""
+"""Texts examined in each domain: the accuracy's standard error is then 0.01."""
 MAX_WORDS = 2000
-"""The commonest words that are looked at; rarer ones tell few texts."""
+"""How many of the commonest words are examined; rarer ones identify few texts."""
 MAX_CHARACTERS = 2000
-"""What is looked at of each text: about 500 tokens, which is as far as most encoders read."""
+"""Characters examined in each text: about 500 tokens, which is as far as most encoders read."""
 
 # The classes.
 EXPECTED = 10
-"""A class of which so many texts would be expected is hardly missing by chance (e to the -10)."""
+"""A class with this many expected texts is hardly missing by chance (e to the -10)."""
 SHIFTED = 0.15
-"""Difference of class shares: the estimates themselves are checked to ten points."""
+"""Difference in class shares: the estimates themselves are checked to ten points."""
 
 # The texts and the source's task.
 SHARED = 0.01
-"""Share of the target that is in the source too; below, short texts coincide."""
+"""Share of the target that is also in the source; below it, short texts coincide."""
 UNKNOWN = 0.2
-"""Share of unknown tokens: names and rare words make a few per cent; a script that the encoder does
-not know makes most."""
+"""Share of unknown tokens: names and rare words make up a few per cent, and an unknown script makes
+up most."""
 CUT = 0.2
-"""Share of cut texts from which on a role's texts lose more than their longest few."""
+"""Above this share of cut texts, a role loses more than the ends of its few longest texts."""
 MIN_HELD_OUT = 30
-"""Held-out texts below which two standard errors are 18 points and more, and say nothing."""
+"""With fewer held-out texts, two standard errors are 18 points or more, which is uninformative."""
 MARGIN = 0.04
-"""Share of what the constant answer gets wrong that must be right on top of two standard errors,
-since the best of several epochs is better by chance."""
+"""Share of what the constant answer gets wrong that the model must get right, beyond two standard
+errors, since the best of several epochs is better by chance."""
 RECALL = 0.1
-"""Mean recall above chance that shows a rare class to be learnt, whatever the accuracy."""
+"""Mean recall above chance that shows that a rare class was learnt, whatever the accuracy."""
 DAMAGE = 0.1
-"""Loss of source accuracy from the best epoch: more than the epochs of a healthy run differ by."""
+"""Loss of source accuracy since the best epoch: epochs of a healthy run differ by less."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Finding:
     severity : str
         One of `SEVERITIES`.
     evidence : str
-        What was seen, with its numbers.
+        What was observed, with numbers.
     remedy : str
         What to do.
 
@@ -187,34 +187,34 @@ class Findings(tuple[Finding, ...]):
 
     @property
     def severe(self) -> Findings:
-        """Those that make the run useless."""
+        """The findings that make the run useless."""
         return Findings(f for f in self if f.severity == "severe")
 
     def frame(self) -> pd.DataFrame:
-        """Return the findings as a pandas DataFrame, one a row."""
+        """Return the findings as a pandas DataFrame, one per row."""
         import pandas as pd
 
         return pd.DataFrame(self.to_json(), columns=[f.name for f in fields(Finding)])
 
     def to_json(self) -> list[dict[str, str]]:
-        """Return the findings as JSON can hold them."""
+        """Return the findings in a form that JSON can hold."""
         return [asdict(finding) for finding in self]
 
     @classmethod
     def from_json(cls, values: Iterable[Mapping[str, str]]) -> Findings:
-        """Take up what `to_json` returned; other keys are passed over."""
+        """Rebuild the findings from what `to_json` returned; other keys are ignored."""
         return cls(Finding(**{f.name: row[f.name] for f in fields(Finding)}) for row in values)
 
 
 class _Sample(NamedTuple):
-    """As many texts of the one domain as of the other, so that chance is one half."""
+    """Equally many texts of both domains, so that chance is one half."""
 
     texts: list[str]
     domains: np.ndarray
 
 
 class _Bag(NamedTuple):
-    """Which of the commonest words and signs each text of a sample has, as a sparse matrix."""
+    """Which of the commonest words and signs each text of a sample contains, as a sparse matrix."""
 
     presence: Any
     words: np.ndarray
@@ -222,7 +222,7 @@ class _Bag(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """All of a run that the doctor looks at. No target label is among it.
+    """Everything that the doctor examines in a run. It includes no target label.
 
     Parameters
     ----------
@@ -233,14 +233,14 @@ class Run:
         One for each step: "step", "strength", "task_loss" where the task was trained, perhaps
         "domain_loss", "domain_accuracy" and others.
     validation : sequence of mapping
-        "epoch" and "validation_accuracy"; empty where nothing was held out.
+        "epoch" and "validation_accuracy"; empty if nothing was held out.
     source_prior : ndarray, shape (classes,)
         Class shares of the source texts.
     source_texts, target_texts : sequence of str
     source_features, target_features : ndarray, shapes (n, width) and (m, width)
-        Of held-out source texts, of which there may be none, and of target texts.
+        Features of held-out source texts, of which there may be none, and of target texts.
     source_probabilities : ndarray, shape (n, classes)
-        Of the same source texts, from the model that was kept.
+        Probabilities of the same source texts, from the model that was kept.
     source_codes : ndarray of int, shape (n,)
         The class positions of their labels.
     target_probabilities : ndarray, shape (m, classes)
@@ -254,7 +254,7 @@ class Run:
     Raises
     ------
     ValueError
-        If shapes do not fit.
+        If shapes do not match.
 
     """
 
@@ -280,7 +280,7 @@ class Run:
             shape = getattr(self, name).shape
             if shape[-1:] != (len(self.classes),):
                 raise ValueError(
-                    f"{name} has shape {shape}; it needs a column for each of the "
+                    f"{name} has shape {shape}; it needs one column for each of the "
                     f"{len(self.classes)} classes."
                 )
         if len(self.source_codes) != len(self.source_probabilities):
@@ -290,35 +290,35 @@ class Run:
             )
 
     def adapted(self, column: str) -> np.ndarray:
-        """Return a column of the history at the steps whose strength is above 0 and that have it.
+        """Return a column of the history, at the steps that have it and a strength above 0.
 
-        It is empty where these are fewer than `MIN_STEPS`.
+        It is empty if there are fewer than `MIN_STEPS` such steps.
         """
         rows = [row for row in self.history if row["strength"] > 0 and column in row]
         return np.array([float(row[column]) for row in rows if len(rows) >= MIN_STEPS])
 
     @property
     def trains_source(self) -> bool:
-        """Whether the task trained to the end: adda's, shot's and student's kept model is the
-        target's alone, and what it makes of source texts says little."""
+        """Whether the task trained to the end: with adda, shot and student, the kept model is for
+        the target alone, and its predictions on source texts mean little."""
         return bool(self.history) and "task_loss" in self.history[-1]
 
     @property
     def predicted(self) -> np.ndarray:
-        """Share of the target texts predicted to be of each class, shape (classes,)."""
+        """Share of the target texts that are predicted to be of each class, shape (classes,)."""
         counts = np.bincount(self.target_probabilities.argmax(1), minlength=len(self.classes))
         return np.asarray(counts / len(self.target_probabilities))
 
     @cached_property
     def a_distance(self) -> float | None:
-        """The A-distance of held-out source texts and target texts, where there are enough."""
+        """The A-distance between held-out source texts and target texts, if there are enough."""
         if min(len(self.source_features), len(self.target_features)) < MIN_TEXTS:
             return None
         return proxy_a_distance(self.source_features, self.target_features, max_texts=MAX_TEXTS)
 
     @cached_property
     def sample(self) -> _Sample | None:
-        """Beginnings of texts of both domains, where there are enough."""
+        """The beginnings of texts of both domains, if there are enough."""
         n = min(len(self.source_texts), len(self.target_texts), MAX_TEXTS)
         if n < MIN_TEXTS:
             return None
@@ -332,19 +332,19 @@ class Run:
 
     @cached_property
     def bag(self) -> _Bag | None:
-        """The words of the sample, where there is one."""
+        """The words of the sample, if there is one."""
         if self.sample is None or not any(map(str.strip, self.sample.texts)):
             return None
         from sklearn.feature_extraction.text import CountVectorizer
 
-        # A sign is a word too: "@" and "#" alone tell tweets from most other texts.
+        # A sign counts as a word: "@" and "#" alone tell tweets from most other texts.
         counter = CountVectorizer(binary=True, max_features=MAX_WORDS, token_pattern=r"\w+|[^\w\s]")
         presence = counter.fit_transform(self.sample.texts)
         return _Bag(presence, counter.get_feature_names_out())
 
 
 def _fold_accuracy(X: Any, domains: np.ndarray, model: Any) -> float:
-    """Return the share of texts whose domain a classifier tells that was not fitted to them."""
+    """Return the share of texts whose domain a classifier not fitted to them gets right."""
     from sklearn.model_selection import cross_val_score
 
     return float(cross_val_score(model, X, domains, cv=domain_classifier()[1]).mean())
@@ -358,11 +358,11 @@ def _won(run: Run) -> Finding | None:
     return Finding(
         "unbeaten discriminator",
         "warning",
-        f"Over the last quarter of the adaptation the discriminator told {last.mean():.0%} of the "
-        "texts' domains right (50% is guessing), so the features are not aligned: it sees more "
-        "than the encoder hides.",
+        f"Over the last quarter of the adaptation the discriminator got the domain of "
+        f"{last.mean():.0%} of the texts right (50% is guessing), so the features are not aligned: "
+        "it sees more than the encoder hides.",
         f"Raise max_strength (it was {run.max_strength:g}), train for more epochs, or lower "
-        "freeze_layers, because frozen layers hide nothing.",
+        "freeze_layers, because frozen layers cannot hide anything.",
     )
 
 
@@ -377,9 +377,9 @@ def _fooled(run: Run) -> Finding | None:
     return Finding(
         "fooled discriminator",
         "warning",
-        f"The discriminator told only {last.mean():.0%} of the texts' domains right at the end, "
-        f"but a plain linear classifier of the same features tells {told:.0%} (A-distance "
-        f"{run.a_distance:.2f} of 2): the domains look aligned and are not.",
+        f"At the end the discriminator got the domain of only {last.mean():.0%} of texts right, "
+        f"but a plain linear classifier on the same features gets {told:.0%} (A-distance "
+        f"{run.a_distance:.2f} of 2): the domains look aligned but are not.",
         "Give the discriminator more steps, as in method_options={'discriminator_steps': 5}, or a "
         "larger discriminator_learning_rate; or lower max_strength.",
     )
@@ -403,7 +403,7 @@ def _oscillating(run: Run) -> Finding | None:
         f"In the second half of the adaptation the discriminator's accuracy turned {swings} "
         f"times between {half.min():.0%} and {half.max():.0%} (means of {width} steps): encoder "
         "and discriminator chase each other, and the result depends on when the run ends.",
-        "Lower discriminator_learning_rate, learning_rate or max_strength, or take a larger "
+        "Lower discriminator_learning_rate, learning_rate or max_strength, or use a larger "
         "batch_size.",
     )
 
@@ -412,7 +412,7 @@ def _flat(run: Run) -> Finding | None:
     values = run.adapted("domain_loss")
     if not len(values):
         return None
-    # Of several sources mdan adds up a loss each, so that it starts at a multiple of ln 2.
+    # mdan adds up one loss per source, so that the sum starts at a multiple of ln 2.
     means = np.array([block.mean() for block in np.array_split(values, 5)])
     start = max(1, round(means[0] / np.log(2))) * np.log(2)
     if (np.abs(means / start - 1) > FLAT).any():
@@ -424,8 +424,8 @@ def _flat(run: Run) -> Finding | None:
         f"{means[-1]:.2f} in the last, which is what guessing costs ({start:.2f}). Either the "
         "domains do not differ, or the discriminator never learnt to tell them apart.",
         "Raise discriminator_learning_rate or the discriminator's steps, as in "
-        "method_options={'discriminator_steps': 5}; if it stays flat, method='source_only' does "
-        "as well.",
+        "method_options={'discriminator_steps': 5}; if the loss stays flat, method='source_only' "
+        "does as well.",
     )
 
 
@@ -439,7 +439,7 @@ def _collapsed(run: Run) -> Finding | None:
     if run.unknown.get("target", 0.0) > MOSTLY_UNKNOWN:
         remedy = "Use an encoder that was trained on the target's language and script."
     elif run.method == "source_only":
-        remedy = "Train for more epochs or at another learning_rate, and see validation_."
+        remedy = "Train for more epochs or with another learning_rate, and look at validation_."
     else:
         remedy = (
             f"Lower max_strength (it was {run.max_strength:g}), freeze more layers with "
@@ -456,7 +456,7 @@ def _collapsed(run: Run) -> Finding | None:
 
 
 def _absent(run: Run, n: int) -> Finding | None:
-    """Name classes that are never predicted, which may be right where they do not occur."""
+    """Name classes that are never predicted, which is right if they do not occur."""
     absent = np.flatnonzero((run.predicted == 0) & (run.source_prior * n >= EXPECTED))
     if not len(absent):
         return None
@@ -465,9 +465,9 @@ def _absent(run: Run, n: int) -> Finding | None:
     return Finding(
         "absent class",
         "warning",
-        f"None of the {n:,} target texts is predicted to be {' or '.join(named)}{others}; in "
-        "brackets stands the share of the source texts that are.",
-        "Read some target texts. If the class occurs there, try class_weight='balanced' and, where "
+        f"None of the {n:,} target texts is predicted to be {' or '.join(named)}{others}; "
+        "brackets give the class's share of the source texts.",
+        "Read some target texts. If the class occurs there, try class_weight='balanced' and, if "
         "the model was adapted, a lower max_strength.",
     )
 
@@ -484,25 +484,26 @@ def _shifted(run: Run) -> Finding | None:
         "warning",
         f"{run.predicted[worst]:.0%} of the target texts are predicted to be "
         f"{run.classes.tolist()[worst]!r}, while calibrated predictions estimate the class's share "
-        f"of the target at {run.target_prior[worst]:.0%} (of the source it is "
+        f"of the target at {run.target_prior[worst]:.0%} (in the source it is "
         f"{run.source_prior[worst]:.0%}).",
-        "correct_prior='em' corrects predictions by the estimate; set it if it is not. If the "
-        "model was adapted, lower max_strength: alignment draws the target towards the source's "
-        "shares.",
+        "Set correct_prior='em', unless it is already set, to correct predictions by the estimate. "
+        "If the model was adapted, lower max_strength: alignment draws the target towards the "
+        "source's shares.",
     )
 
 
 def _alike(run: Run) -> Finding | None:
     from sklearn.linear_model import LogisticRegression
 
-    # Features of an adapted model are alike because it was adapted, so only its texts can say.
+    # Features of an adapted model are alike because it was adapted, so only the texts can show it.
     held_out = min(len(run.source_features), len(run.target_features))
     if run.method == "source_only" and held_out >= MANY_TEXTS and run.a_distance is not None:
         if run.a_distance >= NEAR:
             return None
         evidence = (
-            f"A linear classifier of the features tells {0.5 + run.a_distance / 4:.0%} of the "
-            f"texts' domains right without any adaptation (A-distance {run.a_distance:.2f} of 2)"
+            f"Without any adaptation a linear classifier on the features gets the domain of "
+            f"{0.5 + run.a_distance / 4:.0%} of the texts right (A-distance "
+            f"{run.a_distance:.2f} of 2)"
         )
     else:
         if run.sample is None or run.bag is None or len(run.sample.texts) < 2 * MANY_TEXTS:
@@ -511,11 +512,11 @@ def _alike(run: Run) -> Finding | None:
         accuracy = _fold_accuracy(run.bag.presence, run.sample.domains, model)
         if accuracy >= GUESSED:
             return None
-        evidence = f"A classifier by words tells {accuracy:.0%} of the texts' domains right"
+        evidence = f"A classifier by words gets the domain of {accuracy:.0%} of the texts right"
     return Finding(
         "similar domains",
         "note",
-        f"{evidence}, where guessing tells 50%: source and target are much alike, and adaptation "
+        f"{evidence}, where guessing gets 50%: source and target are much alike, and adaptation "
         "has little to do.",
         "Expect little from adaptation, and compare with method='source_only' before you use it. "
         "Labels, or a larger encoder, may help more.",
@@ -533,12 +534,12 @@ def _length(run: Run) -> Finding | None:
     return Finding(
         "length difference",
         "note",
-        f"Length alone tells {accuracy:.0%} of the texts' domains right: half of the source texts "
-        f"have more than {source:,.0f} characters, half of the target texts more than "
+        f"Length alone gives away the domain of {accuracy:.0%} of the texts: half of the source "
+        f"texts have more than {source:,.0f} characters, half of the target texts more than "
         f"{target:,.0f} (counted up to {MAX_CHARACTERS:,}). Adaptation may hide length and leave "
         "what matters as it is.",
         "Split the longer texts into pieces that are as long as the others, or lower max_length so "
-        "that both are cut alike.",
+        "that both are cut to the same length.",
     )
 
 
@@ -556,7 +557,7 @@ def _casing(run: Run) -> Finding | None:
     return Finding(
         "casing difference",
         "note",
-        f"Capital letters alone tell {accuracy:.0%} of the texts' domains right: they are "
+        f"Capital letters alone give away the domain of {accuracy:.0%} of the texts: they are "
         f"{source:.1%} of the letters in the source and {target:.1%} in the target. An encoder "
         "that sees capitals may hide these and leave what matters as it is.",
         "Use an uncased encoder, or lower-case the texts of both domains.",
@@ -568,7 +569,7 @@ def _telltales(run: Run) -> Finding | None:
         return None
     from sklearn.tree import DecisionTreeClassifier
 
-    # A tree asks for one word at each split, so that so many leaves need at most a handful.
+    # A tree tests one word at each split, so that this many leaves need at most a handful.
     tree = DecisionTreeClassifier(
         max_leaf_nodes=HANDFUL + 1, min_impurity_decrease=TELLING, random_state=0
     )
@@ -596,9 +597,9 @@ def _shared(run: Run) -> Finding | None:
     return Finding(
         "shared texts",
         "warning",
-        f"{shared:,} of the {n:,} target texts ({shared / n:.0%}) are source texts too, whose "
+        f"{shared:,} of the {n:,} target texts ({shared / n:.0%}) are also source texts, whose "
         "labels the model has seen.",
-        "Take them out of the target, or at least out of the texts that you score on: a score on "
+        "Remove them from the target, or at least from the texts that you score on: a score on "
         "them says nothing about new texts.",
     )
 
@@ -611,7 +612,7 @@ def _unknown(run: Run) -> Finding | None:
     return Finding(
         "unknown tokens",
         "severe" if max(many.values()) > MOSTLY_UNKNOWN else "warning",
-        f"{parts} tokens are not in the encoder's vocabulary, and all of these look alike to it.",
+        f"{parts} tokens are not in the encoder's vocabulary, and they all look alike to it.",
         "Choose an encoder that was trained on the language and script of both domains.",
     )
 
@@ -625,9 +626,9 @@ def _cut(run: Run) -> Finding | None:
     return Finding(
         "cut texts",
         "note",
-        f"{' and '.join(many)} are longer than max_length and lost their end.",
-        "Raise max_length as far as the encoder and the memory allow, or split the texts; it is "
-        "fine as it is where their beginnings say what they are.",
+        f"{' and '.join(many)} are longer than max_length and were cut.",
+        "Raise max_length as far as the encoder and the memory allow, or split the texts. If the "
+        "beginning of a text is enough to classify it, nothing needs to change.",
     )
 
 
@@ -641,7 +642,7 @@ def _unlearnt(run: Run) -> Finding | None:
     needed = constant + 2 * np.sqrt(constant * (1 - constant) / n) + MARGIN * (1 - constant)
     hits = run.source_probabilities.argmax(1) == run.source_codes
     recall = np.mean([hits[run.source_codes == code].mean() for code in np.flatnonzero(shares)])
-    # Where nearly all texts are of one class, not even perfect answers are clearly above it.
+    # If nearly all texts are of one class, not even perfect answers are clearly above its share.
     if best > needed or needed >= 1 or recall > 1 / (shares > 0).sum() + RECALL:
         return None
     return Finding(
@@ -682,8 +683,8 @@ def _damaged(run: Run) -> Finding | None:
     return Finding(
         "damaged source task",
         "warning",
-        f"After epoch {best['epoch']} the model had {before:.0%} of {n:,} held-out source texts "
-        f"right; the adapted model that was kept has {after:.0%}.",
+        f"After epoch {best['epoch']} the model got {before:.0%} of {n:,} held-out source texts "
+        f"right; the adapted model that was kept gets {after:.0%}.",
         f"Lower max_strength (it was {run.max_strength:g}) or learning_rate, and compare with "
         "method='source_only'.",
     )
@@ -707,11 +708,11 @@ CHECKS: tuple[Callable[[Run], Finding | None], ...] = (
     _casing,
     _cut,
 )
-"""Each looks for one thing. Findings of the same severity stand in this order."""
+"""Each looks for one problem. Findings of the same severity are in this order."""
 
 
 def diagnose(run: Run) -> Findings:
-    """Look for what commonly goes wrong, and say it in plain words.
+    """Look for common problems, and describe them in plain words.
 
     Parameters
     ----------
@@ -720,7 +721,7 @@ def diagnose(run: Run) -> Findings:
     References
     ----------
     Ben-David et al., Analysis of Representations for Domain Adaptation, NIPS 2006, for the
-    A-distance; Goodfellow, NIPS 2016 Tutorial: Generative Adversarial Networks, for what goes
+    A-distance; Goodfellow, NIPS 2016 Tutorial: Generative Adversarial Networks, for what can go
     wrong in adversarial training.
 
     Examples
@@ -746,13 +747,13 @@ def diagnose(run: Run) -> Findings:
 
 
 class FindingWarning(UserWarning):
-    """A run is useless for a reason that its losses and predictions show."""
+    """A run is useless, for a reason that its losses and predictions show."""
 
 
 def warn_of_findings(findings: Findings) -> None:
-    """Warn of severe findings, but for those that `fit` has warned of by itself.
+    """Warn of severe findings, except those that `fit` has already warned of.
 
-    A class that collapses, and tokens that the encoder does not know, have warnings of their own.
+    A collapsed class, and tokens that the encoder does not know, have warnings of their own.
     """
     for finding in findings.severe:
         if finding.name not in {"collapsed class", "unknown tokens"}:

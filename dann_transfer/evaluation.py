@@ -1,4 +1,4 @@
-"""A fitted adapter scored on labelled texts: accuracy, calibration, coverage, by group too."""
+"""Score a fitted adapter on labelled texts: accuracy, calibration and coverage, also by group."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ class Evaluation:
 
     @property
     def answers(self) -> Answers:
-        """Which texts are predicted right, and how surely."""
+        """Which texts are predicted correctly, and with what confidence."""
         return Answers.of(self.probabilities, self.codes)
 
     def scores(self) -> dict[str, float]:
-        """Return accuracy, macro-F1, calibration error, coverage and the accuracy of the covered.
+        """Return accuracy, macro-F1, calibration error, coverage and accuracy of covered texts.
 
-        Accuracy and F1 are of all texts; the accuracy of the covered is NaN where there are none.
+        Accuracy and F1 are of all texts; the accuracy of covered texts is NaN if there are none.
         """
         from sklearn.metrics import f1_score
 
@@ -67,15 +67,17 @@ class Evaluation:
         return coverage_curve(self.probabilities, self.codes)
 
     def summary(self) -> str:
-        """Say in a few sentences how good the model is on these texts."""
+        """Describe in a few sentences how good the model is on these texts."""
         s = self.scores()
         text = (
             f"{s['accuracy']:.1%} of {s['texts']:,} texts are right; macro-F1 is "
             f"{s['macro_f1']:.3f}. Probabilities are off by {100 * s['calibration_error']:.1f} "
-            f"points in the mean. At a probability of {self.abstain_below:g} or more "
+            f"points on average. At a probability of {self.abstain_below:g} or more, "
             f"{s['coverage']:.1%} of the texts are answered"
         )
-        return f"{text}." if not s["coverage"] else f"{text}, {s['covered_accuracy']:.1%} right."
+        return (
+            f"{text}." if not s["coverage"] else f"{text}, {s['covered_accuracy']:.1%} correctly."
+        )
 
     def classes(self) -> pd.DataFrame:
         """Return precision, recall, F1 and number of texts of each class."""
@@ -114,9 +116,9 @@ def evaluate(
     y : sequence, optional
         Their labels, where X does not carry them.
     groups : sequence or str, optional
-        What each text belongs to, or the column of X that says so.
+        The group of each text, or the column of X that holds it.
     abstain_below : float
-        A text is covered where the model is at least so sure of its answer.
+        A text is covered if the model's largest probability is at least this.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A fitted model as ONNX: a folder that predicts with ONNX Runtime, without torch."""
+"""Export a fitted model as ONNX, to a folder that predicts with ONNX Runtime, without torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dann_transfer.adapter import DomainAdapter
 
 CONFIG, GRAPH, TOKENIZER = "dann_transfer_onnx.json", "model.onnx", "tokenizer.json"
-# torch puts the weights of a very large model into a file of their own.
+# torch puts the weights of a very large model into a separate file.
 FILES = {CONFIG, GRAPH, TOKENIZER, f"{GRAPH}.data"}
 FORMAT = 1
 _INSTALL = "pip install 'dann_transfer[onnx]'"
@@ -31,10 +31,10 @@ def to_onnx(adapter: DomainAdapter, folder: str | PathLike[str], int8: bool = Fa
     adapter : DomainAdapter
         Fitted.
     folder : str or path
-        A new or an empty folder, or one that this wrote before.
+        A new or an empty folder, or one that this function wrote before.
     int8 : bool
-        Store weights as whole numbers of 8 bits: a quarter of the size, and other probabilities.
-        Measure on labelled texts what it costs.
+        Store weights as 8-bit integers: a quarter of the size, and slightly different
+        probabilities. Measure on labelled texts what it costs.
 
     Returns
     -------
@@ -48,8 +48,8 @@ def to_onnx(adapter: DomainAdapter, folder: str | PathLike[str], int8: bool = Fa
     ImportError
         If onnx is not installed.
     ValueError
-        If predictions are corrected by more than the model, the tokenizer is not a fast one, or
-        the folder holds something else.
+        If predictions are corrected after the model, the tokenizer is not a fast one, or the folder
+        holds something else.
     OSError
         If it cannot be written.
 
@@ -71,13 +71,13 @@ def to_onnx(adapter: DomainAdapter, folder: str | PathLike[str], int8: bool = Fa
     for name in ("correct_prior", "neighbors"):
         if value := getattr(adapter, name):
             raise ValueError(
-                f"{name}={value!r} changes predictions after the model, and an ONNX file has the "
-                f"model alone; set {name}=None to export it without."
+                f"{name}={value!r} changes predictions after the model, but an ONNX file has only "
+                f"the model; set {name}=None to export it without."
             )
     if not getattr(adapter.encoder_.tokenizer, "is_fast", False):
         raise ValueError(
-            f"{type(adapter.encoder_.tokenizer).__name__} is not a fast tokenizer, which alone can "
-            "be written to one file; use an encoder that has one."
+            f"{type(adapter.encoder_.tokenizer).__name__} is not a fast tokenizer, and no other "
+            "kind can be written to one file; use an encoder that has a fast one."
         )
     if is_first():
         with workplace(path) as work:
@@ -87,7 +87,7 @@ def to_onnx(adapter: DomainAdapter, folder: str | PathLike[str], int8: bool = Fa
 
 
 def _files_of(folder: Path) -> set[str]:
-    """Return the files that a model exported to `folder` is made of; none if there is none."""
+    """Return the files of the model exported to `folder`, or nothing if there is none."""
     return FILES if (folder / CONFIG).is_file() else set()
 
 
@@ -106,7 +106,7 @@ def _write(adapter: DomainAdapter, folder: Path, int8: bool) -> None:
     from dann_transfer.texts.corpus import tokenize
 
     tokenizer = adapter.encoder_.tokenizer
-    # The adapter may be on a GPU, and predict while this runs.
+    # The adapter may be on a GPU, and may predict while this runs.
     model = deepcopy(adapter.model_).cpu().float().eval()
     trial, _ = tokenize(tokenizer, ["a trial of two texts", "one"], 16)
     sizes = {0: torch.export.Dim("rows"), 1: torch.export.Dim("length")}
@@ -140,7 +140,7 @@ def _write(adapter: DomainAdapter, folder: Path, int8: bool) -> None:
 
 @contextmanager
 def _without_warnings(name: str) -> Iterator[None]:
-    """Keep a logger from warning, here of each operator of vision that is not installed."""
+    """Keep a logger from warning, for instance of vision operators that are not installed."""
     logger = logging.getLogger(name)
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -157,7 +157,7 @@ class OnnxModel:
     ----------
     folder : str or path
     threads : int, optional
-        That one prediction uses; None takes all cores.
+        Number of threads for a prediction; None uses all cores.
 
     Raises
     ------
@@ -184,10 +184,12 @@ class OnnxModel:
 
         path = Path(folder).expanduser()
         if missing := [n for n in (CONFIG, GRAPH, TOKENIZER) if not (path / n).is_file()]:
-            raise ValueError(f"{str(path)!r} has no {missing[0]}; pass the folder to_onnx wrote.")
+            raise ValueError(
+                f"{str(path)!r} has no {missing[0]}; pass a folder that to_onnx wrote."
+            )
         config = json.loads((path / CONFIG).read_text(encoding="utf-8"))
         if config.get("format") != FORMAT:
-            raise ValueError(f"{str(path)!r} has another format than this version's; export again.")
+            raise ValueError(f"{str(path)!r} has the format of another version; export it again.")
         self.classes_ = np.array(config["classes"])
         self.pad_id = int(config["pad_id"])
         self.tokenizer = Tokenizer.from_file(str(path / TOKENIZER))
@@ -211,7 +213,7 @@ class OnnxModel:
         return features, logits
 
     def _pass(self, rows: list[list[int]]) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Yield places, features and logits of texts of like length."""
+        """Yield positions, features and logits of texts of similar length."""
         from dann_transfer.settings import INFERENCE_BATCH
         from dann_transfer.texts.corpus import Tokens, by_length
 
@@ -236,12 +238,12 @@ class OnnxModel:
 
 
 def differences(model: OnnxModel, adapter: DomainAdapter, texts: Any) -> dict[str, float]:
-    """Return how far an exported model is from its origin on texts.
+    """Return how much an exported model differs from its original on texts.
 
     Returns
     -------
     dict
-        ``probability``: the largest difference of a probability; ``same``: the share of texts with
+        ``probability``: the largest difference in a probability; ``same``: the share of texts with
         the same label.
 
     """

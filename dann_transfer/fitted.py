@@ -1,4 +1,4 @@
-"""What a fit leaves behind beside the model: one dataclass, to and from JSON."""
+"""What a fit leaves behind besides the model: one dataclass, to and from JSON."""
 
 from __future__ import annotations
 
@@ -15,60 +15,60 @@ from dann_transfer.label_shift import Calibration
 
 @dataclass
 class Fitted:
-    """What a `DomainAdapter` learnt of the data and tells of its run.
+    """What a `DomainAdapter` learnt about the data and records about its run.
 
-    Each field stands on a fitted adapter under its name with an underscore behind it:
+    Each field is an attribute of a fitted adapter, with a trailing underscore:
     ``adapter.classes_``, ``adapter.history_``.
     """
 
     classes: np.ndarray
     """The labels, sorted, shape (n_classes,)."""
     seed: int
-    """What seeded the run."""
+    """The seed of the run."""
     max_strength: float
     """The strength that the schedule ended at."""
     learning_rate: float
-    """The encoder's, at its highest."""
+    """The encoder's peak learning rate."""
     n_source: int
-    """Number of source texts, those held out included."""
+    """Number of source texts, including those held out."""
     n_target: int
     """Number of target texts without labels."""
     source_prior: np.ndarray
-    """Class shares of the texts that the task trained on, weighted as they were."""
+    """Class shares of the texts that the task trained on, with their weights."""
     history: list[dict[str, Any]]
-    """Step, strength, losses and the method's own numbers, one entry a step."""
+    """Step, strength, losses and the method's own numbers, one entry per step."""
     validation: list[dict[str, Any]]
-    """Epoch and accuracy on held-out source texts, one entry an epoch."""
+    """Epoch and accuracy on held-out source texts, one entry per epoch."""
     truncated: dict[str, int]
     """How many texts were cut to `max_length`, by role."""
     unknown: dict[str, float] = field(default_factory=dict)
-    """The share of tokens that the encoder's vocabulary does not have, by role."""
+    """The share of tokens that are not in the encoder's vocabulary, by role."""
     source_domains: list[str] = field(default_factory=list)
-    """Names of the source domains, where X was a mapping."""
+    """Names of the source domains, if X was a mapping."""
     target_prior: dict[str, np.ndarray] = field(default_factory=dict)
     """The target's class shares as "em" and "bbse" estimate them, in the order of the classes."""
     prior_intervals: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
-    """Low and high ends of their 95 % intervals, as `label_shift.prior_interval` says."""
+    """Low and high ends of their 95 % intervals, from `label_shift.prior_interval`."""
     refused_prior: dict[str, str] = field(default_factory=dict)
-    """Why an estimate of these is not among them: what is confused on the source contradicts it,
+    """Why one of these estimates is missing: the confusion of classes on the source contradicts it,
     or there is nothing to estimate it from."""
     calibration: Calibration | None = None
-    """What turns logits into the probabilities that are corrected for the target's shares."""
+    """Turns logits into the probabilities that are corrected for the target's shares."""
     target_shares: dict[Any, float] | None = None
-    """Share of the target texts predicted to be of each class."""
+    """Share of the target texts that are predicted to be of each class."""
     findings: Findings | None = None
-    """What looks wrong with the run; None where it had no target texts."""
+    """What looks wrong with the run; None if it had no target texts."""
     choice: Choice | None = None
     """What ``method="auto"`` chose, and why."""
     n_target_sampled: int = 0
-    """How many target texts the run drew from: all, or a sample where they are very many."""
+    """Number of target texts that the run drew from: all, or a sample if there are very many."""
     trained: dict[str, Any] = field(default_factory=dict)
     """When the run ended ("date", UTC), how long it took ("seconds"), and on what ("device")."""
     params: dict[str, Any] = field(default_factory=dict)
-    """The hyperparameters that were fitted with, whatever was set since."""
+    """The hyperparameters of the fit, whatever was set since."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields but `params` as JSON can hold them.
+        """Return the fields except `params`, in a form that JSON can hold.
 
         Examples
         --------
@@ -101,9 +101,9 @@ class Fitted:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Fitted:
-        """Take up what `to_json` returned; other keys are passed over."""
+        """Rebuild the object from what `to_json` returned; other keys are ignored."""
         own = {f.name: values[f.name] for f in fields(cls) if f.name in values}
-        # Of Python's types JSON keeps str, int, float and bool apart, so the labels keep theirs.
+        # JSON keeps str, int, float and bool apart, so the labels keep their types.
         own["classes"] = np.asarray(own["classes"])
         own["source_prior"] = np.asarray(own["source_prior"])
         own["target_prior"] = {k: np.asarray(prior) for k, prior in own["target_prior"].items()}

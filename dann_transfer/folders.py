@@ -1,4 +1,4 @@
-"""What is written beside its place and then takes it, at once and whole: folders and files."""
+"""Write folders and files next to their destination, then move them there whole and at once."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from dann_transfer.notices import is_first
 
 
 def make_writable(folder: Path, said: str) -> None:
-    """Make a folder where there is none, and try to write to it.
+    """Make a folder if there is none, and try to write to it.
 
     Raises
     ------
     OSError
-        If it cannot be made or written, beginning with what is `said` of it.
+        If it cannot be made or written; the message begins with `said`.
 
     """
     try:
@@ -38,20 +38,20 @@ def make_writable(folder: Path, said: str) -> None:
 def replaceable(
     folder: str | os.PathLike[str], ours: Callable[[Path], Collection[str]], what: str
 ) -> Path:
-    """Return a folder as a path if it may be replaced: it is new, or holds our files alone.
+    """Return a folder as a path if it may be replaced: it is new, or holds only our files.
 
     Parameters
     ----------
     folder : path
     ours : callable
-        Gives what in the folder may go, as names relative to it.
+        Returns what in the folder may be removed, as names relative to it.
     what : str
-        What our files are, as errors call it.
+        What our files are, for errors.
 
     Raises
     ------
     ValueError
-        If something else is there, or it is the current folder; it is left alone.
+        If something else is there, which is left alone, or if it is the current folder.
     OSError
         If the folder above it cannot be made or written.
 
@@ -62,7 +62,7 @@ def replaceable(
     if Path.cwd().is_relative_to(path):
         raise ValueError(
             f"{str(path)!r} is the current folder or above it, which saving would replace; "
-            "name a folder in it."
+            "name a folder inside it."
         )
     if path.is_dir():
         own = ours(path)
@@ -78,9 +78,9 @@ def replaceable(
 
 
 def write_whole(path: str | os.PathLike[str], content: str | bytes) -> Path:
-    """Write a file whole or not at all, text in UTF-8, and return where.
+    """Write a file whole or not at all, text in UTF-8, and return its path.
 
-    Of several processes the first writes.
+    If there are several processes, the first one writes.
     """
     out = Path(path).expanduser()
     if not is_first():
@@ -93,7 +93,7 @@ def write_whole(path: str | os.PathLike[str], content: str | bytes) -> Path:
 
 @contextmanager
 def in_place_of(out: Path) -> Iterator[Path]:
-    """Give a file to write to that takes the place of `out` in the end, or is removed."""
+    """Yield a file to write to, which replaces `out` at the end, or is removed on an error."""
     number, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}-")
     os.close(number)
     work = Path(name)
@@ -108,9 +108,9 @@ def in_place_of(out: Path) -> Iterator[Path]:
 
 @contextmanager
 def workplace(path: Path) -> Iterator[Path]:
-    """Make a new folder beside `path` to work in, and remove it in the end.
+    """Make a new folder beside `path` to work in, and remove it at the end.
 
-    What killed processes left of theirs is swept first: the lock beside a folder tells whether
+    Leftover folders of killed processes are removed first: the lock beside a folder shows whether
     its process is alive.
     """
     mark = f".{path.name}-saving-"
@@ -122,7 +122,7 @@ def workplace(path: Path) -> Iterator[Path]:
     lock_file = work.with_suffix(".lock")
     try:
         with FileLock(lock_file, timeout=0):
-            # Unlike tempfile's, it may be read by whom the umask lets.
+            # Unlike tempfile's, its permissions follow the umask.
             work.mkdir()
             yield work
     finally:
@@ -132,7 +132,7 @@ def workplace(path: Path) -> Iterator[Path]:
 
 
 def exchange(work: Path, path: Path) -> None:
-    """Put a folder in the place of another, which takes its place; or where there is none."""
+    """Exchange a folder with the one at `path`, or move it there if there is none."""
     if not path.exists():
         # Another process may have been faster.
         with suppress(OSError):
@@ -140,7 +140,7 @@ def exchange(work: Path, path: Path) -> None:
             return
     if _exchange_at_once(work, path):
         return
-    # Where a system cannot do it at once, the place is empty for a moment.
+    # If the system cannot do it at once, there is no folder at `path` for a moment.
     aside = _aside(work)
     path.rename(aside)
     try:
@@ -156,7 +156,7 @@ def _aside(work: Path) -> Path:
 
 
 def _sweep(work: Path, path: Path) -> None:
-    """Remove what a process left that was killed while it worked; give back what it took away."""
+    """Remove what a killed process left behind, and restore what it had moved away."""
     with suppress(OSError):
         if not path.exists():
             _aside(work).rename(path)
@@ -165,7 +165,7 @@ def _sweep(work: Path, path: Path) -> None:
 
 
 def _exchange_at_once(one: Path, two: Path) -> bool:
-    """Exchange two folders in one step of the file system; False where it has none."""
+    """Exchange two folders in one step of the file system; return False if it has none."""
     if os.name != "posix":
         return False
     libc = ctypes.CDLL(None)

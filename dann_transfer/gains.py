@@ -1,4 +1,4 @@
-"""What a method gains over source-only, how surely, and for which groups of texts."""
+"""What a method gains over source-only, how certain that is, and for which groups of texts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scipy.stats import t as student_t
 def interval(gains: Sequence[float]) -> tuple[float, float]:
     """Return the mean of gains and the half-width of its 95 % interval, by Student's t.
 
-    Of a single gain the half-width is NaN.
+    For a single gain the half-width is NaN.
 
     Examples
     --------
@@ -32,7 +32,7 @@ def interval(gains: Sequence[float]) -> tuple[float, float]:
 
 
 def gain_error(hits: np.ndarray, baseline: np.ndarray) -> float:
-    """Return the standard error of a gain that the choice of test texts brings.
+    """Return the standard error of a gain that is due to the choice of test texts.
 
     Parameters
     ----------
@@ -46,8 +46,8 @@ def gain_error(hits: np.ndarray, baseline: np.ndarray) -> float:
 
     """
     changed = hits - baseline
-    # Taken about 0 and not about the mean, so that a few texts that all changed for
-    # the better do not look like certainty.
+    # Taken about 0, not about the mean, so that a few texts that all changed for the better do
+    # not look like certainty.
     return float((changed**2).mean() / len(changed)) ** 0.5
 
 
@@ -57,10 +57,10 @@ def doubt(gains: Sequence[float], errors: Sequence[float]) -> float:
     Parameters
     ----------
     gains : sequence of float
-        One a seed.
+        One per seed.
     errors : sequence of float
-        The `gain_error` of each. The spread over seeds, by Student's t because seeds are few, is
-        added where there are several.
+        The `gain_error` of each. If there are several seeds, their spread is added, by Student's t
+        because seeds are few.
 
     Examples
     --------
@@ -74,12 +74,12 @@ def doubt(gains: Sequence[float], errors: Sequence[float]) -> float:
 
 @dataclass(frozen=True)
 class Answers:
-    """What a model makes of labelled texts.
+    """A model's answers on labelled texts.
 
     Attributes
     ----------
     hits : ndarray of float, shape (n,)
-        1 where it is right, 0 where it is not.
+        1 where the model is right, 0 where it is not.
     confidence : ndarray, shape (n,)
         The probability of the class that it predicts.
 
@@ -96,7 +96,7 @@ class Answers:
 
 
 def _members(groups: np.ndarray) -> Iterator[tuple[Any, np.ndarray]]:
-    """Give each group's name and which texts are its, the largest group first."""
+    """Yield each group's name and which texts belong to it, the largest group first."""
     names, counts = np.unique(groups, return_counts=True)
     for i in np.argsort(-counts, kind="stable"):
         yield names[i].item(), groups == names[i]
@@ -113,11 +113,11 @@ def by_group(
     Parameters
     ----------
     groups : ndarray, shape (n,)
-        What each text belongs to.
+        The group of each text.
     before, after : sequence of Answers
-        Of source-only and of a method, one a seed.
+        The answers of source-only and of a method, one per seed.
     abstain_below : float
-        A text counts as covered where a model is at least so sure.
+        A text counts as covered if the model's largest probability is at least this.
 
     Returns
     -------
@@ -159,7 +159,7 @@ def accuracy_rows(
 ) -> list[dict[str, Any]]:
     """Return accuracy and coverage of each group of texts, the largest group first.
 
-    The interval of 95 % is Wilson's, which holds for few texts and for accuracies near 1.
+    The 95 % interval is Wilson's, which also holds for few texts and for accuracies near 1.
 
     References
     ----------
@@ -191,10 +191,10 @@ def accuracy_rows(
 
 
 def harm(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows of groups whose accuracy fell for sure: all of the interval is below 0.
+    """Return the rows of groups whose accuracy clearly fell: the whole interval is below 0.
 
-    Of many groups some seem harmed by chance, so the interval is widened for their number, as
-    Bonferroni has it.
+    With many groups some seem harmed by chance, so the interval is widened for their number, by
+    Bonferroni's correction.
 
     Examples
     --------

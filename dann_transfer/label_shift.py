@@ -1,12 +1,12 @@
-"""How common each class is in the target, from predictions alone, and predictions corrected by it.
+"""Estimate how common each class is in the target, from predictions alone, and correct them by it.
 
-Alignment forces the target's predictions towards the source's class shares. Where the true shares
-differ, that is harm, which no source validation shows.
+Alignment forces the target's predictions towards the source's class shares. If the true shares
+differ, this does harm that validation on the source does not show.
 
-The estimates assume label shift: the domains differ in their class shares, and texts of one class
-are alike in both. Where that fails they are wrong, however many texts there are. `contradiction`
-sees some of these cases. An interval sees none: it says how far the estimate would move with other
-texts of the same two domains, and nothing of how far the assumption is off.
+The estimates assume label shift: the domains differ in their class shares, but texts of the same
+class are alike in both. If that is false, the estimates are wrong, however many texts there are.
+`contradiction` detects some of these cases. An interval detects none: it shows how far the estimate
+would move with other texts of the same two domains, but not how wrong the assumption is.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ import numpy as np
 from scipy.special import log_softmax, softmax
 
 MAX_DRAWN = 3000
-"""At most so many target texts are drawn for a resample: the fewer held-out ones rule its width."""
+"""At most this many target texts are drawn per resample: the held-out texts, which are fewer,
+determine its width."""
 
 
 def bbse(source: np.ndarray, labels: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Estimate the target's class prior from how predictions confuse classes on the source.
 
-    Solves ``C w = mu`` with C the joint shares of (predicted, true) on held-out source texts and
-    mu the predicted shares on the target; the prior is w times the source's, cut at 0.
+    It solves ``C w = mu``, where C holds the joint shares of (predicted, true) on held-out source
+    texts and mu the predicted shares on the target. The prior is w times the source's, cut at 0.
 
     Parameters
     ----------
@@ -75,12 +76,12 @@ def em(
     prior : ndarray, shape (classes,)
         Class shares of the texts that the model was trained on.
     target : ndarray, shape (m, classes)
-        Probabilities of target texts under that prior. The estimate is as good as they are
-        calibrated.
+        Probabilities of target texts under that prior. The estimate is only as good as their
+        calibration.
     steps : int
-        At most this many.
+        The largest number of steps.
     tolerance : float
-        It ends once a step moves no share by this much.
+        The estimate ends once a step moves every share by less than this.
 
     References
     ----------
@@ -93,7 +94,7 @@ def em(
     array([0.75, 0.25])
 
     """
-    # The mean of `correct`, as two products of a matrix and a vector: a tenth of its time.
+    # The mean of `correct`, as two products of a matrix and a vector, in a tenth of the time.
     ratios = np.divide(target, prior, out=np.zeros(target.shape), where=prior > 0)
     estimate = prior
     for _ in range(steps):
@@ -113,30 +114,30 @@ def correct(probabilities: np.ndarray, prior: np.ndarray, target_prior: np.ndarr
     array([[0.8, 0.2]])
 
     """
-    # A class that weighed nothing in training is never predicted, and stays so.
+    # A class without weight in training is never predicted, and that stays so.
     ratio = np.divide(target_prior, prior, out=np.zeros(len(prior)), where=prior > 0)
     weighted = probabilities * ratio
     return np.asarray(weighted / weighted.sum(1, keepdims=True).clip(min=1e-300))
 
 
 def _truth(labels: np.ndarray, classes: int) -> np.ndarray:
-    """Return what probabilities are fitted to, shape (n, classes)."""
-    # Platt's targets: that n texts are right does not make the next one certain. He counts the
-    # texts of a class; with a few of each of many classes nothing would be sure any more.
+    """Return the targets that probabilities are fitted to, shape (n, classes)."""
+    # Platt's targets: n correct texts do not make the next one certain. He counts the texts of a
+    # class; with many classes of a few texts each, no prediction would then remain certain.
     doubt = 1 / (len(labels) + 2)
     return np.where(np.eye(classes)[labels] > 0, 1 - doubt, doubt / max(1, classes - 1))
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What turns logits into probabilities that can be taken at their word, on the source.
+    """Turns logits into probabilities that are calibrated on the source.
 
-    Logits are divided by a temperature and get a bias for each class, both fitted to labelled
-    texts that training has not seen: networks are surer than they are right, and estimates of
-    class shares take them at their word. Nothing makes them hold on the target too, where a model
-    is mostly surer still than it is right.
+    Logits are divided by a temperature and shifted by a bias for each class, both fitted to
+    labelled texts that training has not seen: networks are overconfident, and estimates of class
+    shares rely on their probabilities. Nothing makes the calibration hold on the target too, where
+    a model is mostly even more overconfident.
 
-    A temperature alone (Guo et al. 2017) leaves a model that leans to some classes leaning to them.
+    A temperature alone (Guo et al. 2017) would not correct a model's bias towards some classes.
 
     References
     ----------
@@ -166,7 +167,7 @@ class Calibration:
         Parameters
         ----------
         logits : ndarray, shape (n, classes)
-            Of texts that training has not seen.
+            Logits of texts that training has not seen.
         labels : ndarray of int, shape (n,)
             Their class positions.
 
@@ -198,8 +199,8 @@ class Calibration:
     def influence(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Return how far each text moved the fit: log temperature and biases, (n, 1 + classes).
 
-        By one Newton step: the slope of the text's loss through the curvature of all. The texts are
-        those that it was fitted to, so without text i it would be less by row i, about.
+        This is one Newton step: the slope of the text's loss divided by the curvature of all. The
+        texts are those of the fit, so without text i the fit would be smaller by about row i.
         """
         scaled = np.asarray(logits, dtype=float) / self.temperature
         p = self.probabilities(logits)
@@ -214,7 +215,7 @@ class Calibration:
 
 
 def calibration_of(logits: np.ndarray, labels: np.ndarray) -> Calibration | None:
-    """Fit a calibration where there is a held-out text of every class, or return None.
+    """Fit a calibration if there is a held-out text of every class, or return None.
 
     Parameters
     ----------
@@ -236,9 +237,9 @@ def prior_interval(
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return how far estimates of the target's class prior would move with other texts.
 
-    A percentile bootstrap over held-out source texts (within each class, so that none is lost) and
-    target texts. The calibration is refitted to every resample, by one Newton step from the fit to
-    all texts: held fixed, intervals of "em" would be far too narrow.
+    This is a percentile bootstrap over held-out source texts (within each class, so that none is
+    lost) and target texts. The calibration is refitted to every resample, by one Newton step from
+    the fit to all texts: if it were fixed, intervals of "em" would be far too narrow.
 
     Parameters
     ----------
@@ -249,15 +250,15 @@ def prior_interval(
     target : ndarray, shape (m, classes)
         Logits of target texts.
     level : float
-        How much of the resampled estimates lies within, between 0 and 1.
+        The share of the resampled estimates inside the interval, between 0 and 1.
     resamples : int
     random_state : int
 
     Returns
     -------
     dict of str to (low, high)
-        By "em" and by "bbse", two arrays of shape (classes,). Each class by itself: all of them
-        hold together less often.
+        For "em" and for "bbse", two arrays of shape (classes,). Each interval is for one class: all
+        of them hold at once less often.
 
     Raises
     ------
@@ -294,7 +295,7 @@ def prior_interval(
     first = size.cumsum() - size
     draws: dict[str, list[np.ndarray]] = {"em": [], "bbse": []}
     for _ in range(resamples):
-        # In each text's place one of its class, so `labels` are theirs too.
+        # Each text is replaced by one of its class, so `labels` still apply.
         rows = order[first[labels] + (rng.random(len(labels)) * size[labels]).astype(int)]
         moved = influence[rows].sum(0) - influence.sum(0)
         temperature = calibration.temperature * float(np.exp(moved[0]))
@@ -310,11 +311,12 @@ def prior_interval(
 def contradiction(
     estimate: np.ndarray, source: np.ndarray, labels: np.ndarray, target: np.ndarray
 ) -> str | None:
-    """Say how an estimate of the target's class prior contradicts what is confused on the source.
+    """State how an estimate of the target's class prior contradicts the confusion on the source.
 
-    Were it right, and were classes confused on the target as they are on the source, predictions
-    on the target would have certain class shares. They may differ by 10 points and by three
-    standard errors; where that is more than 25 points nothing can be checked.
+    If the estimate were right, and classes were confused on the target as they are on the source,
+    predictions on the target would have certain class shares. The actual shares may differ from
+    these by 10 points, or by three standard errors if that is more; if the limit is above 25 points
+    nothing can be checked.
 
     Parameters
     ----------
@@ -334,7 +336,7 @@ def contradiction(
     --------
     >>> sure, labels = np.eye(2)[[0, 1] * 50], np.array([0, 1] * 50)
     >>> contradiction(np.array([0.0, 1.0]), sure, labels, sure)
-    'class 0 would be predicted for 2% of the target texts, and is for 50%: ...'
+    'class 0 would be predicted for 2% of the target texts, but is predicted for 50%: ...'
     >>> contradiction(np.array([0.5, 0.5]), sure, labels, sure)
 
     """
@@ -342,7 +344,7 @@ def contradiction(
     sizes = np.bincount(labels, minlength=classes)
     counts = np.zeros((classes, classes))
     np.add.at(counts, (source.argmax(1), labels), 1)
-    # Two texts' worth of doubt, or a class never confused in a few texts would have no error.
+    # Add two texts' worth of doubt, or a class never confused in a few texts would have no error.
     rates = (counts + 2 / classes) / (sizes + 2)
     expected = rates @ estimate
     seen = np.bincount(target.argmax(1), minlength=classes) / len(target)
@@ -355,8 +357,8 @@ def contradiction(
     if excess[worst] <= 0:
         return None
     return (
-        f"class {worst} would be predicted for {expected[worst]:.0%} of the target texts, and is "
-        f"for {seen[worst]:.0%}: more differs than shares"
+        f"class {worst} would be predicted for {expected[worst]:.0%} of the target texts, but is "
+        f"predicted for {seen[worst]:.0%}: more than class shares differs"
     )
 
 
@@ -365,12 +367,12 @@ class Estimates:
     """The target's class prior, as far as it can be estimated."""
 
     priors: dict[str, np.ndarray]
-    """By "em" and by "bbse", each of shape (classes,)."""
+    """For "em" and for "bbse", each of shape (classes,)."""
     refused: dict[str, str]
-    """Why there is none, for those that are not in `priors`."""
+    """Why there is no estimate, for those that are not in `priors`."""
     calibration: Calibration | None
     intervals: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
-    """How far those in `priors` would move with other texts, as `prior_interval` says: (low, high),
+    """How far those in `priors` would move with other texts, from `prior_interval`: (low, high),
     each of shape (classes,)."""
 
 
@@ -388,13 +390,13 @@ def estimate(
     target : ndarray, shape (m, classes)
         Logits of target texts.
     resamples : int
-        For the intervals; 0 leaves them out. They take nearly all of the time, and none where both
+        For the intervals; 0 leaves them out. They take nearly all of the time, but none if both
         estimates are refused.
 
     """
     missing = np.flatnonzero(np.bincount(labels, minlength=target.shape[1]) == 0)
     if len(missing):
-        why = f"of class {missing[0]} there is no held-out source text"
+        why = f"there is no held-out source text of class {missing[0]}"
         return Estimates({}, dict.fromkeys(("em", "bbse"), why), None)
     calibration = Calibration.fit(source, labels)
     p, q = calibration.probabilities(source), calibration.probabilities(target)

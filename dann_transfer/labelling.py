@@ -1,6 +1,6 @@
-"""A few labels of the target, spent well: which texts to label, and what the labels say of others.
+"""Make good use of a few target labels: choose texts to label, and spread the labels to others.
 
-A label tells most where the model is unsure and many other texts lie.
+A label is most informative where the model is uncertain and there are many other texts.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ def _check(features: np.ndarray, probabilities: np.ndarray) -> None:
     if features.ndim != 2 or probabilities.ndim != 2 or len(features) != len(probabilities):
         raise ValueError(
             f"features of shape {features.shape} and probabilities of shape {probabilities.shape} "
-            "do not go together; pass one row a text of each, as adapter.outputs(texts) gives them."
+            "do not match; pass one row per text of each, as adapter.outputs(texts) returns them."
         )
 
 
 def suggest(
     features: np.ndarray, probabilities: np.ndarray, n: int, random_state: int = 0, k: int = 10
 ) -> np.ndarray:
-    """Choose the texts that are most worth a label.
+    """Choose the texts that are most worth labelling.
 
-    k-means divides the directions of the features into n clusters. A text weighs as much as it is
-    uncertain (the entropy of its probabilities, spread over neighbours), and of each cluster the
-    text nearest to the centre is taken. No label enters.
+    k-means divides the directions of the features into n clusters. A text is weighted by its
+    uncertainty (the entropy of its probabilities, spread over neighbours), and the text nearest to
+    the centre of each cluster is taken. No label is used.
 
     Parameters
     ----------
@@ -40,17 +40,17 @@ def suggest(
     random_state : int
         Seeds k-means.
     k : int
-        Neighbours of a text that its probabilities are spread over.
+        Number of neighbours that a text's probabilities are spread over.
 
     Returns
     -------
     ndarray of int, shape (n,)
-        Distinct positions; those whose clusters weigh most come first.
+        Distinct positions, ordered by the weight of their clusters, largest first.
 
     Raises
     ------
     ValueError
-        If n is less than 1 or more than there are texts, or if the shapes do not go together.
+        If n is less than 1 or more than the number of texts, or if the shapes do not match.
 
     References
     ----------
@@ -72,16 +72,16 @@ def suggest(
     _check(features, probabilities)
     if not isinstance(n, Integral) or not 1 <= n <= len(features):
         raise ValueError(
-            f"n={n!r} texts to label of {len(features)}; n must be a whole number of at least 1 "
-            "and at most the number of texts."
+            f"n={n!r} texts to label out of {len(features)}; n must be a whole number of at least "
+            "1 and at most the number of texts."
         )
     directions = normalize(features)
-    # Sure texts weigh less but not nothing: a model can be sure of a whole cluster, and wrong.
+    # Certain texts weigh less but not nothing: a model can be certain of a cluster, and wrong.
     weights = entropy(spread(features, probabilities, k), axis=1) + 0.1
     clusters = KMeans(n, n_init=3, random_state=random_state)
     with warnings.catch_warnings():
-        # Copies of a text may leave fewer distinct ones than clusters; the texts chosen for the
-        # clusters that are left over are the next nearest.
+        # With copies of texts there may be fewer distinct texts than clusters; the next nearest
+        # texts are then chosen for the clusters that are left over.
         warnings.simplefilter("ignore", ConvergenceWarning)
         distances = clusters.fit(directions, sample_weight=weights).transform(directions)
     mass = np.bincount(clusters.labels_, weights, minlength=n)
@@ -99,13 +99,13 @@ def spread_labels(
     codes: np.ndarray,
     k: int = 10,
 ) -> np.ndarray:
-    """Correct the probabilities of all texts by the labels of a few.
+    """Correct the probabilities of all texts with the labels of a few.
 
-    First probabilities are spread over neighbours. What the labels differ from them by is then
-    predicted for every text by a kernel ridge regression on the directions of the features, and
-    added. A text far from all that are labelled keeps its probabilities.
+    First probabilities are spread over neighbours. The difference between the labels and these
+    probabilities is then predicted for every text by a kernel ridge regression on the directions of
+    the features, and added. A text far from all labelled ones keeps its probabilities.
 
-    To predict texts to come, pass the result on to
+    To predict new texts, pass the result on to
     ``Neighborhood(features, result).smooth(new_features, new_probabilities, k)``.
 
     Parameters
@@ -117,18 +117,18 @@ def spread_labels(
     codes : ndarray of int, shape (n,)
         Their class positions.
     k : int
-        Neighbours of a text.
+        Number of neighbours of a text.
 
     Returns
     -------
     ndarray, shape (n_texts, classes)
-        Probabilities; a labelled text has its label.
+        Probabilities; that of a labelled text is 1 for its label.
 
     Raises
     ------
     ValueError
-        If there is no text or no class of that position, a text is labelled twice, there are not
-        as many labels as positions, or shapes do not go together.
+        If there is no text or no class at a position, a text is labelled twice, the numbers of
+        labels and positions differ, or shapes do not match.
 
     References
     ----------
@@ -151,7 +151,7 @@ def spread_labels(
     codes = _whole("codes", codes, probabilities.shape[1], "classes")
     if len(positions) != len(codes):
         raise ValueError(
-            f"{len(positions)} positions and {len(codes)} codes; pass one code a position."
+            f"got {len(positions)} positions and {len(codes)} codes; pass one code per position."
         )
     twice = np.flatnonzero(np.bincount(positions) > 1)
     if len(twice):
@@ -161,7 +161,7 @@ def spread_labels(
         return smooth
     truth = np.eye(probabilities.shape[1])[codes]
     directions = normalize(features)
-    # A linear kernel would carry what labels of uncertain texts correct over to all sure ones.
+    # A linear kernel would carry corrections from uncertain texts over to all certain ones.
     ridge = KernelRidge(alpha=0.1, kernel="rbf", gamma=2.0)
     ridge.fit(directions[positions], truth - smooth[positions])
     corrected = (smooth + ridge.predict(directions)).clip(min=0)
@@ -170,7 +170,7 @@ def spread_labels(
 
 
 def _whole(name: str, values: np.ndarray, end: int, of: str) -> np.ndarray:
-    """Return whole numbers of a list as an array, if each is a position among `end`."""
+    """Return a list of whole numbers as an array, if each is a position among `end`."""
     array = np.asarray(values)
     if array.ndim != 1:
         raise ValueError(f"{name} has shape {array.shape}; pass a flat list of whole numbers.")

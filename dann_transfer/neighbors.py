@@ -1,7 +1,7 @@
-"""Predictions averaged over the target's own texts that are nearest: nothing is trained for it.
+"""Average predictions over the nearest texts of the target, without any training.
 
-Where the domains differ the head's direction is off more than the features are: texts that mean
-the same still lie together, and outvote those of them that fell on the wrong side.
+If the domains differ, the head is affected more than the features: texts that mean the same are
+still close together, and outvote those among them that fell on the wrong side.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 
 MAX_TEXTS = 20_000
-"""At most so many target texts are kept to look for neighbours among."""
+"""At most this many target texts are kept to search for neighbours."""
 
 
 def _nearest(queries: np.ndarray, texts: np.ndarray, k: int) -> np.ndarray:
-    """Return the places of the k texts with the most similar directions, shape (queries, k)."""
+    """Return the positions of the k texts with the most similar directions, shape (queries, k)."""
     from sklearn.neighbors import NearestNeighbors
 
     index = NearestNeighbors(n_neighbors=k, metric="cosine", algorithm="brute").fit(texts)
@@ -25,17 +25,17 @@ def _nearest(queries: np.ndarray, texts: np.ndarray, k: int) -> np.ndarray:
 def spread(
     features: np.ndarray, probabilities: np.ndarray, k: int, share: float = 0.9, rounds: int = 30
 ) -> np.ndarray:
-    """Average each text's probabilities with those of its neighbours, again and again.
+    """Average each text's probabilities with those of its neighbours, repeatedly.
 
     Each round takes `share` from the mean of the k nearest texts and the rest from the text's own
-    first probabilities.
+    initial probabilities.
 
     Parameters
     ----------
     features : ndarray, shape (n, width)
     probabilities : ndarray, shape (n, classes)
     k : int
-        Neighbours of a text, itself left out; n - 1 where there are fewer.
+        Number of neighbours of a text, not counting itself; n - 1 if there are fewer.
     share : float
     rounds : int
 
@@ -59,7 +59,7 @@ def spread(
     k = min(k, n - 1)
     if k < 1:
         return probabilities
-    # Of copies of a text another one may come first, so itself is looked for.
+    # With copies of a text another one may come first, so the text itself is searched for.
     found = _nearest(features, features, k + 1)
     places = np.stack([row[row != i][:k] for i, row in enumerate(found)])
     smooth = probabilities
@@ -70,13 +70,13 @@ def spread(
 
 @dataclass(frozen=True)
 class Neighborhood:
-    """The target texts of a fit, as neighbours of those to come.
+    """The target texts of a fit, as neighbours of new texts.
 
     Attributes
     ----------
     features : ndarray, shape (n, width)
     probabilities : ndarray, shape (n, classes)
-        As `spread` makes them.
+        As `spread` returns them.
 
     """
 
@@ -85,7 +85,7 @@ class Neighborhood:
 
     @classmethod
     def of(cls, features: np.ndarray, probabilities: np.ndarray, k: int) -> Neighborhood:
-        """Take the texts of a fit, the first `MAX_TEXTS` of them."""
+        """Use the texts of a fit, at most the first `MAX_TEXTS` of them."""
         features, probabilities = features[:MAX_TEXTS], probabilities[:MAX_TEXTS]
         return cls(features, spread(features, probabilities, k))
 
@@ -94,7 +94,7 @@ class Neighborhood:
     ) -> np.ndarray:
         """Average the probabilities of other texts with their neighbours', shape (n, classes).
 
-        A text's result does not depend on those that it is predicted with.
+        A text's result does not depend on the texts that it is predicted with.
         """
         places = _nearest(features, self.features, min(k, len(self.features)))
         own = self.probabilities[places].mean(1)

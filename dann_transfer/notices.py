@@ -1,4 +1,4 @@
-"""Who speaks for several processes, and warnings that point at the user's line."""
+"""Which of several processes prints, and warnings that point at the user's line."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import warnings
 from itertools import count
 from pathlib import Path
 
-# scikit-learn stands between the user and the package in a pipeline or a search.
+# In a pipeline or a search, scikit-learn comes between the user and the package.
 _PASSED = (str(Path(__file__).parent), "sklearn", "joblib", "contextlib.py", "threading.py")
 
 
 def is_first() -> bool:
-    """Tell whether this process writes, draws and talks: the first of those that train together."""
-    # Who predicts without torch has not loaded it.
+    """Return whether this process writes, draws and prints: the first of those that train."""
+    # Prediction without torch has not loaded it.
     distributed = sys.modules.get("torch.distributed")
     if distributed is None or not (distributed.is_available() and distributed.is_initialized()):
         return True

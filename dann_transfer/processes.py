@@ -1,11 +1,11 @@
 """Several processes that train one model: each encodes its share of every batch.
 
 Every process has all texts and plans the same batches. It passes its own rows through the encoder
-and gathers the others' features, so that head, method and losses see the whole batch and know
-nothing of processes. Its gradient reaches the encoder through its own rows alone; made larger by
-the number of processes, and averaged over them, it is that of one process with the whole batch,
-whatever a method adds, weights that encoder and method share included.
-Not ``DistributedDataParallel``, which does not see a pass through a part of the model.
+and gathers the others' features, so that head, method and losses see the whole batch and need not
+know about processes. Its gradient reaches the encoder only through its own rows. Multiplied by the
+number of processes and averaged over them, this gradient is that of one process with the whole
+batch, whatever a method adds, also for weights that encoder and method share.
+``DistributedDataParallel`` is not used, since it does not see a pass through a part of the model.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Processes:
     Parameters
     ----------
     rank : int
-        From 0 to ``world - 1``; the first alone writes, draws and talks.
+        From 0 to ``world - 1``; only the first writes, draws and prints.
     world : int
-        How many there are.
+        Number of processes.
 
     """
 
@@ -39,13 +39,13 @@ class Processes:
 
     @classmethod
     def current(cls) -> Processes:
-        """Return those of torch's process group, or this one alone where there is none."""
+        """Return those of torch's process group, or only this one if there is no group."""
         if not (distributed.is_available() and distributed.is_initialized()):
             return cls()
         return cls(distributed.get_rank(), distributed.get_world_size())
 
     def share(self, n: int) -> slice:
-        """Return which of n rows are this process's: every `world`-th; of too few all of them.
+        """Return which of n rows are this process's: every `world`-th, or all if there are too few.
 
         Examples
         --------
@@ -60,7 +60,7 @@ class Processes:
     def gather(self, rows: Tensor, n: int) -> Tensor:
         """Return all n rows, in their order, of which `rows` are this process's share.
 
-        Gradients reach a process's own rows alone, times the number of processes.
+        Gradients reach only a process's own rows, multiplied by the number of processes.
         """
         if self.world == 1 or n < self.world:
             return rows
@@ -69,7 +69,7 @@ class Processes:
     def average(self, parameters: Sequence[Tensor]) -> None:
         """Average the gradients of the parameters over the processes, in place.
 
-        What has a gradient in none keeps none, since AdamW would move it.
+        A parameter without a gradient in any process keeps none, since AdamW would move it.
         """
         if self.world == 1:
             return
@@ -80,7 +80,7 @@ class Processes:
         for p in own:
             p.grad = torch.zeros_like(p) if p.grad is None else p.grad.contiguous()
         sent = [p.grad.to(device) for p in own if p.grad is not None]
-        # In place and all at once: to copy them into one tensor and back takes as long again.
+        # In place and all at once: copying them into one tensor and back takes as long again.
         for work in [distributed.all_reduce(gradient, async_op=True) for gradient in sent]:
             work.wait()
         torch._foreach_div_(sent, self.world)
@@ -105,7 +105,7 @@ class Processes:
 
 
 ALONE = Processes()
-"""One process, which is the first."""
+"""A single process, which is the first."""
 
 
 class _Gather(torch.autograd.Function):
@@ -114,7 +114,7 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, processes: Processes, n: int) -> Tensor:
         ctx.processes = processes
-        # Every process sends as many rows, of which the last may be padding.
+        # Every process sends the same number of rows, of which the last may be padding.
         longest = -(-n // processes.world)
         sent = rows.new_zeros(longest, *rows.shape[1:], device=_device())
         sent[: len(rows)] = rows
@@ -129,7 +129,7 @@ class _Gather(torch.autograd.Function):
 
 
 def _device() -> torch.device:
-    """Return where tensors have to be that the processes exchange."""
+    """Return the device for tensors that the processes exchange."""
     name = "cuda" if distributed.get_backend() == "nccl" else "cpu"
     return torch.device(name)
 
@@ -138,7 +138,7 @@ def _device() -> torch.device:
 def joined() -> Iterator[None]:
     """Join the processes that ``torchrun`` or Slurm started.
 
-    GPUs speak over NCCL, each process with one of its own, and CPUs over gloo.
+    GPUs communicate over NCCL, with one GPU per process, and CPUs over gloo.
     """
     import ignite.distributed as idist
 

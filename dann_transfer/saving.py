@@ -1,8 +1,8 @@
 """Save an adapter as a Hugging Face folder with the heads beside it, and read it back.
 
 Everything is JSON or safetensors: no pickle is written or read. A saved folder is checked file
-by file against the checksums written with it, which finds damage; that an untrusted folder
-cannot run code rests on the formats alone.
+by file against the checksums written with it, which detects damage. Only the formats ensure that
+an untrusted folder cannot run code.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ CONFIG, HEADS, CARD = "adapter.json", "heads.safetensors", "README.md"
 FORMAT = 2
 _ON_HUB = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 TRIES = 20
-"""How often a folder is read that is being replaced all the while."""
+"""How often to try to read a folder that keeps being replaced."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def _sha256(path: Path) -> str:
 
 
 def _digest(config: dict[str, Any]) -> str:
-    # Through JSON and back, so that what is digested now is what will be read later.
+    # Through JSON and back, so that what is hashed now is what will be read later.
     body = json.loads(json.dumps({k: v for k, v in config.items() if k != "digest"}))
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
@@ -74,8 +74,8 @@ def check_destination(folder: str | PathLike[str]) -> Path:
     Raises
     ------
     ValueError
-        If something that is no saved adapter is there, or it is the current folder; it is left
-        alone.
+        If something other than a saved adapter is there, which is left alone, or if it is the
+        current folder.
     OSError
         If the folder above it cannot be made or written.
 
@@ -84,13 +84,13 @@ def check_destination(folder: str | PathLike[str]) -> Path:
 
 
 def _ours(folder: Path) -> set[str]:
-    """Return what in a folder `save` may replace: the files that it wrote, and folders of them."""
+    """Return what `save` may replace in a folder: the files that it wrote, and folders of them."""
     folders = {str(p.relative_to(folder)) for p in folder.rglob("*") if not p.is_file()}
     return {CONFIG, CARD, *_files_of(folder), *folders}
 
 
 def _files_of(folder: Path) -> list[str]:
-    """Return the files that an adapter saved in `folder` is made of; none if there is none."""
+    """Return the files of the adapter saved in `folder`, or nothing if there is none."""
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         return list(config["files"]) if config["format"] else []
@@ -99,14 +99,14 @@ def _files_of(folder: Path) -> list[str]:
 
 
 def save(saved: Saved, folder: str | PathLike[str]) -> None:
-    """Write a fitted adapter to a folder, whole or not at all; of several processes the first.
+    """Write a fitted adapter to a folder, whole or not at all, from the first process only.
 
     Raises
     ------
     ValueError
         As `check_destination`.
     OSError
-        If it cannot be written; what was in the folder before is as it was.
+        If it cannot be written; the folder is then left as it was.
 
     """
     if not is_first():
@@ -115,15 +115,15 @@ def save(saved: Saved, folder: str | PathLike[str]) -> None:
     try:
         with workplace(path) as work:
             _write(saved, work)
-            # Writing takes a while, in which somebody may have put something there.
+            # Writing takes a while, during which somebody may have put something there.
             check_destination(path)
             exchange(work, path)
-    # safetensors turns an error of the file into one of its own.
+    # safetensors turns a file error into an exception of its own.
     except (OSError, SafetensorError) as error:
         size = sum(p.numel() * p.element_size() for p in saved.model.parameters())
         raise OSError(
-            f"the model cannot be saved to {str(path)!r} ({error}); what was there is as it was. "
-            f"Some {size / 1e6:,.0f} MB are needed: make room, or save to another folder."
+            f"the model cannot be saved to {str(path)!r} ({error}); nothing there was changed. "
+            f"About {size / 1e6:,.0f} MB are needed: make room, or save to another folder."
         ) from error
 
 
@@ -157,7 +157,7 @@ def _write(saved: Saved, folder: Path) -> None:
     }
     config["digest"] = _digest(config)
     (folder / CONFIG).write_text(json.dumps(config), encoding="utf-8")
-    # safetensors lets nobody else read its files; those that Python writes follow the umask.
+    # safetensors makes its files unreadable to others; those that Python writes follow the umask.
     mode = (folder / CONFIG).stat().st_mode
     for file in folder.rglob("*"):
         if file.is_file():
@@ -203,8 +203,8 @@ def _card(saved: Saved) -> str:
 Trained by dann_transfer {__version__} with method `{method}` on {fitted.n_source:,}
 labelled source texts and {fitted.n_target:,} unlabelled target texts{sampled}, from the encoder
 `{saved.params["encoder"]}`.
-Classes: {classes}. Last validation accuracy, on source texts: {score}. How it does on the
-target was not measured in training: measure it, beside a model trained
+Classes: {classes}. Last validation accuracy, on source texts: {score}. Its accuracy on the
+target was not measured in training: measure it, and compare it with that of a model trained
 with `method="source_only"`.
 
 ```python
@@ -214,18 +214,18 @@ adapter = DomainAdapter.from_pretrained("this folder, or its name on the hub")
 adapter.predict(["some text"])
 ```
 
-`AutoModel.from_pretrained` opens the encoder alone; `transformers.pipeline` would put a random
+`AutoModel.from_pretrained` opens only the encoder; `transformers.pipeline` would put a random
 classifier on it.
 """
 
 
 def _read_config(path: Path) -> dict[str, Any]:
     if not path.is_dir():
-        raise ValueError(f"{str(path)!r} is not a folder; pass the one save_pretrained wrote.")
+        raise ValueError(f"{str(path)!r} is not a folder; pass the one that save_pretrained wrote.")
     file = path / CONFIG
     if not file.is_file():
         raise ValueError(
-            f"{str(path)!r} has no {CONFIG}: it is no saved adapter, or a part of one."
+            f"{str(path)!r} has no {CONFIG}: it is not a saved adapter, or only a part of one."
         )
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
@@ -234,7 +234,7 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise ValueError(f"{str(file)!r} is damaged ({error}); save the model again.") from error
     if not intact:
         raise ValueError(
-            f"{str(file)!r} was changed since it was saved, or has another format than {FORMAT}; "
+            f"{str(file)!r} was changed since it was saved, or its format is not {FORMAT}; "
             "save the model again."
         )
     return dict(config)
@@ -251,8 +251,8 @@ def _check_files(path: Path, files: dict[str, str]) -> None:
             )
     if "adapter_config.json" in files:
         # transformers would fetch the encoder that it names from elsewhere.
-        raise ValueError(f"{str(path / 'adapter_config.json')!r} is no part of a saved model.")
-    # A loader may pick up a file that the checksums do not cover.
+        raise ValueError(f"{str(path / 'adapter_config.json')!r} is not part of a saved model.")
+    # A loader might pick up a file that the checksums do not cover.
     ours = {*files, CONFIG}
     for file in path.rglob("*"):
         name = str(file.relative_to(path))
@@ -271,7 +271,7 @@ def load(
     device: str | None = None,
     trust_remote_code: bool = False,
 ) -> Saved:
-    """Read a folder that `save` wrote; while it is being replaced, the old model or the new one.
+    """Read a folder that `save` wrote; if it is being replaced, read the old or the new model.
 
     Raises
     ------
@@ -283,33 +283,33 @@ def load(
     for attempt in range(TRIES):
         before = _version(path)
         try:
-            # A copy is taken faster than a model is read.
+            # Making a copy is faster than reading a model.
             with _copy_of(path) if attempt >= 2 else nullcontext(path) as place:
                 saved = _read(place, param_names, device, trust_remote_code)
                 if attempt >= 2:
                     return saved
         except Exception:
-            # A file may have been taken away while it was being read.
+            # A file may have been removed while it was being read.
             if _version(path) == before:
                 raise
             continue
         if _version(path) == before:
             return saved
     raise OSError(
-        f"{str(path)!r} was saved anew {TRIES} times while it was being read; try again later."
+        f"{str(path)!r} was replaced {TRIES} times while it was being read; try again later."
     )
 
 
 def located(
     folder: str | PathLike[str], revision: str | None = None, token: str | None = None
 ) -> Path:
-    """Return a folder, or the copy of a model on the hub that a string names as "user/model".
+    """Return a folder, or a copy of the model that a string names on the hub as "user/model".
 
     Raises
     ------
     ValueError
-        If there is no folder of that name, and the hub has no model of this package or is not
-        reached.
+        If there is no folder of that name, and the hub has no such model of this package or cannot
+        be reached.
 
     """
     path = Path(folder).expanduser()
@@ -318,24 +318,24 @@ def located(
     import huggingface_hub
 
     try:
-        # First what says whether it is a model of ours: others may be large.
+        # First the file that shows whether it is a model of ours: others may be large.
         config = huggingface_hub.hf_hub_download(folder, CONFIG, revision=revision, token=token)
         files = [CONFIG, *_files_of(Path(config).parent)]
         copy = huggingface_hub.snapshot_download(
             folder, revision=revision, token=token, allow_patterns=files
         )
-    # The hub's library, and the one that it reaches the hub with, raise their own kinds.
+    # The hub's library, and the HTTP library that it uses, raise exceptions of their own.
     except Exception as error:
         first = (str(error).splitlines() or [""])[0]
         raise ValueError(
-            f"{folder!r} is no folder here, and no model of that name came from the hub "
+            f"{folder!r} is not a folder here, and the hub gave no model of that name "
             f"({type(error).__name__}: {first})."
         ) from error
     return Path(copy)
 
 
 def push(saved: Saved, name: str, private: bool, token: str | None) -> str:
-    """Put a model on the hub as "user/model", made if need be, and return its address.
+    """Put a model on the hub as "user/model", create that if necessary, and return its address.
 
     Raises
     ------
@@ -360,7 +360,7 @@ def push(saved: Saved, name: str, private: bool, token: str | None) -> str:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model")
         save(saved, path)
-        # Files of an earlier model would be taken for parts of this one.
+        # Files of an earlier model would be mistaken for parts of this one.
         hub.upload_folder(
             repo_id=name,
             folder_path=path,
@@ -372,13 +372,13 @@ def push(saved: Saved, name: str, private: bool, token: str | None) -> str:
 
 @contextmanager
 def _copy_of(path: Path) -> Iterator[Path]:
-    """Copy a folder that is being replaced; its checksums tell whether the copy is of one model."""
+    """Copy a folder that is being replaced; checksums show whether the copy is of one model."""
     with tempfile.TemporaryDirectory() as folder:
         yield Path(shutil.copytree(path, Path(folder, path.name)))
 
 
 def _version(path: Path) -> tuple[int, ...]:
-    """Return what tells one saving of a folder from the next; nothing where there is none."""
+    """Return what distinguishes one saved version of a folder from the next; empty if none."""
     try:
         found = (path / CONFIG).stat()
     except OSError:
@@ -399,7 +399,7 @@ def _read(
         )
     if isinstance(params["class_weight"], list):
         params["class_weight"] = dict(params["class_weight"])
-    # What a stranger's folder says of code and paths is not taken over.
+    # Settings about code and paths in a stranger's folder are ignored.
     params |= {"device": device, "trust_remote_code": trust_remote_code, "checkpoint_dir": None}
     check_params(params)
     encoder = Encoder.from_pretrained(
@@ -415,7 +415,7 @@ def _read(
     try:
         head.load_state_dict(parts["head"])
     except RuntimeError as error:
-        raise ValueError(f"{str(path / HEADS)!r} does not fit {CONFIG}: {error}") from error
+        raise ValueError(f"{str(path / HEADS)!r} does not match {CONFIG}: {error}") from error
     model = Classifier(encoder, head).to(resolve_device(device)).eval()
     near = {name: tensor.numpy() for name, tensor in parts["neighborhood"].items()}
     neighborhood = Neighborhood(**near) if near else None

@@ -1,4 +1,4 @@
-"""A search over hyperparameters under a budget, judged without target labels."""
+"""Search hyperparameters within a budget, judged without target labels."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ SPACE: dict[str, Any] = {
     "method": ["dann", "mcc", "student"],
     "learning_rate": (1e-5, 1e-4),
 }
-"""What is searched where the user names nothing."""
+"""The search space if the user gives none."""
 OWN = ("random_state", "progress", "checkpoint_dir")
-"""What belongs to the search and not to a run of it."""
+"""Hyperparameters that belong to the search and not to its runs."""
 SAME = ("validation_fraction", "text_column", "label_column", "device", "trust_remote_code")
-"""What all runs must have in common: they are judged by the same held-out texts."""
+"""Hyperparameters that all runs must share: they are judged on the same held-out texts."""
 ERRORS = (FloatingPointError, ValueError, RuntimeError)
-"""What may end a run without ending the search: a rate too large, a batch too large for memory, or
-values that do not go together."""
+"""Errors that may end a run without ending the search: a rate too large, a batch too large for
+memory, or values that do not work together."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,14 @@ class Search:
     Attributes
     ----------
     rows : list of dict
-        One a run, in order: its hyperparameters, score, accuracy on held-out source texts, shares
+        One per run, in order: its hyperparameters, score, accuracy on held-out source texts, shares
         of the classes among its target predictions, seconds, and whether it failed.
     score : str
-        What judged.
+        The score that judged.
     adapter : DomainAdapter
-        Fitted: the run with the best score, and source-only where none is better.
+        The fitted model of the run with the best score; source-only if none is better.
     params : dict
-        The hyperparameters that were searched, as the best run has them.
+        The values of the searched hyperparameters in the best run.
 
     """
 
@@ -74,17 +74,17 @@ class Search:
         return f"{self.frame().to_string(index=False)}\n\n{self.verdict()}"
 
     def verdict(self) -> str:
-        """Say in a sentence what was chosen, and by what."""
+        """State in a sentence what was chosen, and by which score."""
         best = _best(self.rows)
         before = _best([row for row in self.rows if row["method"] == BASELINE])
         assert best is not None
         chosen = ", ".join(f"{name}={value!r}" for name, value in self.params.items())
         if self.params["method"] == BASELINE:
-            return f"Of {len(self.rows)} runs none has a better {self.score} than {BASELINE}."
-        beside = f"where the best of {BASELINE} has {before['score']:.3f}" if before else ""
+            return f"None of {len(self.rows)} runs has a better {self.score} than {BASELINE}."
+        beside = f"while the best of {BASELINE} has {before['score']:.3f}" if before else ""
         return (
             f"{chosen} has the best {self.score} of {len(self.rows)} runs: {best['score']:.3f}, "
-            f"{beside or f'and no run of {BASELINE} came to an end'}. Whether it is right more "
+            f"{beside or f'and no run of {BASELINE} finished'}. Whether it is right more "
             "often on the target is not known without target labels."
         )
 
@@ -105,11 +105,11 @@ def tune(
     progress: bool = True,
     **params: Any,
 ) -> Search:
-    """Search hyperparameters of a `DomainAdapter` under a budget, without target labels.
+    """Search hyperparameters of a `DomainAdapter` within a budget, without target labels.
 
-    Source-only runs first and always, at the defaults or in the middle of the space. The others are
-    proposed by Optuna's estimator of the better part of the space (TPE). A run that fails is a row,
-    and the search goes on.
+    Source-only always runs first, at the defaults or in the middle of the space. The others are
+    proposed by Optuna's estimator of the better part of the space (TPE). A run that fails is
+    recorded as a row, and the search continues.
 
     Parameters
     ----------
@@ -117,24 +117,24 @@ def tune(
         As for ``DomainAdapter.fit``.
     space : mapping, optional
         From hyperparameters to a list of values to choose from, or a tuple ``(low, high)`` of
-        numbers: whole numbers are drawn evenly, others on a logarithmic scale. `SPACE` if absent,
+        numbers: whole numbers are drawn evenly, others on a logarithmic scale. By default `SPACE`,
         without what `params` holds fixed.
     score : str, optional
-        What judges: one of `selection.SCORES`. None is "information_maximization", and
-        "source_validation" where the source's classes are not `selection.balanced`.
+        The score to judge by, one of `selection.SCORES`. None is "information_maximization", or
+        "source_validation" if the source's classes are not `selection.balanced`.
     runs : int
-        So many in all, those of an interrupted search included.
+        Total number of runs, including those of an interrupted search.
     minutes : float, optional
-        No run starts later than that.
+        No run starts after this time.
     folder : path, optional
-        Keep the search there and continue an interrupted one, in the middle of a run too. The
+        Save the search there and continue an interrupted one, even in the middle of a run. The
         best model so far is in its ``best``, for ``DomainAdapter.from_pretrained``.
     random_state : int
         Seeds every run and the proposals.
     progress : bool
         Show a progress bar.
     **params
-        What all runs have in common, passed on to ``DomainAdapter``.
+        Hyperparameters of all runs, passed on to ``DomainAdapter``.
 
     Raises
     ------
@@ -143,7 +143,7 @@ def tune(
     ImportError
         If Optuna is not installed.
     RuntimeError
-        If another process searches in `folder`.
+        If another process is searching in `folder`.
 
     References
     ----------
@@ -164,12 +164,12 @@ def tune(
         raise ValueError(f"score={score!r} is not known; choose one of {list(SCORES)}.")
     if Processes.current().world > 1:
         raise ValueError(
-            "tune searches in one process; start it without torchrun, as often as you like with "
-            "folders of their own."
+            "tune searches in one process; start it without torchrun, or several times, each with "
+            "a folder of its own."
         )
     budget = _Budget.of(runs, minutes, progress)
     if wrong := [name for name in OWN if name in params]:
-        raise ValueError(f"{wrong[0]} is the search's own; tune takes random_state and folder.")
+        raise ValueError(f"{wrong[0]} is set by the search; pass random_state and folder to tune.")
     if space is None:
         space = {name: values for name, values in SPACE.items() if name not in params}
     seed = as_seed(random_state)
@@ -179,17 +179,18 @@ def tune(
     full = {name: h.default for name, h in HYPERPARAMETERS.items()} | common
     texts = {"X": X, "y": y, "X_val": X_val, "y_val": y_val, "X_target": X_target}
     nothing = dict.fromkeys(("sample_weight", "X_target_labelled", "y_target_labelled"))
-    # Each run reads its own; here are those that it is judged on.
+    # Each run reads its own texts; these are the ones that it is judged on.
     roles = read(full | {"method": "a search"}, seed, True, 0, **texts, **nothing)
     if not roles.texts["validation"]:
         raise ValueError(
-            "a search judges by held-out source texts, and there are none; pass X_val and y_val, "
+            "a search judges by held-out source texts, but there are none; pass X_val and y_val, "
             "or a larger validation_fraction."
         )
     if len(roles.texts["validation"]) < MIN_TEXTS or len(roles.texts["target"]) < MIN_TEXTS:
         raise ValueError(
-            f"a search judges by at least {MIN_TEXTS} held-out source texts and as many target "
-            f"texts; there are {len(roles.texts['validation'])} and {len(roles.texts['target'])}."
+            f"a search needs at least {MIN_TEXTS} held-out source texts and as many target texts "
+            f"to judge by, but there are {len(roles.texts['validation'])} and "
+            f"{len(roles.texts['target'])}; pass more."
         )
     if score is None:
         even = balanced(roles.shares)
@@ -202,7 +203,7 @@ def tune(
 
 @dataclass(frozen=True)
 class _Judge:
-    """Trains a run and scores it."""
+    """Trains and scores runs."""
 
     score: str
     roles: Roles
@@ -234,7 +235,7 @@ class _Judge:
 def _search(
     study: Study, space: dict[str, Any], judge: _Judge, folder: Path | None, budget: _Budget
 ) -> Search:
-    """Run what is left of a search, and return all of it."""
+    """Run the rest of a search, and return all of it."""
     from optuna.trial import TrialState
     from tqdm.auto import tqdm
 
@@ -268,7 +269,7 @@ def _search(
             bar.update()
     top = _best(rows)
     if top is None:
-        raise RuntimeError(f"no run came to an end; the last one said: {rows[-1]['failed']}")
+        raise RuntimeError(f"no run finished; the last one failed with: {rows[-1]['failed']}")
     if best is None:
         assert folder is not None
         common = judge.common
@@ -287,7 +288,7 @@ def _scores_of(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _best(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the first of the runs with the best score, if one came to an end."""
+    """Return the first of the runs with the best score, if any finished."""
     ended = (row for row in rows if not row["failed"])
     return max(ended, key=lambda row: row["score"], default=None)
 
@@ -299,7 +300,7 @@ def _rows(study: Study) -> list[dict[str, Any]]:
 
 
 def _propose(trial: Trial, space: dict[str, Any]) -> dict[str, Any]:
-    """Draw a run's hyperparameters; source-only has none of those that only methods use."""
+    """Draw a run's hyperparameters; for source-only, leave out those that only methods use."""
     own: dict[str, Any] = {"method": trial.suggest_categorical("method", space["method"])}
     for name, values in space.items():
         if name == "method" or (own["method"] == BASELINE and name in ADAPTATION):
@@ -314,15 +315,15 @@ def _propose(trial: Trial, space: dict[str, Any]) -> dict[str, Any]:
 
 
 def _space(space: dict[str, Any], common: dict[str, Any]) -> dict[str, Any]:
-    """Check a space, and put source-only among its methods."""
+    """Check a search space, and add source-only to its methods."""
     for name, values in space.items():
         if name not in HYPERPARAMETERS or name in (*OWN, *SAME):
             raise ValueError(
-                f"space has {name!r}, which is not searched; it may have "
+                f"space has {name!r}, which cannot be searched; it may have "
                 f"{[h for h in HYPERPARAMETERS if h not in (*OWN, *SAME)]}."
             )
         if name in common:
-            raise ValueError(f"{name} is in space and is {common[name]!r} too; leave out one.")
+            raise ValueError(f"{name} is both in space and set to {common[name]!r}; leave one out.")
         ends = values if isinstance(values, tuple) and len(values) == 2 else ()
         numbers = all(isinstance(x, int | float) and not isinstance(x, bool) for x in ends)
         if ends and numbers and ends[0] < ends[1]:
@@ -339,7 +340,7 @@ def _space(space: dict[str, Any], common: dict[str, Any]) -> dict[str, Any]:
             check_params({name: value})
     names = space.pop("method", [common.pop("method", HYPERPARAMETERS["method"].default)])
     if AUTO in names:
-        raise ValueError("a search chooses among methods itself; name them in place of 'auto'.")
+        raise ValueError("a search itself chooses among methods; name them instead of 'auto'.")
     for name in names:
         options = None if name == BASELINE else common.get("method_options")
         created = methods.create(name, options)
@@ -350,13 +351,13 @@ def _space(space: dict[str, Any], common: dict[str, Any]) -> dict[str, Any]:
 
 
 def _values_of(name: str, space: dict[str, Any], common: dict[str, Any]) -> Sequence[Any]:
-    """Return the values that a hyperparameter may have in a search; of a span its two ends."""
+    """Return the values that a hyperparameter may have in a search; for a range, its two ends."""
     own: Sequence[Any] = space.get(name, [common.get(name, HYPERPARAMETERS[name].default)])
     return own
 
 
 def _first(space: dict[str, Any]) -> dict[str, Any]:
-    """Return source-only at the defaults, or in the middle of spans that these are not in."""
+    """Return source-only at the defaults, or in the middle of ranges that exclude these."""
     own: dict[str, Any] = {"method": BASELINE}
     for name, values in space.items():
         if name == "method" or name in ADAPTATION:
@@ -375,7 +376,7 @@ def _first(space: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Budget:
-    """How many runs there may be, and until when one may start."""
+    """How many runs there may be, and how late one may start."""
 
     runs: int
     deadline: float
@@ -391,7 +392,7 @@ class _Budget:
         return cls(runs, end, progress)
 
     def allows(self, ended: int) -> bool:
-        """Tell whether another run may start. Source-only always may: the others need it."""
+        """Return whether another run may start. Source-only always may: the others need it."""
         return ended < self.runs and (not ended or time.monotonic() < self.deadline)
 
 
@@ -413,13 +414,13 @@ def _held(folder: Path | str | None) -> Iterator[Path | None]:
         with FileLock(path / ".lock", timeout=0):
             yield path
     except Timeout:
-        raise RuntimeError(f"another process searches in {str(path)!r}.") from None
+        raise RuntimeError(f"another process is searching in {str(path)!r}.") from None
 
 
 def _study(
     folder: Path | None, seed: int, space: dict[str, Any], identity: dict[str, str]
 ) -> Study:
-    """Return a new study, or the one that a folder has, with an interrupted run put first."""
+    """Return a new study, or the one in a folder, with an interrupted run put first."""
     try:
         import optuna
         from optuna.storages import JournalStorage
@@ -436,12 +437,12 @@ def _study(
     before = study.user_attrs.get("identity", identity)
     if different := [name for name, value in identity.items() if before.get(name) != value]:
         raise ValueError(
-            f"{str(folder)!r} holds another search: {', '.join(different)} differ. "
+            f"{str(folder)!r} holds a different search: {', '.join(different)} differ. "
             "Use another folder, or delete this one."
         )
     study.set_user_attr("identity", identity)
     trials = study.get_trials(deepcopy=False)
-    # A proposal of the same seed and number of runs would be made again.
+    # With the same seed and number of runs, the same proposal would be made again.
     study.sampler = optuna.samplers.TPESampler(seed=(seed + len(trials)) % 2**32)
     if not trials:
         study.enqueue_trial(_first(space))
@@ -455,7 +456,7 @@ def _study(
 def _identity(
     roles: Roles, space: dict[str, Any], common: dict[str, Any], score: str
 ) -> dict[str, str]:
-    """Return what a search is known by."""
+    """Return what identifies a search."""
     kept = {k: v for k, v in common.items() if k != "device"}
     parts: dict[str, Any] = {f"{role} texts": texts for role, texts in roles.texts.items()}
     parts |= {f"{role} labels": codes.tolist() for role, codes in roles.codes.items()}

@@ -1,7 +1,7 @@
-"""Which of several models is best on the target, judged without a target label.
+"""Judge which of several models is best on the target, without a target label.
 
-None of these is sure: compare them on data whose target labels you know before you trust one.
-`SCORES` names those that judge one model, and `scorer` gives them to ``GridSearchCV``;
+None of these scores is certain: compare them on data whose target labels you know before you trust
+one. `SCORES` names those that judge one model, and `scorer` passes them to ``GridSearchCV``;
 `ensemble_agreement` and `seed_agreement` judge several models together.
 """
 
@@ -19,15 +19,15 @@ from dann_transfer.diagnostics import domain_classifier
 from dann_transfer.texts.reading import as_labelled
 
 MIN_TEXTS = 5
-"""Of each domain, for weights that are computed in five folds."""
+"""Texts needed of each domain, for weights that are computed in five folds."""
 
 BALANCED = 0.9
-"""On the boards `information_maximization` chose well where the source's classes have this share of
-the largest entropy, and did harm where they have less (`docs/results.md`)."""
+"""On the boards `information_maximization` chose well if the source's classes have at least this
+share of the largest entropy, and did harm if they have less (`docs/results.md`)."""
 
 
 def probabilities_of(p: np.ndarray) -> np.ndarray:
-    """Return p as an array of floats, once it is seen to hold probabilities (n, classes)."""
+    """Return p as an array of floats, after checking that it holds probabilities (n, classes)."""
     p = np.asarray(p, dtype=float)
     if p.ndim != 2 or not len(p) or not np.allclose(p.sum(1), 1, atol=1e-3):
         raise ValueError(
@@ -42,7 +42,7 @@ def _features(*domains: np.ndarray) -> list[np.ndarray]:
     if any(x.ndim != 2 or not len(x) for x in arrays) or len({x.shape[1] for x in arrays}) > 1:
         raise ValueError(
             f"features have shapes {' and '.join(str(x.shape) for x in arrays)}; each must be "
-            "(texts, width), of one width. Pass what transform returns."
+            "(texts, width), with the same width. Pass what transform returns."
         )
     return arrays
 
@@ -61,8 +61,8 @@ def _pool(pool: Sequence[np.ndarray]) -> np.ndarray:
     arrays = [probabilities_of(p) for p in pool]
     if len(arrays) < 2 or len({p.shape for p in arrays}) > 1:
         raise ValueError(
-            f"a pool of probabilities of shapes {[p.shape for p in arrays]}: it needs those of at "
-            "least two models, of the same texts and classes."
+            f"the pool has probabilities of shapes {[p.shape for p in arrays]}; pass those of at "
+            "least two models, for the same texts and classes."
         )
     return np.stack(arrays)
 
@@ -72,10 +72,10 @@ def _entropy(p: np.ndarray) -> np.ndarray:
 
 
 def balanced(shares: np.ndarray) -> bool:
-    """Tell whether classes are about equally common, as `information_maximization` has to assume.
+    """Return whether classes are about equally common, as `information_maximization` assumes.
 
-    Their entropy is at least `BALANCED` of the largest that it can be. With the positive class of
-    two at 68 % it is, and with three classes at 13, 28 and 59 % it is not.
+    They are if their entropy is at least `BALANCED` of its largest possible value. Two classes with
+    the positive one at 68 % are balanced, three classes at 13, 28 and 59 % are not.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def balanced(shares: np.ndarray) -> bool:
 
 
 def information_maximization(p: np.ndarray) -> float:
-    """Return how sure predictions are and how many classes they use: higher is better.
+    """Return how certain predictions are and how many classes they use: higher is better.
 
     It is the entropy of the mean prediction minus the mean entropy of predictions, which lies
     between 0 and log(classes). It favours equal class shares.
@@ -121,7 +121,7 @@ def information_maximization(p: np.ndarray) -> float:
 
 
 def neighborhood_density(p: np.ndarray, temperature: float = 0.05, max_texts: int = 3000) -> float:
-    """Return how densely each text's neighbours lie by prediction: higher is better.
+    """Return how densely texts with similar predictions lie together: higher is better.
 
     It is the mean entropy of the soft-max over each text's similarities to the others.
 
@@ -131,7 +131,7 @@ def neighborhood_density(p: np.ndarray, temperature: float = 0.05, max_texts: in
         Probabilities of target texts, at least two.
     temperature : float
     max_texts : int
-        Only the first ones are used, up to this many: memory grows with the square.
+        Only the first texts are used, up to this many: memory grows with the square.
 
     References
     ----------
@@ -157,11 +157,11 @@ def neighborhood_density(p: np.ndarray, temperature: float = 0.05, max_texts: in
 
 
 def batch_nuclear_norm(p: np.ndarray) -> float:
-    """Return how sure and how varied predictions are by their nuclear norm: higher is better.
+    """Return how certain and varied predictions are, by their nuclear norm: higher is better.
 
-    The nuclear norm of the matrix of predictions, divided by the largest that n texts can have,
-    ``sqrt(n * min(n, classes))``, so that it lies above 0 and at most at 1, which sure predictions
-    in equal class shares reach.
+    It is the nuclear norm of the matrix of predictions, divided by the largest that n texts can
+    have, ``sqrt(n * min(n, classes))``. It is above 0 and at most 1, which certain predictions with
+    equal class shares reach.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def batch_nuclear_norm(p: np.ndarray) -> float:
     Raises
     ------
     ValueError
-        If `p` are no probabilities.
+        If `p` does not hold probabilities.
 
     References
     ----------
@@ -194,8 +194,8 @@ def batch_nuclear_norm(p: np.ndarray) -> float:
 def cluster_agreement(features: np.ndarray, p: np.ndarray, random_state: int = 0) -> float:
     """Return how well predicted labels agree with clusters of the features: higher is better.
 
-    The adjusted mutual information of predicted labels and of k-means clusters, as many as there
-    are classes, of features scaled to unit length. 1 is the same partition, 0 is chance.
+    It is the adjusted mutual information between predicted labels and k-means clusters, as many as
+    there are classes, of features scaled to unit length. 1 is the same partition, 0 is chance.
 
     Parameters
     ----------
@@ -204,7 +204,7 @@ def cluster_agreement(features: np.ndarray, p: np.ndarray, random_state: int = 0
     p : ndarray, shape (n, classes)
         Their probabilities.
     random_state : int
-        Chooses where k-means starts, ten times.
+        Seeds the ten starts of k-means.
 
     Raises
     ------
@@ -236,7 +236,7 @@ def cluster_agreement(features: np.ndarray, p: np.ndarray, random_state: int = 0
     predicted, classes = _one_each("the prediction", p.argmax(1), features, "target"), p.shape[1]
     if len(features) < classes:
         raise ValueError(
-            f"{len(features)} texts make no {classes} clusters; pass at least as many as classes."
+            f"{len(features)} texts cannot form {classes} clusters; pass at least one per class."
         )
     means = KMeans(classes, n_init=10, random_state=random_state)
     clusters = means.fit_predict(normalize(features))
@@ -248,8 +248,8 @@ def density_ratios(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return how much likelier the target is to have each text's features, shapes (n,) and (m,).
 
-    The ratio of the two densities, as a logistic regression of the domains tells for texts that it
-    was not fitted to (five folds).
+    It is the ratio of the two densities, estimated by a logistic regression of the domains for
+    texts that it was not fitted to (five folds).
 
     Parameters
     ----------
@@ -292,7 +292,7 @@ def density_ratios(
 
 
 def importance_weights(source: np.ndarray, target: np.ndarray, random_state: int = 0) -> np.ndarray:
-    """Return the `density_ratios` of the source texts, shape (n,), which weigh them in its place.
+    """Return the `density_ratios` of the source texts, shape (n,), to weight them like the target.
 
     Parameters
     ----------
@@ -312,10 +312,10 @@ def importance_weights(source: np.ndarray, target: np.ndarray, random_state: int
 
 
 def effective_size(weights: np.ndarray) -> float:
-    """Return how many texts of equal weight would tell as much as these: ``(Σw)² / Σw²``.
+    """Return how many equally weighted texts carry as much information: ``(Σw)² / Σw²``.
 
-    Between 1 and the number of texts. Where it is small, `importance_weighted_validation` and
-    `deep_embedded_validation` rest on a few texts, and are not to be trusted.
+    It lies between 1 and the number of texts. If it is small, `importance_weighted_validation` and
+    `deep_embedded_validation` depend on a few texts and should not be trusted.
 
     Parameters
     ----------
@@ -356,7 +356,7 @@ def _controlled_accuracy(weights: np.ndarray, correct: np.ndarray) -> float:
     weighted = weights * correct
     spread = weights.var()
     slope = np.cov(weighted, weights, ddof=0)[0, 1] / spread if spread else 0.0
-    # The control variate may carry the estimate past what an accuracy can be.
+    # The control variate may take the estimate outside the range of an accuracy.
     return float(np.clip(weighted.mean() - slope * (weights.mean() - 1), 0, 1))
 
 
@@ -365,17 +365,17 @@ def importance_weighted_validation(
 ) -> float:
     """Estimate the accuracy on the target as the source's, weighted by `importance_weights`.
 
-    Divided by the sum of the weights, and not by their number as in the paper, so that it is an
-    accuracy, between 0 and 1. `effective_size` of the weights says how many texts it rests on.
+    It is divided by the sum of the weights, not by their number as in the paper, so that it is an
+    accuracy, between 0 and 1. `effective_size` of the weights shows how many texts it depends on.
 
     Parameters
     ----------
     source, target : ndarray, shapes (n, width) and (m, width)
         Features of source texts that training has not seen, and of target texts.
     correct : ndarray of bool, shape (n,)
-        Whether each source text is predicted right.
+        Whether each source text is predicted correctly.
     random_state : int
-        Chooses the folds in which weights are computed for texts not fitted to.
+        Chooses the folds, in which weights are computed for texts not fitted to.
 
     Raises
     ------
@@ -404,17 +404,17 @@ def deep_embedded_validation(
 ) -> float:
     """Estimate the accuracy on the target from labelled source texts that look like its texts.
 
-    Source texts weigh by how much likelier the target is to have their features, as a logistic
-    regression tells; a control variate keeps the estimate from being ruled by a few.
+    Source texts are weighted by how much likelier the target is to have their features, estimated
+    by a logistic regression; a control variate keeps a few texts from dominating the estimate.
 
     Parameters
     ----------
     source, target : ndarray, shapes (n, width) and (m, width)
         Features of source texts that training has not seen, and of target texts.
     correct : ndarray of bool, shape (n,)
-        Whether each source text is predicted right.
+        Whether each source text is predicted correctly.
     random_state : int
-        Chooses the folds in which weights are computed for texts not fitted to.
+        Chooses the folds, in which weights are computed for texts not fitted to.
 
     References
     ----------
@@ -439,19 +439,19 @@ def reverse_validation(
     target_features: np.ndarray,
     p: np.ndarray,
 ) -> float:
-    """Return the accuracy on the source of a classifier that target predictions have taught.
+    """Return the accuracy on the source of a classifier trained on the target's predictions.
 
-    A logistic regression learns the predicted labels from the target's features and labels the
-    source. In the paper a whole network is trained back from the target to the source; this one is
-    linear and the features stay as they are, which takes a second. Where one class alone is
-    predicted, it is that class's share of the source.
+    A logistic regression learns the predicted labels from the target's features, and then labels
+    the source. In the paper a whole network is trained back from the target to the source; this one
+    is linear and the features stay as they are, which takes a second. If only one class is
+    predicted, the score is that class's share of the source.
 
     Parameters
     ----------
     source_features, target_features : ndarray, shapes (n, width) and (m, width)
         Features of labelled source texts that training has not seen, and of target texts.
     source_codes : ndarray of int, shape (n,)
-        Class positions of the source texts: the columns of `p` that are right.
+        Class positions of the source texts, as columns of `p`.
     p : ndarray, shape (m, classes)
         Probabilities of the target texts.
 
@@ -490,8 +490,8 @@ def reverse_validation(
 def ensemble_agreement(pool: Sequence[np.ndarray]) -> np.ndarray:
     """Return the share of texts on which each candidate agrees with the mean of all of them.
 
-    The likeliest class of the mean prediction stands in for the label (EnsV). A candidate that is
-    unlike all others scores low, be it better or worse than they are.
+    The likeliest class of the mean prediction stands in for the label (EnsV). A candidate that
+    differs from all others scores low, whether it is better or worse than they are.
 
     Parameters
     ----------
@@ -526,7 +526,7 @@ def ensemble_agreement(pool: Sequence[np.ndarray]) -> np.ndarray:
 def seed_agreement(pool: Sequence[np.ndarray]) -> float:
     """Return the share of texts that models of different seeds label alike: higher is better.
 
-    The mean over all pairs of models.
+    It is the mean over all pairs of models.
 
     Parameters
     ----------
@@ -556,7 +556,7 @@ def seed_agreement(pool: Sequence[np.ndarray]) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """All that a model is judged by: what it makes of labelled source and of target texts.
+    """What a model is judged by: its outputs on labelled source texts and on target texts.
 
     Parameters
     ----------
@@ -564,7 +564,7 @@ class Evidence:
         Features and probabilities, as `outputs` returns them: of source texts that training has
         not seen, and of target texts.
     codes : ndarray of int, shape (n,)
-        Class positions of the source texts; -1 is a class that the model does not have.
+        Class positions of the source texts; -1 stands for a class that the model does not have.
 
     Raises
     ------
@@ -591,7 +591,7 @@ class Evidence:
 
     @classmethod
     def of(cls, estimator: Any, X: Any, y: Any, X_target: Any) -> Evidence:
-        """Return what a fitted `DomainAdapter` makes of held-out source texts and of the target.
+        """Return the outputs of a fitted `DomainAdapter` on held-out source and on target texts.
 
         Parameters
         ----------
@@ -599,7 +599,7 @@ class Evidence:
         X, y : sequence, or table that has both
             Source texts that it was not trained on, and their labels.
         X_target : sequence
-            Target texts; labels that they may come with are not read.
+            Target texts; any labels that come with them are not read.
 
         """
         columns = estimator.text_column, estimator.label_column
@@ -610,7 +610,7 @@ class Evidence:
 
     @property
     def correct(self) -> np.ndarray:
-        """Whether each source text is predicted right, shape (n,)."""
+        """Whether each source text is predicted correctly, shape (n,)."""
         return np.asarray(self.source[1].argmax(1) == self.codes)
 
     @cached_property
@@ -625,19 +625,19 @@ SCORES: dict[str, Callable[[Evidence], float]] = {
     "neighborhood_density": lambda e: neighborhood_density(e.target[1]),
     "batch_nuclear_norm": lambda e: batch_nuclear_norm(e.target[1]),
     "cluster_agreement": lambda e: cluster_agreement(*e.target),
-    # By their parts, since both need the same weights.
+    # Through their parts, since both need the same weights.
     "importance_weighted_validation": lambda e: _weighted_accuracy(e.weights, e.correct),
     "deep_embedded_validation": lambda e: _controlled_accuracy(e.weights, e.correct),
     "reverse_validation": lambda e: reverse_validation(e.source[0], e.codes, *e.target),
 }
-"""What judges one model, by name; of each, higher is better. "source_validation" is the accuracy
-on the source."""
+"""Scores that judge one model, by name; higher is better for each. "source_validation" is the
+accuracy on the source."""
 
 
 def scorer(name: str, X_target: Any) -> Callable[[Any, Any, Any], float]:
-    """Return a score as scikit-learn's ``scoring=``, which needs no target label.
+    """Return a score to pass as scikit-learn's ``scoring=``, which needs no target label.
 
-    The fold that ``GridSearchCV`` holds out gives the source texts that training has not seen.
+    The fold that ``GridSearchCV`` holds out provides the source texts that training has not seen.
 
     Parameters
     ----------
@@ -649,7 +649,7 @@ def scorer(name: str, X_target: Any) -> Callable[[Any, Any, Any], float]:
     Returns
     -------
     callable
-        ``score(estimator, X, y)`` of a fitted `DomainAdapter`.
+        ``score(estimator, X, y)`` for a fitted `DomainAdapter`.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A saved model as an HTTP service: requests that wait together pass through the model together."""
+"""Serve a saved model over HTTP: requests that wait together pass through the model together."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from dann_transfer.texts.reading import as_texts
 
 @dataclass(frozen=True)
 class Limits:
-    """What a service refuses, so that it answers the others."""
+    """Limits beyond which a service refuses requests, so that it can answer the others."""
 
     texts: int = 256
-    """Texts in a request."""
+    """Maximum number of texts in a request."""
     characters: int = 20_000
-    """Characters in a text; the model reads no more than its ``max_length`` tokens anyway."""
+    """Maximum characters in a text; the model reads at most ``max_length`` tokens anyway."""
     body: int = 2_000_000
-    """Bytes of a request."""
+    """Maximum number of bytes in a request."""
     batch: int = 64
-    """Texts that pass through the model at once."""
+    """Maximum number of texts that pass through the model at once."""
     waiting: int = 2048
-    """Texts that may wait; further requests get status 503."""
+    """Maximum number of texts that may wait; further requests get status 503."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -42,18 +42,18 @@ class Limits:
 
 
 class Busy(Exception):
-    """So many texts wait already that another request would wait too long."""
+    """So many texts are already waiting that another request would wait too long."""
 
 
 class Batcher:
-    """Hands texts of requests to a model together, as many as have come while it was busy.
+    """Passes texts of several requests to a model together: those that came while it was busy.
 
-    Nobody waits for others to come: a lone request passes at once.
+    No request waits for others to arrive: a lone request passes at once.
 
     Parameters
     ----------
     predict : callable
-        Turns texts into an array with a row each; called in a thread, one call at a time.
+        Turns texts into an array with a row for each; called in a thread, one call at a time.
     limits : Limits
 
     """
@@ -62,7 +62,7 @@ class Batcher:
         self.predict, self.limits = predict, limits
         self.requests: deque[tuple[list[str], asyncio.Future[np.ndarray]]] = deque()
         self.waiting = 0
-        """Texts that have not begun to pass."""
+        """Number of texts that have not begun to pass."""
         self._passing: asyncio.Task[None] | None = None
 
     async def __call__(self, texts: list[str]) -> np.ndarray:
@@ -71,7 +71,7 @@ class Batcher:
         Raises
         ------
         Busy
-            If too many texts wait already.
+            If too many texts are already waiting.
 
         """
         if self.waiting and self.waiting + len(texts) > self.limits.waiting:
@@ -84,7 +84,7 @@ class Batcher:
         return await future
 
     def _take(self) -> list[tuple[list[str], asyncio.Future[np.ndarray]]]:
-        """Return the requests that pass next: at least one, and no more texts than a batch has."""
+        """Return the requests that pass next: at least one, and at most a batch of texts."""
         taken: list[tuple[list[str], asyncio.Future[np.ndarray]]] = []
         n = 0
         while self.requests and (not taken or n + len(self.requests[0][0]) <= self.limits.batch):
@@ -94,7 +94,7 @@ class Batcher:
         return taken
 
     async def _pass(self) -> None:
-        """Pass what waits, until nothing does."""
+        """Pass waiting requests until there are none."""
         while taken := self._take():
             texts = [text for own, _ in taken for text in own]
             try:
@@ -115,27 +115,27 @@ class Request(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    # Of a million wrong items one is enough to say so.
+    # Of a million wrong items, reporting one is enough.
     texts: Annotated[list[str], FailFast()] = Field(min_length=1)
     abstain_below: float = Field(0.0, ge=0.0, le=1.0)
-    """Where the model is less sure the label is null."""
+    """The label is null where the model's probability is lower."""
 
 
 class Prediction(BaseModel):
-    """What the model makes of a text."""
+    """The model's prediction for a text."""
 
     label: str | int | float | bool | None
     probability: float
 
 
 class Answer(BaseModel):
-    """A prediction for each text, in their order."""
+    """A prediction for each text, in the same order."""
 
     predictions: list[Prediction]
 
 
 class SmallBodies:
-    """Refuses bodies that are larger than a service answers, before they are read."""
+    """Refuses request bodies that are too large, before they are read."""
 
     def __init__(self, app: Any, most: int) -> None:
         self.app, self.most = app, most
@@ -143,7 +143,7 @@ class SmallBodies:
     async def __call__(
         self, scope: dict[str, Any], receive: Callable[[], Awaitable[Any]], send: Any
     ) -> None:
-        """Pass a request on whose body is small enough, whether or not it says how long it is."""
+        """Pass on a request if its body is small enough, whether or not it states its length."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -166,7 +166,7 @@ class SmallBodies:
 
 
 async def _invalid(_: Any, error: Exception) -> JSONResponse:
-    """Say what is wrong with a request, without sending back what it holds."""
+    """Report what is wrong with a request, without sending its content back."""
     assert isinstance(error, RequestValidationError)
     details = [{key: e[key] for key in ("loc", "msg", "type")} for e in error.errors()]
     return JSONResponse({"detail": details}, 422)
@@ -175,15 +175,15 @@ async def _invalid(_: Any, error: Exception) -> JSONResponse:
 def create_app(adapter: DomainAdapter, limits: Limits | None = None) -> FastAPI:
     """Return an ASGI application that answers with a model's labels.
 
-    ``POST /predict`` takes ``{"texts": [...]}``, and ``"abstain_below"`` if you like;
-    ``GET /health`` and ``GET /model`` say that it runs and what it is; ``/docs`` is a page to try
-    it on. What is wrong with a request is answered with 422, too long a body with 413, and a
-    request that would wait too long with 503.
+    ``POST /predict`` takes ``{"texts": [...]}`` and optionally ``"abstain_below"``;
+    ``GET /health`` and ``GET /model`` report that it runs and which model it is; ``/docs`` is a
+    page to try it out. A faulty request is answered with 422, one with too large a body with 413,
+    and one that would wait too long with 503.
 
     Parameters
     ----------
     adapter : DomainAdapter
-        A fitted one.
+        Fitted.
     limits : Limits, optional
 
     Examples
@@ -202,12 +202,12 @@ def create_app(adapter: DomainAdapter, limits: Limits | None = None) -> FastAPI:
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
-        """Say that the service runs, and how many texts wait."""
+        """Report that the service runs, and how many texts wait."""
         return {"status": "ok", "waiting": batcher.waiting}
 
     @app.get("/model")
     async def model() -> dict[str, Any]:
-        """Say what answers."""
+        """Describe the model that answers."""
         return {
             "method": str(adapter.params_["method"]),
             "classes": adapter.classes_.tolist(),
@@ -221,7 +221,7 @@ def create_app(adapter: DomainAdapter, limits: Limits | None = None) -> FastAPI:
         try:
             rows = await batcher(_checked(request.texts, limits))
         except Busy as error:
-            message = f"{batcher.waiting} texts wait already; try again in a moment."
+            message = f"{batcher.waiting} texts are already waiting; try again in a moment."
             raise HTTPException(503, message, headers={"Retry-After": "1"}) from error
         labels = decision.abstain(rows, adapter.classes_, request.abstain_below).tolist()
         sure = rows.max(1).tolist()
@@ -236,7 +236,7 @@ def create_app(adapter: DomainAdapter, limits: Limits | None = None) -> FastAPI:
 
 
 def _checked(texts: Sequence[str], limits: Limits) -> list[str]:
-    """Return texts that the model takes, or raise what is wrong with them."""
+    """Return texts that the model accepts, or raise an error that says what is wrong with them."""
     try:
         if len(texts) > limits.texts:
             raise ValueError(f"{len(texts)} texts are too many; send at most {limits.texts}.")

@@ -1,4 +1,4 @@
-"""A saved model over tables in batches: `datasets.map`, Ray Data, or a loop of one's own."""
+"""Apply a saved model to tables in batches: `datasets.map`, Ray Data, or your own loop."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from dann_transfer import decision
 
 
 class Predictor:
-    """Predict the labels of batches by a saved model, which each process loads once.
+    """Predict the labels of batches with a saved model, which each process loads once.
 
-    Batches are mappings of columns, as `datasets` and Ray Data hand them over. They come back with
-    two more columns, and in the same order. Texts are sorted by length and predicted in batches of
-    the model's own, so that large ones (a thousand texts) are fastest.
+    Batches are mappings of columns, as `datasets` and Ray Data pass them. They are returned with
+    two more columns, in the same order. Within a batch, texts are sorted by length and predicted in
+    smaller batches, so that large batches (a thousand texts) are fastest.
 
     Parameters
     ----------
@@ -26,13 +26,13 @@ class Predictor:
     label_column, confidence_column : str
         The new columns: the likeliest label, and its probability.
     device : str, optional
-        None takes a GPU where there is one.
+        None uses a GPU if one is available.
 
     Raises
     ------
     ValueError
-        If the folder is not a whole saved model, or a batch has no such column of texts, or has a
-        new column already.
+        If the folder is not a complete saved model, or if a batch lacks the column of texts or
+        already has one of the new columns.
 
     Examples
     --------
@@ -44,7 +44,7 @@ class Predictor:
     labelled.to_parquet("labels.parquet")
     ```
 
-    and over several machines, each actor with a model of its own:
+    and on several machines, where each actor has a model of its own:
 
     ```python
     import ray
@@ -90,12 +90,12 @@ class Predictor:
         if self.text_column not in batch:
             raise ValueError(
                 f"a batch has no column {self.text_column!r}; it has {sorted(batch)}. Name yours "
-                "with text_column=."
+                "with text_column=..."
             )
         for column in (self.label_column, self.confidence_column):
             if column in batch:
                 raise ValueError(
-                    f"a batch has a column {column!r} already; name another with label_column= or "
+                    f"a batch already has a column {column!r}; name another with label_column= or "
                     "confidence_column=, or remove it."
                 )
         texts = list(batch[self.text_column])

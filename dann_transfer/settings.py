@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 INFERENCE_BATCH = 64
-"""Texts that go through the model at once where nothing is trained."""
+"""Texts that go through the model at once when nothing is trained."""
 
 
 @dataclass(frozen=True)
@@ -25,19 +25,19 @@ class Hyperparameter:
     ----------
     default : object
     meaning : str
-        What it does, in the words of README.md.
+        What it does, as `docs/keywords.md` has it.
     low, high : float or None
         The bounds of a number; None where it is not one.
     whole : bool
-        Whether the number is a whole one.
+        Whether it must be a whole number.
     above : bool
         Whether `low` itself is excluded.
     choices : tuple
-        The values that it may have, where these are few.
+        The values that it may have, if these are few.
     optional : bool
         Whether a number may be None.
     verify : callable, optional
-        Raises a ValueError for a value that is off, where none of the above can tell.
+        Raises a ValueError for a wrong value that none of the above can detect.
 
     """
 
@@ -52,7 +52,7 @@ class Hyperparameter:
     verify: Callable[[Any], object] | None = None
 
     def check(self, name: str, value: Any) -> None:
-        """Raise a ValueError that quotes the value and says what it may be."""
+        """Raise a ValueError that quotes a wrong value and names the allowed ones."""
         if self.choices:
             # A bool equals a number, and an array equals nothing.
             good = isinstance(value, str | bool | None) and value in self.choices
@@ -84,63 +84,67 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
     "method": H(
         "dann",
         "how to adapt: one of `methods.names()`, or several joined with a plus, such as "
-        '"mlm+dann", whose losses add up, each at its own strength (all but "adda" and '
-        '"shot"); "auto" trains source-only, "mcc" and "student" and keeps one',
+        '"mlm+dann", whose losses are added, each at its own strength (any but "adda" and '
+        '"shot"); "auto" trains source-only, "mcc" and "student" and keeps one of them',
     ),
     "epochs": H(3, "passes over the source texts", low=1, whole=True),
     "batch_size": H(
-        32, "source texts a batch; as many target texts come on top", low=1, whole=True
+        32, "source texts per batch; as many target texts are added", low=1, whole=True
     ),
     "micro_batch_size": H(
         None,
-        "pass at most so many texts through the encoder at once in training, and larger batches in "
-        "parts whose states are computed again for the gradient: the same gradient, less memory, "
-        "more time; None passes all at once",
+        "pass at most this many texts through the encoder at once in training; larger batches are "
+        "split into parts, whose states are computed again for the gradient: the same gradient, "
+        "less memory, more time; None passes all at once",
         low=1,
         whole=True,
         optional=True,
     ),
     "learning_rate": H(
         None,
-        "AdamW's step size for the encoder; warms up, then decays; None is 5e-5 for an encoder of "
-        "fewer than 50 million parameters and 2e-5 for a larger one, with `lora` 20 times that",
+        "AdamW's step size for the encoder, which warms up and then decays; None is 5e-5 for an "
+        "encoder of fewer than 50 million parameters and 2e-5 for a larger one, or 20 times that "
+        "with `lora`",
         low=0,
         above=True,
         optional=True,
     ),
     "head_learning_rate": H(1e-3, "the same for the task head", low=0, above=True),
     "discriminator_learning_rate": H(
-        1e-3, "the same for the method's own parameters; does not decay", low=0, above=True
+        1e-3, "the same for the method's own parameters, but without decay", low=0, above=True
     ),
     "max_strength": H(
         None,
         "the strength at the end of its schedule: λ of the reversed gradient, or the weight of the "
-        "method's loss; None takes the method's own; for a combination a factor on each part's own",
+        "method's loss; None takes the method's default; for a combination, this multiplies the "
+        "default of each part",
         low=0,
         optional=True,
     ),
     "strength_schedule": H(
-        "dann", "how strength grows over the run's steps", choices=("dann", "linear", "constant")
+        "dann",
+        "how the strength grows over the run's steps",
+        choices=("dann", "linear", "constant"),
     ),
     "max_length": H(
-        256, "tokens a text; what is longer is cut, and counted in a warning", low=3, whole=True
+        256, "tokens per text; longer texts are cut, and a warning counts them", low=3, whole=True
     ),
     "pooling": H(
         "mean", "how token states become one feature vector", choices=("mean", "cls", "pooler")
     ),
     "freeze_layers": H(
         None,
-        "keep the embeddings and this many of the lowest layers as they are: faster, less memory; "
-        "None is half of the layers of an encoder of 50 million parameters or more, and 0 of a "
-        "smaller one",
+        "leave the embeddings and this many of the lowest layers untrained, which is faster and "
+        "needs less memory; None is half of the layers for an encoder of 50 million parameters or "
+        "more, and 0 for a smaller one",
         low=0,
         whole=True,
         optional=True,
     ),
     "lora": H(
         None,
-        "train low-rank matrices of this rank beside the layers, and merge them in the end; a dict "
-        "has keywords of `peft.LoraConfig`",
+        "train low-rank matrices of this rank beside the layers, and merge them at the end; a dict "
+        "holds keywords of `peft.LoraConfig`",
         verify=lambda value: _check_lora(value),
     ),
     "layer_decay": H(
@@ -150,16 +154,17 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
         high=1,
         above=True,
     ),
-    "device": H(None, '"cpu", "cuda", "cuda:1" ...; None takes CUDA where there is one'),
+    "device": H(None, '"cpu", "cuda", "cuda:1" ...; None uses CUDA if it is available'),
     "precision": H(
         "auto",
-        '"auto" is bf16 on a GPU that has it and fp32 elsewhere',
+        '"auto" is bf16 on a GPU that supports it and fp32 elsewhere',
         choices=("auto", "fp32", "bf16", "fp16"),
     ),
     "torch_compile": H(
         False,
-        "compile the encoder with `torch.compile` when the first texts pass, which takes a minute "
-        "or more, for a GPU that spends its time on many small kernels; on a CPU it gains nothing",
+        "compile the encoder with `torch.compile` on the first texts, which takes a minute or "
+        "more; useful on a GPU that spends its time on many small kernels; on a CPU it gains "
+        "nothing",
         choices=(False, True),
     ),
     "warmup": H(0.1, "the share of the steps over which learning rates rise", low=0, high=0.9),
@@ -176,22 +181,22 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
     ),
     "neighbors": H(
         None,
-        "average predictions with those of this many nearest target texts of the fit, which costs "
-        "no training; None does not",
+        "average each prediction with those of this many nearest target texts of the fit, which "
+        "needs no training; None does not average",
         low=1,
         whole=True,
         optional=True,
     ),
     "validation_fraction": H(
         0.1,
-        "the share of the source that is held out to choose the epoch by; 0 keeps the last epoch",
+        "the share of the source that is held out for choosing the epoch; 0 keeps the last epoch",
         low=0,
         high=0.5,
     ),
     "validation_tolerance": H(
         1.0,
         "how many standard errors below the best validation accuracy a later epoch may lie and "
-        "still be kept, since few held-out texts tell epochs apart by chance; 0 keeps the best",
+        "still be kept, since on few held-out texts epochs differ by chance; 0 keeps the best",
         low=0,
     ),
     "patience": H(
@@ -206,13 +211,13 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
     "label_column": H("label", "the column of labels in a table"),
     "checkpoint_dir": H(
         None,
-        "save the run there at every epoch's end and at every `checkpoint_every`, and continue "
-        "exactly where it was stopped",
+        "save the run there at the end of every epoch and at every `checkpoint_every`, and "
+        "continue exactly where it stopped",
     ),
     "checkpoint_every": H(
         "10 min",
-        'how often in an epoch a run is saved: every so many steps, or minutes such as "10 min"; '
-        "None only at its end",
+        'how often a run is saved within an epoch: a number of steps, or minutes such as "10 min"; '
+        "None saves only at the end of the epoch",
         verify=lambda value: interval_of(value),
     ),
     "progress": H(True, "show a progress bar"),
@@ -241,15 +246,15 @@ ADAPTATION = (
     "method_options",
     "discriminator_learning_rate",
 )
-"""What acts only through a method, and not on source-only."""
+"""Hyperparameters that act only through a method, and not on source-only."""
 
 
 AT_PREDICTION = ("correct_prior", "text_column", "label_column", "device", "precision", "progress")
-"""What may be changed on a fitted adapter and then holds; all else stays as it was fitted."""
+"""What can be changed on a fitted adapter with effect; all else stays as it was fitted."""
 
 
 def plain(value: Any) -> Any:
-    """Turn numbers and arrays of numpy and torch into Python's own, at any depth.
+    """Turn numbers and arrays of numpy and torch into Python values, at any depth.
 
     Examples
     --------
@@ -272,7 +277,7 @@ def check_params(params: Mapping[str, Any]) -> None:
     Raises
     ------
     ValueError
-        Naming the first keyword that is off, what it is and what it may be.
+        Naming the first wrong keyword, its value and the allowed values.
 
     Examples
     --------
@@ -286,20 +291,20 @@ def check_params(params: Mapping[str, Any]) -> None:
             HYPERPARAMETERS[name].check(name, value)
     if params.get("torch_compile") and params.get("micro_batch_size") is not None:
         raise ValueError(
-            f"torch_compile=True and micro_batch_size={params['micro_batch_size']} do not go "
-            "together: torch cannot compute the parts again as they were compiled. Leave one out."
+            f"torch_compile=True and micro_batch_size={params['micro_batch_size']} do not work "
+            "together: torch cannot recompute the parts as they were compiled. Leave one out."
         )
 
 
 LARGE = 50_000_000
-"""Parameters from which on an encoder is large."""
+"""An encoder with this many parameters or more is large."""
 LORA_FACTOR = 20
-"""How many times as large the default rate of low-rank matrices is: the best of those measured."""
+"""Factor on the default rate for low-rank matrices: the best of those measured."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a training needs to know; `HYPERPARAMETERS` says what each means."""
+    """The settings of a training run; `HYPERPARAMETERS` explains each."""
 
     epochs: int
     batch_size: int
@@ -324,17 +329,17 @@ class Settings:
     def of(
         cls, params: Mapping[str, Any], seed: int, default_strength: float, size: int = 0
     ) -> Settings:
-        """Take a run's settings from an adapter's parameters.
+        """Return a run's settings from an adapter's parameters.
 
         Parameters
         ----------
         params : mapping
-            Hyperparameters by name; those left out have their default.
+            Hyperparameters by name; those left out have their defaults.
         seed : int
         default_strength : float
-            The method's own `max_strength`, for where none is set.
+            The method's own `max_strength`, used if none is set.
         size : int
-            Parameters of the encoder, which `learning_rate` follows where none is set.
+            Number of the encoder's parameters, which determines `learning_rate` if none is set.
 
         Examples
         --------
@@ -352,7 +357,7 @@ class Settings:
         if full["max_strength"] is None:
             values["max_strength"] = default_strength
         if full["learning_rate"] is None:
-            # Of a larger encoder 5e-5 makes one seed good and the next one bad.
+            # With 5e-5, a larger encoder is good with one seed and bad with the next.
             rate = 5e-5 if size < LARGE else 2e-5
             values["learning_rate"] = rate if full["lora"] is None else LORA_FACTOR * rate
         folder = full["checkpoint_dir"]
@@ -366,7 +371,7 @@ def interval_of(checkpoint_every: int | str | None) -> tuple[int | None, float |
     Raises
     ------
     ValueError
-        If it is neither a number of steps nor one of minutes.
+        If it is neither a number of steps nor a number of minutes.
 
     Examples
     --------
@@ -390,12 +395,12 @@ def interval_of(checkpoint_every: int | str | None) -> tuple[int | None, float |
 
 
 def as_seed(random_state: int | np.random.RandomState | None) -> int:
-    """Turn scikit-learn's kinds of random state into one integer seed.
+    """Turn any random state that scikit-learn accepts into one integer seed.
 
     Raises
     ------
     ValueError
-        If it is none of an integer from 0 to 2**32 - 1, a RandomState and None.
+        If it is not an integer from 0 to 2**32 - 1, a RandomState or None.
 
     Examples
     --------

@@ -1,6 +1,6 @@
-"""The random streams of a run: each number depends on the seed, its stream and the step alone.
+"""The random streams of a run: each number depends only on the seed, its stream and the step.
 
-Were they seeded by ``seed + step``, seeds 0, 1 and 2 would draw the same dropout one step apart.
+If they were seeded by ``seed + step``, seeds 0, 1 and 2 would draw the same dropout one step apart.
 """
 
 from __future__ import annotations

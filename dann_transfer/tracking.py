@@ -1,4 +1,4 @@
-"""A run's numbers in TensorBoard, Weights & Biases, MLflow or another of Ignite's loggers."""
+"""Write a run's numbers to TensorBoard, Weights & Biases, MLflow or another Ignite logger."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def log_to(logger: BaseLogger, every: int = 1) -> Callable[[Engine], None]:
-    """Return what ``fit(attach=...)`` takes to write a run's numbers to a logger of Ignite's.
+    """Return a function for ``fit(attach=...)`` that writes a run's numbers to an Ignite logger.
 
     Steps are written under "training/" (losses, strength, learning rate, gradient norms), and the
     accuracy on held-out source texts after each epoch under "validation/". The logger is closed
@@ -25,7 +25,7 @@ def log_to(logger: BaseLogger, every: int = 1) -> Callable[[Engine], None]:
         Such as ``ignite.handlers.TensorboardLogger(log_dir="runs")``, ``WandBLogger`` or
         ``MLflowLogger``, each of which needs its own package.
     every : int
-        Write one step of so many.
+        Write one step out of this many.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def log_to(logger: BaseLogger, every: int = 1) -> Callable[[Engine], None]:
             engine,
             Events.EPOCH_COMPLETED,
             tag="validation",
-            # Without held-out texts there are none.
+            # Without held-out texts there are no metrics.
             metric_names="all",
             global_step_transform=global_step_from_engine(engine, Events.ITERATION_COMPLETED),
         )

@@ -77,7 +77,7 @@ TEXTS: dict[str, tuple[dict, type[Exception], str]] = {
     "a target label that the source has not": (
         {"X_target_labelled": T[:1], "y_target_labelled": ["new"]},
         ValueError,
-        "y_target_labelled has labels that the source does not: ['new']",
+        "y_target_labelled has labels that the source does not have: ['new']",
     ),
     "a set": ({"X": set(X)}, TypeError, "X is a set, which is not an ordered list"),
     "an iterator": ({"X": iter(X)}, TypeError, "can be read only once; pass list(X)"),
@@ -151,7 +151,7 @@ TEXTS: dict[str, tuple[dict, type[Exception], str]] = {
         ValueError,
         "y[0] is 0.5; labels are classes, not quantities",
     ),
-    "one class": ({"y": ["pos"] * 12}, ValueError, "y has one class only, 'pos'"),
+    "one class": ({"y": ["pos"] * 12}, ValueError, "y has only one class, 'pos'"),
     "a class with one text": (
         {"y": replaced(Y, 3, "odd")},
         ValueError,
@@ -180,7 +180,7 @@ TEXTS: dict[str, tuple[dict, type[Exception], str]] = {
     "an unknown class in y_val": (
         {"X_val": ["good"], "y_val": ["meh"]},
         ValueError,
-        "y_val has labels that the source does not: ['meh']",
+        "y_val has labels that the source does not have: ['meh']",
     ),
 }
 
@@ -209,12 +209,12 @@ PARAMS: dict[str, tuple[dict, type[Exception], str]] = {
     "two phases in a combination": (
         {"method": "adda+mcc"},
         ValueError,
-        "method='adda+mcc': 'adda' trains in two phases and cannot be joined",
+        "method='adda+mcc': 'adda' trains in two phases and cannot be combined",
     ),
     "a student in a combination": (
         {"method": "student+shot"},
         ValueError,
-        "method='student+shot': 'shot' trains in two phases and cannot be joined",
+        "method='student+shot': 'shot' trains in two phases and cannot be combined",
     ),
     "a student of no members": (
         {"method": "student", "method_options": {"members": 0}},
@@ -234,17 +234,17 @@ PARAMS: dict[str, tuple[dict, type[Exception], str]] = {
     "two phases in a combination, and one of another": (
         {"method": "mcc+shot"},
         ValueError,
-        "method='mcc+shot': 'shot' trains in two phases and cannot be joined",
+        "method='mcc+shot': 'shot' trains in two phases and cannot be combined",
     ),
     "nothing left for the second phase to move": (
         {"method": "shot", "freeze_layers": 3},
         ValueError,
-        "method='shot' moves the encoder, of which freeze_layers leaves nothing to train",
+        "method='shot' moves the encoder, but freeze_layers leaves none of it to train",
     ),
     "nothing left for the target's encoder to move": (
         {"method": "adda", "freeze_layers": 3},
         ValueError,
-        "method='adda' moves the encoder, of which freeze_layers leaves nothing to train",
+        "method='adda' moves the encoder, but freeze_layers leaves none of it to train",
     ),
     "no second phase": (
         {"method": "adda", "method_options": {"extra_epochs": 0}},
@@ -363,7 +363,7 @@ PARAMS: dict[str, tuple[dict, type[Exception], str]] = {
     "too many layers": (
         {"freeze_layers": 9},
         ValueError,
-        "freeze_layers=9, but the encoder has 3 layers",
+        "freeze_layers=9, but the encoder has only 3 layers",
     ),
     "too long": (
         {"max_length": 4096},
@@ -457,7 +457,7 @@ def test_pickled_weights_are_not_read(tmp_path, tiny):
     folder = Path(make_tiny_encoder(tmp_path / "pickled"))
     torch.save(AutoModel.from_pretrained(folder).state_dict(), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
-    with pytest.raises(ValueError, match="has its weights as a pickle alone"):
+    with pytest.raises(ValueError, match="has its weights only as a pickle"):
         tiny(encoder=folder).fit(X, Y, X_target=T)
 
 
@@ -470,7 +470,7 @@ def test_pooler_without_a_pooler(tmp_path, tiny):
     )
     DistilBertModel(config).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="needs a pooler, which DistilBertModel has not"):
+    with pytest.raises(ValueError, match="needs a pooler, which DistilBertModel does not have"):
         tiny(encoder=tmp_path, pooling="pooler").fit(X, Y, X_target=T)
 
 

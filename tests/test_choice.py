@@ -43,8 +43,8 @@ def test_models_that_hardly_separate_the_classes_are_not_chosen_among():
     pool = {"source_only": probabilities(truth, 0.6), "student": probabilities(truth, 0.75)}
     chosen = choose(pool)
     assert chosen.method == "source_only"
-    assert "of student, the surest, the information maximisation is 0.131" in str(chosen)
-    assert "and 0.693 at most; below 25% of that no choice was found to be right" in str(chosen)
+    assert "student is the surest, but its information maximisation is 0.131" in str(chosen)
+    assert "of at most 0.693, and no choice below 25% of that has proved reliable" in str(chosen)
     assert choose({**pool, "mcc": probabilities(truth, 0.85)}).method == "mcc"
 
 
@@ -60,7 +60,7 @@ def test_thin_evidence_keeps_source_only():
     surer = choose({"source_only": before, "mcc": probabilities(truth, 0.999)})
     assert surer.method == "mcc"
     alike = dict.fromkeys(("source_only", "mcc"), before)
-    assert "none has more information" in choose(alike).reason
+    assert "no other has more information" in choose(alike).reason
 
 
 def test_lopsided_classes_keep_source_only_and_train_nothing_else(tiny, target):
@@ -144,7 +144,7 @@ def test_auto_in_compare(tiny_encoder, source, target):
 @pytest.mark.parametrize(
     ("params", "error", "words"),
     [
-        ({"max_strength": 0.3}, ValueError, r"max_strength=0\.3 means something else to each"),
+        ({"max_strength": 0.3}, ValueError, r"max_strength=0\.3 means something different to each"),
         (
             {"method_options": {"width": 3}},
             TypeError,
@@ -190,5 +190,5 @@ def test_each_fold_of_a_search_chooses_in_a_folder_of_its_own(tiny, source, targ
 
 
 def test_compare_refuses_what_auto_refuses_before_any_training(tiny_encoder, source, target):
-    with pytest.raises(ValueError, match=r"max_strength=0\.5 means something else"):
+    with pytest.raises(ValueError, match=r"max_strength=0\.5 means something different"):
         compare(*source, X_target=target, methods=["auto"], encoder=tiny_encoder, max_strength=0.5)

@@ -156,7 +156,7 @@ def test_files_of_many_kinds(tmp_path, tiny_encoder):
     assert set(rows["predicted"]) <= set(names.values())
     assert rows.columns.tolist() == ["tweet", "predicted", "probability"]
     again = run(cli.app, [*predict[:2], str(tmp_path / "out.csv"), "--text-column", "tweet"])
-    assert "has a column 'predicted' already; rename it." in again.stderr
+    assert "already has a column 'predicted'; rename it." in again.stderr
     parquet = run(cli.app, [*predict, "--out", str(tmp_path / "out.parquet")])
     assert parquet.exit_code == 0, parquet.output
     assert pd.read_parquet(tmp_path / "out.parquet").predicted.tolist() == rows.predicted.tolist()
@@ -252,7 +252,7 @@ def test_what_is_wrong_with_a_file_is_one_line(tmp_path, fitted):
     done = run(cli.app, ["predict", str(tmp_path / "model"), str(bad)])
     assert done.exit_code == 2
     assert done.stderr.count("\n") == 1
-    assert f"error: '{bad}', line 2: 'pos' stands beside the columns" in done.stderr
+    assert f"error: '{bad}', line 2: 'pos' is beyond the columns" in done.stderr
     blank = tmp_path / "blank.csv"
     blank.write_text('text,n\ngood film,1\n"",2\nbad, 3\n')
     done = run(cli.app, ["predict", str(tmp_path / "model"), str(blank)])

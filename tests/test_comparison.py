@@ -258,7 +258,7 @@ def test_groups_may_be_a_column(tiny_encoder, source, target):
         ({"groups_target_test": ["a"]}, "needs labelled target texts"),
         (
             {"X_target_test": ["a b"], "y_target_test": ["pos"], "groups_target_test": "who"},
-            "names a column, but X_target_test is no table",
+            "names a column, but X_target_test is not a table",
         ),
     ):
         with pytest.raises(ValueError, match=words):
@@ -356,7 +356,7 @@ def test_what_cannot_be_sent_to_another_process_is_said(tiny_encoder, source, ta
 
 @pytest.mark.parametrize("n_jobs", [0, True, 1.5, "2"])
 def test_no_number_of_processes(tiny_encoder, source, target, n_jobs):
-    with pytest.raises(ValueError, match=rf"n_jobs={n_jobs!r} is no number of processes"):
+    with pytest.raises(ValueError, match=rf"n_jobs={n_jobs!r} is not a number of processes"):
         compare(*source, X_target=target, encoder=tiny_encoder, n_jobs=n_jobs)
 
 

@@ -155,7 +155,7 @@ def test_bad_input_is_named(measure, texts):
     for wrong, name in ((codes + 1, "3"), (codes - 1, "-1")):
         with pytest.raises(ValueError, match=rf"whole numbers from 0 to 2.*got \[{name}, "):
             measure(p, wrong)
-    with pytest.raises(ValueError, match=r"got \['a', 'a', 'a'\]. Of labels y they are"):
+    with pytest.raises(ValueError, match=r"got \['a', 'a', 'a'\]. For labels y, pass"):
         measure(p, np.array(["a"] * 400))
 
 

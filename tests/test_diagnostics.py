@@ -55,7 +55,7 @@ def test_bad_features(a, b, message):
             0.0,
             r"99% .* 'a', .* 50% .*: training with 'dann' has probably collapsed\.",
         ),
-        ("source_only", 0.0, "the model has not learnt the task, or sees nothing of it"),
+        ("source_only", 0.0, "the model has not learnt the task, or does not recognise it"),
         ("mcc", 0.8, "80% of their tokens are unknown to the encoder"),
     ],
 )

@@ -114,7 +114,7 @@ def test_an_unbeaten_discriminator():
     values = np.full(STEPS, 0.97)
     finding = only(healthy(history=history(values)))
     assert (finding.name, finding.severity) == ("unbeaten discriminator", "warning")
-    assert "told 97% of" in finding.evidence
+    assert "got the domain of 97% of" in finding.evidence
     assert "max_strength (it was 0.2)" in finding.remedy
     values[-STEPS // 4 :] = 0.94
     assert not diagnose(healthy(history=history(values)))
@@ -284,7 +284,7 @@ def test_a_length_difference(end):
     findings = diagnose(wordy(target_texts=long))
     finding = next(f for f in findings if f.name == "length difference")
     assert finding.severity == "note"
-    assert "100% of the texts' domains" in finding.evidence
+    assert "gives away the domain of 100% of the texts" in finding.evidence
     assert f"{min(len(long[0]), 2000):,} (counted up to 2,000)" in finding.evidence
     assert "max_length" in finding.remedy
 
@@ -396,8 +396,8 @@ def test_a_damaged_source_task():
     finding = only(damaged)
     assert (finding.name, finding.severity) == ("damaged source task", "warning")
     after = (damaged.source_probabilities.argmax(1) == codes).mean()
-    assert "epoch 2 the model had 90% of 300" in finding.evidence
-    assert finding.evidence.endswith(f"has {after:.0%}.")
+    assert "epoch 2 the model got 90% of 300" in finding.evidence
+    assert finding.evidence.endswith(f"gets {after:.0%}.")
     assert not diagnose(replace(damaged, method="source_only"))
     # What adda, shot and student keep is for the target alone.
     rows = [{k: v for k, v in row.items() if k != "task_loss"} for row in damaged.history]

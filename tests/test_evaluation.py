@@ -30,7 +30,7 @@ def test_the_scores_are_scikit_learns(result):
     assert scores["coverage"] == 0.5
     assert scores["covered_accuracy"] == 1
     assert "80.0% of 10 texts are right" in result.summary()
-    assert "50.0% of the texts are answered, 100.0% right." in result.summary()
+    assert "50.0% of the texts are answered, 100.0% correctly." in result.summary()
     table = result.classes().set_index("class")
     assert table.loc["neg", "recall"] == 3 / 4
     assert table.loc["pos", "precision"] == 5 / 6

@@ -77,7 +77,7 @@ def test_what_an_onnx_file_cannot_hold_is_refused(tiny, adapter, source, target,
     with pytest.raises(ValueError, match="holds something other than an exported model"):
         to_onnx(adapter, tmp_path / "saved")
     assert DomainAdapter.from_pretrained(tmp_path / "saved").classes_.tolist() == ["neg", "pos"]
-    with pytest.raises(ValueError, match=r"has no dann_transfer_onnx.json; pass the folder"):
+    with pytest.raises(ValueError, match=r"has no dann_transfer_onnx.json; pass a folder"):
         OnnxModel(tmp_path / "mine")
 
 

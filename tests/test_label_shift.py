@@ -248,7 +248,7 @@ def test_an_estimate_that_the_source_contradicts_is_refused():
     # Of a class that no held-out text is of nothing is known.
     lone = estimate(source[labels == 0], labels[labels == 0], target)
     assert lone.priors == {}
-    assert lone.refused["bbse"] == "of class 1 there is no held-out source text"
+    assert lone.refused["bbse"] == "there is no held-out source text of class 1"
 
 
 def test_too_few_held_out_texts_check_nothing():

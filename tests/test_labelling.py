@@ -125,10 +125,10 @@ def test_without_labels_probabilities_are_spread_and_nothing_else():
 @pytest.mark.parametrize(
     ("x", "p", "n", "words"),
     [
-        (np.ones((5, 3)), np.ones((5, 2)), 0, "n=0 texts to label of 5"),
-        (np.ones((5, 3)), np.ones((5, 2)), 6, "n=6 texts to label of 5"),
+        (np.ones((5, 3)), np.ones((5, 2)), 0, "n=0 texts to label out of 5"),
+        (np.ones((5, 3)), np.ones((5, 2)), 6, "n=6 texts to label out of 5"),
         (np.ones((5, 3)), np.ones((4, 2)), 2, r"features of shape \(5, 3\) and .* \(4, 2\)"),
-        (np.ones((5, 3)), np.ones(5), 2, r"shape \(5,\) do not go together"),
+        (np.ones((5, 3)), np.ones(5), 2, r"shape \(5,\) do not match"),
         (np.ones(5), np.ones((5, 2)), 2, r"features of shape \(5,\)"),
     ],
 )
@@ -153,5 +153,5 @@ def test_what_cannot_be_suggested(x, p, n, words):
 def test_labels_that_cannot_be_spread(positions, codes, words):
     with pytest.raises(ValueError, match=words):
         spread_labels(np.ones((5, 3)), np.ones((5, 2)), np.array(positions), np.array(codes))
-    with pytest.raises(ValueError, match="do not go together"):
+    with pytest.raises(ValueError, match="do not match"):
         spread_labels(np.ones((5, 3)), np.ones((4, 2)), np.array([0]), np.array([0]))

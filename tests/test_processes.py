@@ -52,7 +52,7 @@ def work(rank, encoder, out):
     """Do on every process what the tests look at: to start processes takes longest."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    with pytest.raises(ValueError, match=r"in the source texts.*Pass all processes the same\."):
+    with pytest.raises(ValueError, match=r"in the source texts.*Pass the same to all processes\."):
         fit(encoder, "dann", n_source=48 + 2 * rank)
     with pytest.raises(ValueError, match="tune searches in one process; start it without torchrun"):
         tune(*toy_texts(48, "film", 0), X_target=toy_texts(40, "lol", 1)[0], encoder=encoder)

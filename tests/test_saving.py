@@ -223,7 +223,7 @@ def test_a_folder_cannot_ask_for_remote_code_or_paths(saved):
     encoder["_attn_implementation"] = encoder["attn_implementation"] = "evil/kernel"
     (saved / "config.json").write_text(json.dumps(encoder))
     resign(saved)
-    with pytest.raises(ValueError, match="asks for attention code from a hub"):
+    with pytest.raises(ValueError, match="requests attention code from a hub"):
         DomainAdapter.from_pretrained(saved)
 
 
@@ -424,7 +424,7 @@ def test_a_full_disk_is_an_oserror_with_a_remedy(fitted, saved, target):
     for room in (1_000, 20_000, 60_000):
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
         try:
-            with pytest.raises(OSError, match=r"cannot be saved to .*as it was\. Some 0 MB are"):
+            with pytest.raises(OSError, match=r"cannot be saved to .*was changed\. About 0 MB are"):
                 fitted.save_pretrained(saved)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -459,7 +459,7 @@ def test_a_signed_folder_names_no_weights_elsewhere(saved, tmp_path):
     (saved / "model.safetensors.index.json").unlink()
     (saved / "adapter_config.json").write_text('{"base_model_name_or_path": "/elsewhere"}')
     resign(saved)
-    with pytest.raises(ValueError, match=r"adapter_config\.json' is no part of a saved model"):
+    with pytest.raises(ValueError, match=r"adapter_config\.json' is not part of a saved model"):
         DomainAdapter.from_pretrained(saved)
 
 
@@ -573,7 +573,10 @@ def test_a_model_on_the_hub_is_replaced_and_nothing_else(hub, fitted, tiny, sour
 
 
 def test_what_the_hub_does_not_have_is_said(hub, fitted):
-    words = "'some/one' is no folder here, and no model .* \\(ConnectionError: no way\\)"
+    words = (
+        "'some/one' is not a folder here, and the hub gave no model .* "
+        "\\(ConnectionError: no way\\)"
+    )
     with pytest.raises(ValueError, match=words):
         DomainAdapter.from_pretrained("some/one")
     with pytest.raises(ValueError, match="'model' must be of the form 'user/model'"):

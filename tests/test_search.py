@@ -50,7 +50,7 @@ def test_the_best_run_is_returned_and_source_only_is_the_first(search, source):
     # The score is that of the texts that the run held out itself.
     assert best["score"] == result.adapter.validation_[-1]["validation_accuracy"]
     assert result.verdict() in str(result)
-    assert "not known without target labels" in result.verdict() or "none has" in result.verdict()
+    assert "not known without target labels" in result.verdict() or "None of" in result.verdict()
 
 
 def test_where_none_is_better_source_only_stays(search):
@@ -59,7 +59,7 @@ def test_where_none_is_better_source_only_stays(search):
     result = search(space=space, runs=3, score="source_validation")
     assert len({row["score"] for row in result.rows}) == 1
     assert result.params["method"] == "source_only"
-    assert result.verdict() == "Of 3 runs none has a better source_validation than source_only."
+    assert result.verdict() == "None of 3 runs has a better source_validation than source_only."
 
 
 def test_a_proposal_made_before_is_not_trained_again(search, monkeypatch):
@@ -84,9 +84,9 @@ def test_a_search_goes_on_where_it_stopped(search, tmp_path):
     assert done.rows == again.rows
     assert (done.adapter.predict_proba(texts) == model.predict_proba(texts)).all()
     assert not list((tmp_path / "runs").iterdir())
-    with pytest.raises(ValueError, match=r"holds another search: space differ"):
+    with pytest.raises(ValueError, match=r"holds a different search: space differ"):
         search(folder=tmp_path, runs=5, space={"method": ["mcc"]})
-    with pytest.raises(ValueError, match=r"holds another search: source texts"):
+    with pytest.raises(ValueError, match=r"holds a different search: source texts"):
         search(folder=tmp_path, X_val=["good film"] * 5, y_val=["pos"] * 5)
 
 
@@ -150,23 +150,26 @@ def test_minutes_end_a_search(search):
         ({"runs": 1}, "runs=1 must be a whole number of at least 2"),
         ({"runs": True}, "runs=True must be"),
         ({"minutes": 0}, "minutes=0 must be a number above 0"),
-        ({"space": {"lr": [1e-3]}}, "space has 'lr', which is not searched"),
-        ({"space": {"random_state": [1]}}, "space has 'random_state', which is not searched"),
+        ({"space": {"lr": [1e-3]}}, "space has 'lr', which cannot be searched"),
+        ({"space": {"random_state": [1]}}, "space has 'random_state', which cannot be searched"),
         ({"space": {"learning_rate": 1e-3}}, r"space\['learning_rate'\]=0.001 must be a list"),
         ({"space": {"learning_rate": (1e-3, 1e-5)}}, "must be a list of values, or"),
         ({"space": {"weight_decay": (0.0, 0.1)}}, "low must be above 0"),
         ({"space": {"epochs": [0, 1]}}, "epochs=0 must be a whole number"),
-        ({"space": {"max_length": [8]}}, "max_length is in space and is 32 too"),
+        ({"space": {"max_length": [8]}}, "max_length is both in space and set to 32"),
         ({"space": {"method": ["dan"]}}, "method='dan' is not known"),
-        ({"space": {"method": ["auto"]}}, "chooses among methods itself"),
+        ({"space": {"method": ["auto"]}}, "a search itself chooses among methods"),
         ({"space": {"pooling": ("cls", "mean")}}, "must be a list of values, or"),
-        ({"space": {"validation_fraction": [0.1, 0.2]}}, "'validation_fraction', which is not"),
+        ({"space": {"validation_fraction": [0.1, 0.2]}}, "'validation_fraction', which cannot"),
         ({"space": {"method": ["self_training"], "epochs": [1, 3]}}, "acts only from epoch 2 on"),
         ({"batch_size": 0}, "batch_size=0 must be a whole number"),
         ({"validation_fraction": 5}, "validation_fraction=5 must be a number"),
         ({"validation_fraction": 0.02}, "at least 5 held-out source texts"),
-        ({"method_options": {"width": 4}, "checkpoint_dir": "x"}, "checkpoint_dir is the search's"),
-        ({"validation_fraction": 0.0}, "judges by held-out source texts, and there are none"),
+        (
+            {"method_options": {"width": 4}, "checkpoint_dir": "x"},
+            "checkpoint_dir is set by the search",
+        ),
+        ({"validation_fraction": 0.0}, "judges by held-out source texts, but there are none"),
         ({"X_target": []}, "X_target"),
     ],
     ids=str,
@@ -194,7 +197,7 @@ def test_a_run_out_of_memory_is_a_row_and_is_not_tried_for_ever(search, monkeypa
         "CUDA out of memory"
     }
     assert result.params["batch_size"] == 16
-    assert "dann" in result.verdict() or "none has" in result.verdict()
+    assert "dann" in result.verdict() or "None of" in result.verdict()
 
 
 def test_the_first_run_is_source_only_at_the_defaults(search):
@@ -214,7 +217,7 @@ def test_a_verdict_survives_a_failed_baseline(search):
     failed = {"run": 0, "method": "source_only", "score": None, "failed": "not finite"}
     good = {"run": 1, "method": "mcc", "score": 0.8, "failed": None}
     result = Search([failed, good], "source_validation", DomainAdapter(), {"method": "mcc"})
-    assert "no run of source_only came to an end" in result.verdict()
+    assert "no run of source_only finished" in result.verdict()
     better = {"run": 2, "method": "source_only", "score": 0.7, "failed": None}
     result = Search([failed, good, better], "s", DomainAdapter(), {"method": "mcc"})
     assert "the best of source_only has 0.700" in result.verdict()

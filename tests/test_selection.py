@@ -222,7 +222,7 @@ def test_bad_input_is_named(p, pool):
     for validation in (deep_embedded_validation, importance_weighted_validation):
         with pytest.raises(ValueError, match=r"correct has shape \(3,\).* 40 source texts"):
             validation(p, np.ones(3), p)
-    with pytest.raises(ValueError, match=r"shapes \(40, 3\) and \(40, 2\); .*of one width"):
+    with pytest.raises(ValueError, match=r"shapes \(40, 3\) and \(40, 2\); .*with the same width"):
         importance_weights(p, p[:, :2])
     with pytest.raises(ValueError, match="4 source and 40 target texts; weights need at least 5"):
         importance_weights(p[:4], p)
@@ -231,7 +231,7 @@ def test_bad_input_is_named(p, pool):
             effective_size(np.array(weights))
     with pytest.raises(ValueError, match=r"shape \(40,\).* 7 target texts"):
         cluster_agreement(p[:7], p)
-    with pytest.raises(ValueError, match="2 texts make no 3 clusters"):
+    with pytest.raises(ValueError, match="2 texts cannot form 3 clusters"):
         cluster_agreement(p[:2], p[:2])
     with pytest.raises(ValueError, match=r"source_codes has shape \(7,\).* 40 source texts"):
         reverse_validation(p, np.zeros(7), p, p)
@@ -240,7 +240,7 @@ def test_bad_input_is_named(p, pool):
     for agreement in (ensemble_agreement, seed_agreement):
         with pytest.raises(ValueError, match=r"\[\(30, 3\)\].* at least two models"):
             agreement(pool[:1])
-        with pytest.raises(ValueError, match=r"\[\(30, 3\), \(9, 3\)\].* of the same texts"):
+        with pytest.raises(ValueError, match=r"\[\(30, 3\), \(9, 3\)\].* for the same texts"):
             agreement([pool[0], pool[1][:9]])
     with pytest.raises(ValueError, match=r"codes has shape \(7,\).* 40 source texts"):
         Evidence((p, p), np.zeros(7), (p, p))

@@ -49,7 +49,7 @@ def test_another_process_loads_the_model_from_its_folder(folder, target):
 def test_bad_columns_are_named(folder, target):
     with pytest.raises(ValueError, match="no column 'text'; it has \\['tweet'\\]"):
         Predictor(folder)({"tweet": target})
-    with pytest.raises(ValueError, match="a column 'label' already"):
+    with pytest.raises(ValueError, match="a batch already has a column 'label'"):
         Predictor(folder)({"text": target, "label": [0] * len(target)})
 
 

@@ -1,8 +1,8 @@
-"""The command line: a thin face on the Python API."""
+"""The command line: a thin layer over the Python API."""
 
 from __future__ import annotations
 
-# Each module puts its commands into the app.
+# Each module adds its commands to the app.
 from dann_transfer.cli import demo, models, training
 from dann_transfer.cli.base import app
 from dann_transfer.cli.demo import DEMO

@@ -1,4 +1,4 @@
-"""What the commands share: the app, errors in a line, files, and hyperparameters by name."""
+"""What the commands share: the app, one-line errors, files, and hyperparameters by name."""
 
 from __future__ import annotations
 
@@ -45,18 +45,18 @@ def _version(asked: bool) -> None:
 def _start(
     context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_version, help="Print it.")
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the version.")
     ] = False,
 ) -> None:
     context.with_resource(_warnings_in_a_line())
-    # Of a task that srun started; within an allocation any program sees SLURM_NTASKS.
+    # Set in a task that srun started; within an allocation any program sees SLURM_NTASKS.
     world = os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_STEP_NUM_TASKS") or "1"
     if int(world) < 2:
         return
     if context.invoked_subcommand not in TOGETHER:
         typer.secho(
             f"error: {context.invoked_subcommand} runs in one process; start it without torchrun. "
-            f"{' and '.join(TOGETHER)} take several.",
+            f"Only {' and '.join(TOGETHER)} run in several.",
             fg="red",
             err=True,
         )
@@ -66,28 +66,28 @@ def _start(
 
 @contextmanager
 def _warnings_in_a_line() -> Iterator[None]:
-    """Show a warning as a line of its own, without the code that it came from."""
+    """Show each warning on one line, without the code that it came from."""
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
         typer.secho(f"warning: {message}", fg="yellow", err=True)
 
     with warnings.catch_warnings():
         warnings.showwarning = show
-        # Those of libraries are for their developers.
+        # Warnings from libraries are for their developers.
         warnings.simplefilter("ignore", DeprecationWarning)
         yield
 
 
 @contextmanager
 def _one_of_many() -> Iterator[None]:
-    """Join the processes of torchrun or Slurm, of which the first alone prints."""
+    """Join the processes of torchrun or Slurm, of which only the first prints."""
     from dann_transfer.notices import is_first
     from dann_transfer.processes import joined
 
     with ExitStack() as stack:
         stack.enter_context(joined())
         if not is_first():
-            # Errors go elsewhere, and are read whichever process has them.
+            # Errors go to the error stream, whichever process raises them.
             nowhere = stack.enter_context(open(os.devnull, "w"))
             stack.enter_context(redirect_stdout(nowhere))
         yield
@@ -95,7 +95,7 @@ def _one_of_many() -> Iterator[None]:
 
 @contextmanager
 def errors_in_a_line(*others: type[Exception]) -> Iterator[None]:
-    """End a command at an error, with exit status 2 and without a traceback."""
+    """End a command on an error with a one-line message and exit status 2, not a traceback."""
     errors: tuple[type[Exception], ...] = (*ERRORS, *others)
     try:
         yield
@@ -105,10 +105,10 @@ def errors_in_a_line(*others: type[Exception]) -> Iterator[None]:
 
 
 Encoding = Annotated[
-    str | None, typer.Option(help="Of CSV and JSON files; else UTF-8, or UTF-16 with its mark.")
+    str | None, typer.Option(help="For CSV and JSON; default UTF-8, or UTF-16 if so marked.")
 ]
 Separator = Annotated[
-    str | None, typer.Option(help="Of CSV files; else a comma, semicolon, tab or bar is found.")
+    str | None, typer.Option(help="For CSV; by default comma, semicolon, tab or bar is detected.")
 ]
 
 
@@ -119,7 +119,7 @@ def read(
     separator: str | None,
     whole: bool = False,
 ) -> Any:
-    """Read a file of texts; the separator may be written as a shell can."""
+    """Read a file of texts; the separator may be written in a form that a shell can pass."""
     from dann_transfer.texts.tables import read_table
 
     return read_table(path, columns, encoding, as_separator(separator), whole)
@@ -128,7 +128,7 @@ def read(
 def target_texts(path: Path, column: str, encoding: str | None, separator: str | None) -> FileTexts:
     """Return the texts of a file that may be larger than memory, to be read in parts.
 
-    Its first part is read at once, to say what is wrong before anything is loaded.
+    Its first part is read at once, to report errors before anything is loaded.
     """
     from dann_transfer.texts.tables import FileTexts
 
@@ -138,7 +138,7 @@ def target_texts(path: Path, column: str, encoding: str | None, separator: str |
 
 
 def as_separator(separator: str | None) -> str | None:
-    """Return a separator as files have it: a shell does not write a tab."""
+    """Return a separator as it is in files: a tab is hard to pass in a shell."""
     return {"\\t": "\t", "tab": "\t"}.get(str(separator), separator)
 
 
@@ -149,12 +149,12 @@ EncoderName = Annotated[
 ]
 Values = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Any hyperparameter, as often as you like."),
+    typer.Option("--set", metavar="KEY=VALUE", help="Any hyperparameter; can be repeated."),
 ]
 
 
 def encoder_of(name: str) -> str:
-    """Return the folder of an encoder that the package index has, and other names as they are."""
+    """Return the folder of an encoder from the package index, and any other name unchanged."""
     from dann_transfer import datasets
 
     if name in datasets.ENCODERS and not Path(name).exists():
@@ -163,7 +163,7 @@ def encoder_of(name: str) -> str:
 
 
 def check_file_to_write(out: Path | None, *inputs: Path | None) -> None:
-    """Raise if a file cannot be written, or is one that is read."""
+    """Raise if a file cannot be written, or is one of the input files."""
     if out is None:
         return
     if not out.absolute().parent.is_dir():
@@ -174,19 +174,19 @@ def check_file_to_write(out: Path | None, *inputs: Path | None) -> None:
         try:
             import pyarrow  # noqa: F401
         except ImportError as error:
-            raise ImportError("to write Parquet needs pyarrow: pip install pyarrow") from error
+            raise ImportError("writing Parquet needs pyarrow: pip install pyarrow") from error
 
 
 def write(frames: Iterable[Any], out: Path | None) -> None:
-    """Write the parts of a table to a file, whole or not at all, or to the output.
+    """Write the parts of a table to a file, whole or not at all, or to standard output.
 
-    Parquet where the file is named so, and else CSV in UTF-8. Of several processes the first
-    writes.
+    The format is Parquet if the file's name says so, and otherwise CSV in UTF-8. If there are
+    several processes, the first one writes.
     """
     if not is_first():
         return
     if out is None:
-        # A pipe may have an encoding that the labels have no letters in.
+        # A pipe may have an encoding that lacks letters of the labels.
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8")
         _write_csv(frames, sys.stdout)
@@ -213,7 +213,7 @@ def _write_parquet(frames: Iterable[Any], path: Path) -> None:
         for frame in frames:
             schema = None if writer is None else writer.schema
             table = pyarrow.Table.from_pandas(frame, schema, preserve_index=False)
-            # Or pandas would read columns as it had them here, and not as it likes them.
+            # Otherwise pandas would restore the column types used here, not its defaults.
             table = table.replace_schema_metadata(None)
             writer = writer or stack.enter_context(ParquetWriter(path, table.schema))
             writer.write_table(table)
@@ -234,18 +234,18 @@ def print_rows(frame: Any) -> None:
 
 
 def _shown(value: Any) -> str:
-    """Return a number at three digits, small ones too, and anything else as it is."""
+    """Return a number with three digits, small ones too, and anything else as it is."""
     if not isinstance(value, float):
         return str(value)
     return f"{value:.3f}" if value == 0 or abs(value) >= 0.01 else f"{value:.3g}"
 
 
-# What has an option of its own in every command that trains.
+# Hyperparameters with an option of their own in every command that trains.
 OPTIONS = ("encoder", "random_state", "text_column", "label_column")
 
 
 def values_of(items: Sequence[str] | None, option: str = "--set") -> dict[str, Any]:
-    """Read KEY=VALUE, the value as Python has it, or else as a string.
+    """Read KEY=VALUE, with the value as a Python literal or otherwise a string.
 
     Examples
     --------
@@ -273,7 +273,7 @@ def values_of(items: Sequence[str] | None, option: str = "--set") -> dict[str, A
 
 
 def space_of(items: Sequence[str] | None) -> dict[str, Any] | None:
-    """Read what is searched: KEY=A,B,C to choose from, or KEY=LOW:HIGH.
+    """Read a search space: KEY=A,B,C to choose from, or KEY=LOW:HIGH.
 
     Examples
     --------

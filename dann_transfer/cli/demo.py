@@ -1,4 +1,4 @@
-"""The command that shows the whole road on real data."""
+"""The command that shows every step on real data."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ import typer
 
 from dann_transfer.cli.base import app, errors_in_a_line
 
-# Four frozen layers of six take half the time and want a larger rate. At its usual strength of 0.2
-# DANN moves so few texts too little to be seen; at 1 it aligns, which is what it is for.
+# Freezing four of six layers halves the time and calls for a larger rate. At its usual strength of
+# 0.2 the effect of DANN on so few texts is too small to see; at 1 it aligns, as it is meant to.
 DEMO: dict[str, Any] = {"freeze_layers": 4, "learning_rate": 1e-4, "max_strength": 1.0}
-# To score and draw all that were held out would take as long again.
+# Scoring and drawing all held-out texts would take as long again.
 TEST_TEXTS = 1000
 
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for model, report and pictures.")] = Path(
+    out: Annotated[Path, typer.Option(help="Folder for the model, report and pictures.")] = Path(
         "runs/demo"
     ),
     source: Annotated[str, typer.Option(help="tweets, amazon, movies or nyt.")] = "movies",
     target: Annotated[str, typer.Option(help="tweets, amazon, movies or nyt.")] = "tweets",
     method: Annotated[
         list[str] | None,
-        typer.Option(help="Beside source_only, as often as you like; dann and student if absent."),
+        typer.Option(help="Besides source_only; can be repeated; default dann and student."),
     ] = None,
     train_texts: Annotated[int, typer.Option(help="Texts of each domain to train on.")] = 1000,
     epochs: Annotated[int, typer.Option()] = 3,
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
-    """Carry a pretrained BERT from movie reviews to tweets, and say whether adapting helped."""
+    """Adapt a pretrained BERT from movie reviews to tweets, and show whether it helped."""
     from dann_transfer import datasets, saving
     from dann_transfer.comparison import compare
 
@@ -96,7 +96,7 @@ def demo(
 
 
 def _say_what_is_next(out: Path, source: str, target: str) -> None:
-    """Print three commands to try, as this one was called."""
+    """Print three commands to try, in the form in which this one was called."""
     program = sys.argv[0] if sys.argv[0].endswith("dann-transfer") else "dann-transfer"
     files = f"--source {out / source}.csv --target {out / target}.csv"
     typer.echo("Try next: labels for a file, a page about the model, and texts of your own:")
@@ -161,7 +161,7 @@ def _draw(
         panels = plots.training(adapters[name])
         panels[0].set(title=f"{source[0]} → {target[0]}, {name}: losses")
         for panel in panels[1:]:
-            panel.set(title="strength, and what the method tells of itself")
+            panel.set(title="strength, and the method's own measurements")
         history = panels[0].figure
         assert isinstance(history, Figure)
         history.savefig(out / f"history_{name}.png", dpi=130)

@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from dann_transfer import DomainAdapter
 
 ModelFolder = Annotated[
-    str, typer.Argument(help="Folder that `adapt` saved, or user/model of the hub.")
+    str, typer.Argument(help="Folder that `adapt` saved, or user/model on the hub.")
 ]
 TextFile = Annotated[Path, typer.Argument(help="Texts: CSV, Parquet, JSON.")]
 OutFile = Annotated[
-    Path | None, typer.Option(help="CSV or Parquet file to write, in place of output.")
+    Path | None, typer.Option(help="CSV or Parquet file to write; default standard output.")
 ]
 Page = Annotated[Path, typer.Argument(help="HTML file to write.")]
 SourceTexts = Annotated[Path | None, typer.Option(help="Labelled source texts to show.")]
@@ -52,7 +52,7 @@ def predict(
     ] = None,
     out: OutFile = None,
 ) -> None:
-    """Write the file again with two more columns, the predicted label and its probability.
+    """Write a copy of the file with two more columns, the predicted label and its probability.
 
     Example: dann-transfer predict runs/model tweets.csv --out labels.csv
     """
@@ -62,12 +62,12 @@ def predict(
     with errors_in_a_line():
         check_file_to_write(out, texts)
         parts = read_parts(texts, [text_column], encoding, as_separator(separator), whole=True)
-        # What is wrong with the file is said before a model is loaded.
+        # Errors in the file are reported before a model is loaded.
         first = next(parts)
         if taken := [name for name in ("predicted", "probability") if name in first]:
-            raise ValueError(f"{str(texts)!r} has a column {taken[0]!r} already; rename it.")
+            raise ValueError(f"{str(texts)!r} already has a column {taken[0]!r}; rename it.")
         adapter = DomainAdapter.from_pretrained(model)
-        # Each part of the file waits for what the model makes of it.
+        # Each part of the file waits for its predictions.
         frames, own = tee(chain([first], parts))
         made = adapter.outputs_in_parts(frame[text_column] for frame in own)
         labelled = (
@@ -80,7 +80,7 @@ def predict(
 def _answers(
     adapter: DomainAdapter, p: np.ndarray, abstain_below: float | None, out: Path | None
 ) -> dict[str, Any]:
-    """Return the columns that predicting adds, of one type whatever is withheld."""
+    """Return the columns that predicting adds, of one type even if labels are withheld."""
     import pandas as pd
 
     from dann_transfer import decision
@@ -101,15 +101,15 @@ def evaluate(
     text_column: TextColumn = "text",
     label_column: LabelColumn = "label",
     group_column: Annotated[
-        str | None, typer.Option(help="A column to show accuracy and coverage by.")
+        str | None, typer.Option(help="A column of groups, to show accuracy and coverage for each.")
     ] = None,
     abstain_below: Annotated[
-        float, typer.Option(help="A text is covered where the model is at least so sure.")
+        float, typer.Option(help="A text is covered if the model's probability is at least this.")
     ] = 0.8,
     encoding: Encoding = None,
     separator: Separator = None,
 ) -> None:
-    """Score a model on labelled texts: accuracy, calibration, coverage, and by class and group.
+    """Score a model on labelled texts: accuracy, calibration, coverage, also by class and group.
 
     Example: dann-transfer evaluate runs/model labelled.csv --group-column product
     """
@@ -133,7 +133,7 @@ def evaluate(
 
 @app.command()
 def diagnose(model: ModelFolder) -> None:
-    """Say what is wrong with a model, as far as its training shows it.
+    """Print what looks wrong with a model, as far as its training shows.
 
     Example: dann-transfer diagnose runs/model
     """
@@ -154,7 +154,7 @@ def suggest(
     seed: Annotated[int, typer.Option()] = 0,
     out: OutFile = None,
 ) -> None:
-    """Write a CSV of the target texts that are most worth labelling: row, text, label of the model.
+    """Write a CSV of the target texts most worth labelling: row, text, predicted label.
 
     Example: dann-transfer suggest runs/model tweets.csv -n 32 --out to_label.csv
     """
@@ -175,7 +175,7 @@ def suggest(
 def _domain(
     path: Path, text_column: str, label_column: str, encoding: str | None, separator: str | None
 ) -> Any:
-    """Read the texts of a file, and their labels where it has some."""
+    """Read the texts of a file, and their labels if it has any."""
     from dann_transfer import Domain
 
     frame = read(path, [text_column], encoding, separator, whole=True)
@@ -193,7 +193,7 @@ def report(
     encoding: Encoding = None,
     separator: Separator = None,
 ) -> None:
-    """Write a page about a model: settings, history, findings, and what it makes of texts.
+    """Write a page about a model: settings, history, findings, and predictions on texts.
 
     Example: dann-transfer report runs/model page.html --source reviews.csv --target tweets.csv
     """
@@ -243,15 +243,17 @@ def explore(
 @app.command()
 def serve(
     model: ModelFolder,
-    host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8000,
-    texts: Annotated[int, typer.Option(help="Most texts in a request.")] = 256,
-    characters: Annotated[int, typer.Option(help="Most characters in a text.")] = 20_000,
+    host: Annotated[str, typer.Option(help="0.0.0.0 admits other machines.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 picks a free port.")] = 8000,
+    texts: Annotated[int, typer.Option(help="Maximum number of texts in a request.")] = 256,
+    characters: Annotated[
+        int, typer.Option(help="Maximum number of characters in a text.")
+    ] = 20_000,
     waiting: Annotated[
-        int, typer.Option(help="Most texts that may wait; further requests get status 503.")
+        int, typer.Option(help="Maximum number of waiting texts; further requests get status 503.")
     ] = 2048,
 ) -> None:
-    """Answer with a model's labels over HTTP: POST /predict, GET /health; /docs is a page to try.
+    """Serve a model's predictions over HTTP: POST /predict, GET /health; try it out at /docs.
 
     Example: dann-transfer serve runs/model --port 8000
     """
@@ -263,10 +265,10 @@ def serve(
 
             from dann_transfer.service import Limits, create_app
         except ImportError as error:
-            raise ImportError("to serve needs: pip install 'dann_transfer[serve]'") from error
+            raise ImportError("serving needs: pip install 'dann_transfer[serve]'") from error
         limits = Limits(texts=texts, characters=characters, waiting=waiting)
         adapter = DomainAdapter.from_pretrained(model)
-        # They would come with every batch, and nobody reads them.
+        # Warnings would come with every batch, and nobody reads them.
         warnings.simplefilter("ignore", UserWarning)
         uvicorn.run(create_app(adapter, limits), host=host, port=port, access_log=False)
 
@@ -276,7 +278,8 @@ def export(
     model: ModelFolder,
     out: Annotated[Path, typer.Argument(help="Folder to write the ONNX model to.")],
     int8: Annotated[
-        bool, typer.Option("--int8", help="A quarter of the size; measure what it costs.")
+        bool,
+        typer.Option("--int8", help="A quarter of the size; measure how much accuracy it costs."),
     ] = False,
 ) -> None:
     """Write a model as ONNX, which predicts without torch.

@@ -26,9 +26,9 @@ from dann_transfer.cli.base import (
     write,
 )  # fmt: skip
 
-Method = Annotated[str, typer.Option(help="student, dann, mcc ...; source_only adapts to nothing.")]
+Method = Annotated[str, typer.Option(help="student, dann, mcc ...; source_only does not adapt.")]
 TargetTextColumn = Annotated[
-    str | None, typer.Option(help="Where the target's differs from the source's.")
+    str | None, typer.Option(help="If the target's differs from the source's.")
 ]
 SourceFile = Annotated[Path, typer.Argument(help="Labelled source texts: CSV, Parquet, JSON.")]
 TargetFile = Annotated[Path, typer.Argument(help="Target texts; labels are not read.")]
@@ -49,16 +49,17 @@ def adapt(
     separator: Separator = None,
     epochs: Annotated[int, typer.Option()] = 3,
     freeze_layers: Annotated[
-        int | None, typer.Option(help="Layers that stay as they are; half of a large encoder's.")
+        int | None,
+        typer.Option(help="Layers left untrained; by default half of a large encoder's."),
     ] = None,
-    max_length: Annotated[int, typer.Option(help="Tokens a text.")] = 256,
+    max_length: Annotated[int, typer.Option(help="Tokens per text.")] = 256,
     checkpoint_dir: Annotated[
-        Path | None, typer.Option(help="Save the run there, and go on from where it stopped.")
+        Path | None, typer.Option(help="Save the run there, and resume it from where it stopped.")
     ] = None,
     seed: Seed = 0,
     values: Values = None,
 ) -> None:
-    """Train on one file of labelled texts, adapt to another's texts, and save the model.
+    """Train on a file of labelled texts, adapt to the texts of another, and save the model.
 
     Example: dann-transfer adapt reviews.csv tweets.csv runs/model --encoder minilm
     """
@@ -100,16 +101,15 @@ def compare(
     ] = None,
     method: Annotated[
         list[str] | None,
-        typer.Option(help="Beside source_only, as often as you like; student if absent."),
+        typer.Option(help="Besides source_only; can be repeated; default student."),
     ] = None,
-    seed: Annotated[
-        list[int] | None, typer.Option(help="As often as you like; 0 if absent.")
-    ] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Can be repeated; default 0.")] = None,
     encoder: EncoderName = "bert-base-uncased",
     text_column: TextColumn = "text",
     label_column: LabelColumn = "label",
     group_column: Annotated[
-        str | None, typer.Option(help="A column of the test file to show gains by.")
+        str | None,
+        typer.Option(help="A column of groups in the test file, to show gains for each."),
     ] = None,
     encoding: Encoding = None,
     separator: Separator = None,
@@ -117,7 +117,7 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="CSV or Parquet file for the rows.")] = None,
     jobs: Annotated[int, typer.Option(help="How many processes train at once.")] = 1,
 ) -> None:
-    """Train without adaptation and with each method, and say which helped.
+    """Train without adaptation and with each method, and show which helped.
 
     Example: dann-transfer compare reviews.csv tweets.csv --test labelled.csv --seed 0 --seed 1
     """
@@ -159,15 +159,18 @@ def tune(
     source: SourceFile,
     target: TargetFile,
     out: Annotated[Path, typer.Argument(help="Folder to save the best model to.")],
-    runs: Annotated[int, typer.Option(help="So many in all.")] = 20,
-    minutes: Annotated[float | None, typer.Option(help="No run starts later than that.")] = None,
-    score: Annotated[str | None, typer.Option(help="What judges; one of selection.SCORES.")] = None,
+    runs: Annotated[int, typer.Option(help="How many in total.")] = 20,
+    minutes: Annotated[float | None, typer.Option(help="No run starts after this time.")] = None,
+    score: Annotated[
+        str | None, typer.Option(help="Score to judge by; one of selection.SCORES.")
+    ] = None,
     space: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=VALUES", help="method=dann,mcc or learning_rate=1e-5:1e-4."),
     ] = None,
     folder: Annotated[
-        Path | None, typer.Option(help="Keep the search there, and go on where it stopped.")
+        Path | None,
+        typer.Option(help="Save the search there, and resume it from where it stopped."),
     ] = None,
     encoder: EncoderName = "bert-base-uncased",
     text_column: TextColumn = "text",
@@ -177,7 +180,7 @@ def tune(
     seed: Seed = 0,
     values: Values = None,
 ) -> None:
-    """Search hyperparameters under a budget, judged without target labels, and save the best model.
+    """Search hyperparameters within a budget, judge without target labels, and save the best model.
 
     Example: dann-transfer tune reviews.csv tweets.csv runs/best --runs 10 --folder runs/search
     """

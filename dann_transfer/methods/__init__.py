@@ -1,4 +1,4 @@
-"""Adaptation methods, one a file. ``names()`` lists them, ``register`` adds one."""
+"""Adaptation methods, one per file. ``names()`` lists them, ``register`` adds one."""
 
 from dann_transfer.methods import (
     adda,

@@ -18,27 +18,27 @@ from dann_transfer.training.phases import Phase, SourceAlone, TargetAlone
 
 @register("adda")
 class ADDA(Method):
-    """Train on the source first; then move an encoder of the target's own to where the source is.
+    """Train on the source first; then move a separate target encoder to where the source is.
 
     In the second phase the source's encoder and the task head stay as they are. The target's
-    encoder starts as a copy and learns to have its features taken for the source's (inverted
-    labels instead of a reversed gradient). The strength is the share of the learning rate at which
-    it does so, whatever the strength's schedule. The model that is kept is the target's: source
-    texts go through the wrong encoder, so that scores and distances on them say little. The second
-    phase starts from the epoch that the first one kept and ends with its own last; `patience`
-    does not apply.
+    encoder starts as a copy and learns to pass its features off as the source's (inverted labels
+    instead of a reversed gradient). The strength is a factor on the learning rate of this phase,
+    whatever the strength's schedule. The model that is kept is the target's: source texts go
+    through the wrong encoder, so that scores and distances on them mean little. The second phase
+    starts from the epoch that the first one kept, and its own last epoch is kept; `patience` does
+    not apply.
     Reference: Tzeng et al., Adversarial Discriminative Domain Adaptation, CVPR 2017.
 
-    When to use it: a good source model exists, and what matters is the target alone: nothing
-    holds the encoder to the source's task, so the class shares must be alike. Cost: source-only,
-    then `extra_epochs` of the target's pass, and memory for a second encoder.
+    When to use it: a good source model exists, and only the target matters. Nothing ties the
+    encoder to the source's task, so the class shares must be alike. Cost: source-only, then
+    `extra_epochs` of the target's pass, and memory for a second encoder.
 
     Parameters
     ----------
     width : int
         Units in each of the discriminator's two hidden layers.
     discriminator_steps : int
-        Extra steps of the discriminator a batch.
+        Extra steps of the discriminator per batch.
     extra_epochs : int
         Length of the second phase.
 
@@ -71,7 +71,7 @@ class ADDA(Method):
         forward.metrics.setdefault("domain_accuracy", domain_accuracy(logits, forward))
         terms = {"domain": domain_loss(logits, forward.n_source)}
         if forward.encode is not None:
-            # The discriminator judges and does not learn from the inverted labels.
+            # The discriminator only judges here; it does not learn from the inverted labels.
             resting = {k: v.detach() for k, v in self.discriminator.named_parameters()}
             target = functional_call(self.discriminator, resting, (forward.target,))
             terms["mapping"] = F.binary_cross_entropy_with_logits(target, torch.ones_like(target))

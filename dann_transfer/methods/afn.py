@@ -23,7 +23,7 @@ class AFN(Method):
     Unsupervised Domain Adaptation, ICCV 2019 (the stepwise variant).
 
     When to use it: target features have smaller norms than source features, which the paper finds
-    where a model transfers badly. Cost: the target texts' pass through the encoder alone.
+    in models that transfer badly. Cost: only the target texts' pass through the encoder.
 
     Parameters
     ----------

@@ -17,13 +17,13 @@ def largest_squared(features: Tensor, k: int) -> Tensor:
 
 @register("bsp")
 class BSP(Method):
-    """Keep a few directions from carrying all that transfers.
+    """Keep a few directions of the features from dominating what transfers.
 
     Reference: Chen et al., Transferability vs. Discriminability: Batch Spectral Penalization for
     Adversarial Domain Adaptation, ICML 2019.
 
-    When to use it: with an adversarial method, as ``"dann+bsp"`` or ``"cdan+bsp"``, where that one
-    costs accuracy on the source. Cost: two singular value decompositions of the batch's features.
+    When to use it: with an adversarial method that costs accuracy on the source, as ``"dann+bsp"``
+    or ``"cdan+bsp"``. Cost: two singular value decompositions of the batch's features.
 
     Parameters
     ----------

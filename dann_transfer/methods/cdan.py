@@ -18,11 +18,11 @@ class CDAN(Method):
     """DANN whose discriminator sees the features crossed with the predictions.
 
     Reference: Long et al., Conditional Adversarial Domain Adaptation, NeurIPS 2018. The
-    predictions condition the discriminator and carry no gradient, as in the authors' code. Where
+    predictions condition the discriminator and carry no gradient, as in the authors' code. If
     width × classes is above `max_width`, the product is replaced by the paper's random map.
 
-    When to use it: classes must keep apart while the domains come together. Cost: as DANN, with a
-    discriminator input as many times wider as there are classes.
+    When to use it: classes must stay apart while the domains come together. Cost: as DANN, with a
+    discriminator input that is as many times wider as there are classes.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class CDAN(Method):
         self.max_width = max_width
 
     def build(self, features: int, classes: int) -> None:
-        """Make the discriminator and, for wide inputs, the random map, which never learns."""
+        """Make the discriminator and, for wide inputs, the random map, which is never trained."""
         wide = features * classes
         if wide > self.max_width:
             self.register_buffer("map_features", torch.randn(features, self.max_width))
@@ -80,12 +80,12 @@ class CDAN(Method):
 
 @register("cdan+e")
 class CDANE(CDAN):
-    """CDAN that listens more to texts whose class is sure.
+    """CDAN that gives more weight to texts whose class is certain.
 
     A text weighs 1 + exp(-entropy), and each domain's weights sum to one half. As in the authors'
-    code the entropy's gradient is reversed too, and the sums carry none. Reference: as CDAN.
+    code, the entropy's gradient is reversed too, and the sums carry none. Reference: as CDAN.
 
-    When to use it: where CDAN helps and the predictions are partly poor. Cost: as CDAN.
+    When to use it: CDAN helps, but some of the predictions are poor. Cost: as CDAN.
 
     """
 

@@ -18,12 +18,12 @@ class Combined(Method):
     """The sum of several methods' losses, each at a strength of its own.
 
     The run's strength multiplies each part's: its `default_strength`, or the "strength" among
-    the part's options. Extra discriminator steps are those of the part that wants most.
+    the part's options. The number of extra discriminator steps is the largest of any part.
 
     With "student" among them, as in ``"student+dann"``, a model of the source labels the target,
-    and another that starts anew learns from the labels of both domains while the other parts act:
-    what aligns domains then cannot lay one class on another unseen, as it does without labels.
-    The run's strength is then that of the other parts alone.
+    and another, trained from scratch, learns from the labels of both domains while the other parts
+    act: the alignment then cannot map one class onto another unnoticed, as it can without labels.
+    The run's strength then applies only to the other parts.
 
     Parameters
     ----------
@@ -45,9 +45,9 @@ class Combined(Method):
             for name, part in parts.items()
             if isinstance(part.phases(part.min_epochs)[-1], TargetAnew)
         }
-        """Parts whose loss keeps its weight: students."""
+        """Parts whose loss has a constant weight: students."""
         self.discriminator_steps = max(part.discriminator_steps for part in each)
-        # Set on the object, because here they depend on the parts.
+        # Set on the instance, because here they depend on the parts.
         for name, value in (
             ("uses_target", any(part.uses_target for part in each)),
             ("min_epochs", max(part.min_epochs for part in each)),
@@ -75,7 +75,7 @@ class Combined(Method):
         return batch
 
     def phases(self, epochs: int) -> list[Phase]:
-        """Return one phase, in which all parts act; with a student two, as it has them alone."""
+        """Return one phase, in which all parts act, or two with a student, as it has on its own."""
         phases = [phase for _, part in self._each() for phase in part.phases(epochs)]
         if anew := [phase for phase in phases if isinstance(phase, TargetAnew)]:
             return [SourceAlone(self, epochs), BothAnew(self, anew[0].epochs)]
@@ -100,13 +100,13 @@ class Combined(Method):
         return memory
 
     def loss(self, forward: Forward, strength: float) -> dict[str, Tensor]:
-        """Return the terms of all parts; a name that two parts use gets the part's in front."""
+        """Return the terms of all parts; if two use the same name, the part's name is prefixed."""
         terms: dict[str, Tensor] = {}
         for name, part in self._each():
             own = strength * self.strengths[name]
             for key, value in part.loss(forward, own).items():
-                # Alone a student has a rate of its own; here its loss has a weight, which does not
-                # grow: its labels are as good at the first step as at the last.
+                # On its own a student has its own rate; here its loss has a constant weight,
+                # because its labels are as good at the first step as at the last.
                 weighted = self.strengths[name] * value if name in self.anew else value
                 terms[f"{name} {key}" if key in terms else key] = weighted
         return terms

@@ -11,7 +11,7 @@ from dann_transfer.training.forward import Forward
 
 
 def coral_loss(source: Tensor, target: Tensor) -> Tensor:
-    """Return the squared Frobenius distance of the covariances, divided by 4 width².
+    """Return the squared Frobenius distance between the covariances, divided by 4 width².
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class CORAL(Method):
     tiny; the default strength makes up for it.
 
     When to use it: the domains differ in scale and correlation of features. Cost: two covariances
-    a batch, small beside the encoder.
+    per batch, small compared with the encoder.
 
     """
 
@@ -40,7 +40,7 @@ class CORAL(Method):
     min_batch = 2
 
     def loss(self, forward: Forward, strength: float) -> dict[str, Tensor]:
-        """Return strength times the distance of the covariances; one row of a domain has none."""
+        """Return strength times the covariances' distance; a domain with one row has none."""
         if min(len(forward.source), len(forward.target)) < 2:
             return {}
         return {"coral": strength * coral_loss(forward.source, forward.target)}

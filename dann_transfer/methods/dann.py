@@ -13,16 +13,16 @@ from dann_transfer.training.forward import Forward
 
 
 def domain_loss(logits: Tensor, n_source: int, smoothing: float = 0.0) -> Tensor:
-    """Binary cross-entropy of the domain, each domain with half the weight whatever its size.
+    """Return the binary cross-entropy of the domain, with half the weight for each domain.
 
     Parameters
     ----------
     logits : Tensor, shape (rows,)
-        Positive says source.
+        A positive logit means source.
     n_source : int
-        The source's rows come first.
+        Number of source rows, which come first.
     smoothing : float
-        Labels are drawn towards 1/2 by this share.
+        Labels are moved towards 1/2 by this share.
 
     """
     parts = (logits[:n_source], 1.0), (logits[n_source:], 0.0)
@@ -36,7 +36,7 @@ def domain_loss(logits: Tensor, n_source: int, smoothing: float = 0.0) -> Tensor
 
 
 def domain_accuracy(logits: Tensor, forward: Forward) -> Tensor:
-    """Return the share of rows whose domain the logits tell, each domain with half the weight."""
+    """Return the share of rows whose domain the logits get right, each domain weighing half."""
     hit, n = ((logits > 0) == (forward.domains > 0.5)).float(), forward.n_source
     return 0.5 * (hit[:n].mean() + hit[n:].mean())
 
@@ -49,17 +49,17 @@ class DANN(Method):
     itself always learns at full strength. Reference: Ganin et al., Domain-Adversarial Training of
     Neural Networks, JMLR 2016.
 
-    When to use it: the domains differ in style while their class shares are alike. Where the
+    When to use it: the domains differ in style while their class shares are alike. If the
     class shares differ, making the domains alike makes predictions worse. Cost: the target
-    texts' pass through the encoder, which doubles a step, and a small discriminator.
+    texts' pass through the encoder, which doubles the cost of a step, and a small discriminator.
 
     Parameters
     ----------
     width : int
         Units in each of the discriminator's two hidden layers.
     discriminator_steps : int
-        Extra steps of the discriminator a batch, on detached features. A discriminator that
-        lags behind is fooled without the features being aligned.
+        Extra steps of the discriminator per batch, on detached features. A discriminator that
+        lags behind is fooled although the features are not aligned.
     label_smoothing : float
         See `domain_loss`.
 
@@ -81,6 +81,6 @@ class DANN(Method):
     def loss(self, forward: Forward, strength: float) -> dict[str, Tensor]:
         """Return the domain loss, whose gradient reaches the encoder reversed."""
         logits = self.discriminator(reverse_gradient(forward.features, strength))
-        # The first call of a step counts, before the discriminator has seen this batch.
+        # The first call in a step counts, before the discriminator has seen this batch.
         forward.metrics.setdefault("domain_accuracy", domain_accuracy(logits, forward))
         return {"domain": domain_loss(logits, forward.n_source, self.label_smoothing)}

@@ -17,8 +17,8 @@ class JAN(Method):
     The kernel over (features, predictions) is the product of a kernel over each. Reference: Long
     et al., Deep Transfer Learning with Joint Adaptation Networks, ICML 2017.
 
-    When to use it: like MMD, where classes must keep apart while the domains come together. Cost:
-    two kernels over the batch, small beside the encoder.
+    When to use it: like MMD, if classes must stay apart while the domains come together. Cost:
+    two kernels over the batch, small compared with the encoder.
 
     """
 

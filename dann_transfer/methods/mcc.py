@@ -17,13 +17,13 @@ def class_confusion(logits: Tensor, temperature: float) -> Tensor:
     ----------
     logits : Tensor, shape (rows, classes)
     temperature : float
-        Divides the logits, so that sure predictions do not rule alone.
+        Divides the logits, so that certain predictions do not dominate.
 
     """
     p = (logits / temperature).softmax(1)
     entropy = -(p * torch.log(p.clamp(min=1e-12))).sum(1)
-    # Sure texts weigh more. The weights say whom to listen to and carry no gradient, as in the
-    # authors' code.
+    # Texts with certain predictions weigh more. The weights carry no gradient, as in the authors'
+    # code.
     certainty = (1 + torch.exp(-entropy)).detach()
     weights = len(p) * certainty / certainty.sum()
     confusion = (p * weights.unsqueeze(1)).T @ p
@@ -33,12 +33,12 @@ def class_confusion(logits: Tensor, temperature: float) -> Tensor:
 
 @register("mcc")
 class MCC(Method):
-    """Make the model decide for one class on each target text, without aligning the domains.
+    """Make the model settle on one class for each target text, without aligning the domains.
 
     Reference: Jin et al., Minimum Class Confusion for Versatile Domain Adaptation, ECCV 2020.
 
     When to use it: the domains' class shares differ, because it does not force the domains
-    together as alignment does. Cost: the target texts' pass through the encoder alone.
+    together as alignment does. Cost: only the target texts' pass through the encoder.
 
     Parameters
     ----------

@@ -16,9 +16,9 @@ class MCD(Method):
     """Leave no target text on which two classifiers that fit the source disagree.
 
     Reference: Saito et al., Maximum Classifier Discrepancy for Unsupervised Domain Adaptation, CVPR
-    2018, in the authors' one-step variant: two classifiers learn the source and to disagree on
-    the target, and the encoder receives the disagreement's gradient reversed. Here they stand
-    beside the task head, which predicts.
+    2018, in the authors' one-step variant: two classifiers learn the source's task and learn to
+    disagree on the target, and the encoder receives the disagreement's gradient reversed. Here
+    they exist beside the task head, which makes the predictions.
 
     When to use it: target texts lie near the decision boundary. Cost: the target texts' pass and
     two small classifiers.
@@ -48,8 +48,8 @@ class MCD(Method):
     def loss(self, forward: Forward, strength: float) -> dict[str, Tensor]:
         """Return the classifiers' source loss, and minus their mean disagreement on the target.
 
-        On the source the classifiers learn from features without a gradient: what the encoder
-        learns of the task comes from the task head, so that strength 0 is source-only.
+        On the source the classifiers learn from detached features: what the encoder learns of the
+        task comes only from the task head, so that strength 0 is source-only.
         """
         source, target = forward.source.detach(), reverse_gradient(forward.target, strength)
         fits = [F.cross_entropy(part(source), forward.labels) for part in (self.one, self.other)]

@@ -15,7 +15,7 @@ from dann_transfer.training.forward import Forward
 
 
 def domain_weights(shares: Tensor, tasks: Tensor, domains: Tensor, sharpness: float) -> Tensor:
-    """Weigh source domains: more where the task is not learnt and the target is far.
+    """Weigh source domains, giving more to those with a high task loss and far from the target.
 
     It is the gradient of ``log(sum(shares * exp(sharpness * (tasks - domains)))) / sharpness``,
     the paper's bound on the worst domain, with the domains' shares of the batch as prior.
@@ -36,9 +36,10 @@ class MDAN(Method):
     """DANN from several sources: a discriminator for each, and more weight on the harder ones.
 
     At strength 1 the gradient that reaches the encoder is that of the paper's soft bound, with each
-    domain's share of the batch as its prior (the paper's is even); below, the task's weights lie
-    that share of the way from the shares to the bound's. Reference: Zhao et al.,
-    Adversarial Multiple Source Domain Adaptation, NeurIPS 2018 (the soft version).
+    domain's share of the batch as its prior (in the paper the prior is uniform). At a lower
+    strength, the weights of the task are interpolated between these shares (strength 0) and the
+    bound's weights. Reference: Zhao et al., Adversarial Multiple Source Domain Adaptation, NeurIPS
+    2018 (the soft version).
 
     When to use it: `X` maps the names of source domains that differ to their texts and labels.
     With one source it is DANN. Cost: as DANN, with a small discriminator for each source.
@@ -48,7 +49,7 @@ class MDAN(Method):
     width, discriminator_steps
         As for DANN.
     sharpness : float
-        The paper's γ: how much the hardest domain rules.
+        The paper's γ: how strongly the hardest domain dominates.
 
     """
 
@@ -62,7 +63,7 @@ class MDAN(Method):
         self.sharpness, self.n_domains = sharpness, 1
 
     def attach(self, encoder: Encoder, n_domains: int) -> None:
-        """Take note of the number of source domains."""
+        """Store the number of source domains."""
         self.n_domains = n_domains
 
     def build(self, features: int, classes: int) -> None:
@@ -72,12 +73,12 @@ class MDAN(Method):
         )
 
     def loss(self, forward: Forward, strength: float) -> dict[str, Tensor]:
-        """Return the discriminators' losses, and what weighing the domains adds to the task."""
+        """Return the discriminators' losses, and what the domains' weights add to the task loss."""
         of, target = forward.source_domains, forward.target
         each = F.cross_entropy(forward.source_logits, forward.labels, reduction="none")
         if forward.batch is not None and forward.batch.weights is not None:
             each = each * forward.batch.weights
-        # A domain may have no row in this batch.
+        # A domain may have no rows in this batch.
         present = [i for i in range(self.n_domains) if (of == i).any()]
         rows = [torch.nonzero(of == i).flatten() for i in present]
         shares = torch.stack([(of == i).float().mean() for i in present])
@@ -94,14 +95,14 @@ class MDAN(Method):
             weights = domain_weights(shares, tasks, domain_losses, self.sharpness)
         losses, hits = [], []
         for i, r, weight in zip(present, rows, weights, strict=True):
-            # The weight is the encoder's alone: every discriminator learns at full strength.
+            # The weight affects only the encoder: every discriminator learns at full strength.
             x = reverse_gradient(torch.cat([forward.source[r], target]), strength * weight.item())
             logits = self.discriminators[i](x)
             losses.append(domain_loss(logits, len(r)))
             hits.append(domain_accuracy(logits, Forward(x, x, forward.labels[r])))
         forward.metrics.setdefault("domain_accuracy", torch.stack(hits).mean())
         forward.metrics.setdefault("hardest_weight", weights.max())
-        # The task loss is a mean over labelled target rows too, where there are any.
+        # The task loss is a mean that includes labelled target rows, if there are any.
         part = 1.0 if forward.batch is None else forward.n_source / forward.batch.n_task
         task = min(strength, 1.0) * part * ((weights - shares) * tasks).sum()
         return {"domain": torch.stack(losses).sum(), "weighing": task}

@@ -14,7 +14,7 @@ from dann_transfer.training.forward import Forward
 
 @register("mdd")
 class MDD(Method):
-    """Leave no second classifier that agrees with the first on source and differs on target.
+    """Leave no second classifier that agrees with the first on the source but not on the target.
 
     Reference: Zhang et al., Bridging Theory and Algorithm for Domain Adaptation, ICML 2019. The
     second classifier learns at full strength; the encoder receives its gradient reversed.
@@ -48,7 +48,7 @@ class MDD(Method):
         logits = self.second(reverse_gradient(forward.features, strength))
         first, n = forward.logits.detach().argmax(1), forward.n_source
         source = F.cross_entropy(logits[:n], first[:n])
-        # -log(1 - p) from logits alone, so that its gradient does not vanish where the two agree.
+        # -log(1 - p) from logits only, so that its gradient does not vanish where the two agree.
         others = logits[n:].scatter(1, first[n:, None], -torch.inf).logsumexp(1)
         target = (logits[n:].logsumexp(1) - others).mean()
         return {"disparity": self.margin * source + target}

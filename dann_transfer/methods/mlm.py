@@ -1,4 +1,4 @@
-"""Masked language modelling on target text, beside the task."""
+"""Masked language modelling on target text, alongside the task."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _HEADS = (
 
 
 def pretrained_head(encoder: Encoder) -> dict[str, Tensor] | None:
-    """Return the checkpoint's own head for masked words, or None where it has none.
+    """Return the checkpoint's own head for masked words, or None if it has none.
 
     Keys are ``dense.weight``, ``dense.bias``, ``norm.weight``, ``norm.bias`` and ``bias``.
     """
@@ -59,13 +59,13 @@ class MLM(Method):
     """Keep reading the target's language while learning the task: predict its masked words.
 
     Reference: Karouzos, Paraskevopoulos and Potamianos, UDALM: Unsupervised Domain Adaptation
-    through Language Modeling, NAACL 2021, the mixed loss alone: its first stage, language modelling
-    on the target before any task, is left out. Masks as in Devlin et al., BERT, NAACL 2019. The
-    head is BERT's: a dense layer, GELU, layer norm, and the word embeddings as decoder. It starts
-    from the checkpoint's own if that is a BERT, RoBERTa or DistilBERT with one, else at random.
-    The head learns at `discriminator_learning_rate`.
+    through Language Modeling, NAACL 2021, with only the mixed loss: its first stage, language
+    modelling on the target before any task, is left out. Masks are as in Devlin et al., BERT, NAACL
+    2019. The head is BERT's: a dense layer, GELU, layer norm, and the word embeddings as decoder.
+    It starts from the checkpoint's own head if that is a BERT, RoBERTa or DistilBERT with one, and
+    otherwise at random. The head learns at `discriminator_learning_rate`.
 
-    When to use it: the encoder has seen little text like the target's and there is much of it.
+    When to use it: the encoder has seen little text like the target's, and there is plenty of it.
     Cost: the target texts' pass through the encoder, and the vocabulary's logits at masked words.
 
     Parameters
@@ -85,7 +85,7 @@ class MLM(Method):
         self.probability = probability
 
     def phases(self, epochs: int) -> list[Phase]:
-        """Return one phase, without a pass of the target's texts beside the masked one."""
+        """Return one phase, in which target texts pass only masked."""
         return [Joint(self, epochs, target_pass=False)]
 
     def attach(self, encoder: Encoder, n_domains: int) -> None:
@@ -96,17 +96,17 @@ class MLM(Method):
         if tokenizer.mask_token is None:
             raise ValueError(
                 f"method 'mlm' needs a tokenizer with a mask token, which "
-                f"{type(tokenizer).__name__} has not; use another method or encoder."
+                f"{type(tokenizer).__name__} does not have; use another method or encoder."
             )
         self.special = torch.tensor(tokenizer.all_special_ids)
         self.collator = DataCollatorForLanguageModeling(tokenizer, mlm_probability=self.probability)
-        # A bound method and not the module, or the embeddings would count as the method's own.
+        # A bound method, not the module, or the embeddings would count as the method's parameters.
         self.embeddings = encoder.model.get_input_embeddings
         self.eps = float(getattr(encoder.model.config, "layer_norm_eps", 1e-12))
         self.pretrained = pretrained_head(encoder)
 
     def build(self, features: int, classes: int) -> None:
-        """Make the head, from the checkpoint's own where there is one."""
+        """Make the head, starting from the checkpoint's own if there is one."""
         words, width = self.embeddings().weight.shape
         self.dense, self.norm = nn.Linear(features, width), nn.LayerNorm(width, eps=self.eps)
         self.bias = nn.Parameter(torch.zeros(words))
@@ -121,7 +121,7 @@ class MLM(Method):
         try:
             masked, labels = self.collator.torch_mask_tokens(ids.clone(), fixed)
         finally:
-            # A generator cannot be pickled, and the adapter can.
+            # A generator cannot be pickled, but the adapter must be picklable.
             self.collator.generator = None
         return replace(batch, extras={**batch.extras, "masked_ids": masked, "words": labels})
 
@@ -138,6 +138,6 @@ class MLM(Method):
         ids, words = batch.extras["masked_ids"], batch.extras["words"]
         states = forward.encode(ids, batch.attention_mask[batch.n_task :])
         masked = words != -100
-        # Summed and divided, because a batch of short texts may ask for no word at all.
+        # Summed and then divided, because a batch of short texts may have no masked word at all.
         total = F.cross_entropy(self.word_logits(states[masked]), words[masked], reduction="sum")
         return {"mlm": strength * total / masked.sum().clamp(min=1)}

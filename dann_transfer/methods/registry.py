@@ -1,4 +1,4 @@
-"""The registry of methods: known by name, made by name, joined by a plus."""
+"""The registry of methods: registered and created by name, combined with a plus."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ _METHODS: dict[str, type[Method]] = {}
 
 
 def register(name: str) -> Callable[[M], M]:
-    """Make a method known by name, so that ``DomainAdapter(method=name)`` finds it.
+    """Register a method under a name, so that ``DomainAdapter(method=name)`` finds it.
 
     Raises
     ------
     ValueError
         If the name is taken.
     TypeError
-        If the class is no Method or does not implement ``loss``.
+        If the class is not a Method or does not implement ``loss``.
 
     """
 
     def add(cls: M) -> M:
         if name in _METHODS:
             raise ValueError(
-                f"a method named {name!r} exists already ({_METHODS[name].__qualname__}); "
+                f"a method named {name!r} already exists ({_METHODS[name].__qualname__}); "
                 f"choose a name other than {names()}."
             )
         if not (isinstance(cls, type) and issubclass(cls, Method)):
@@ -56,13 +56,13 @@ def names() -> list[str]:
 
 
 def classes_of(name: str) -> dict[str, type[Method]]:
-    """Return the registered classes that a method's name or a combination's stands for."""
+    """Return the registered classes behind the name of a method or a combination."""
     return {part: _METHODS[part] for part in parts_of(name)}
 
 
 @contextmanager
 def known(classes: dict[str, type[Method]]) -> Iterator[None]:
-    """Let methods be the classes that another process knows by their names, within a block."""
+    """Register the classes that another process knows under these names, within a block."""
     own = dict(_METHODS)
     try:
         _METHODS.update(classes)
@@ -74,7 +74,7 @@ def known(classes: dict[str, type[Method]]) -> Iterator[None]:
 
 @contextmanager
 def registered(name: str, cls: type[Method]) -> Iterator[None]:
-    """Make a method known by name for the length of a ``with`` block.
+    """Register a method under a name for the length of a ``with`` block.
 
     Examples
     --------
@@ -94,7 +94,7 @@ def registered(name: str, cls: type[Method]) -> Iterator[None]:
 
 
 def default_strength(name: str) -> float:
-    """Return the `max_strength` that a method uses where the user names none.
+    """Return the `max_strength` that a method uses if the user sets none.
 
     Examples
     --------
@@ -107,7 +107,7 @@ def default_strength(name: str) -> float:
 
 
 def parts_of(name: str) -> list[str]:
-    """Split a combination into registered names, taking the longest that fits each time.
+    """Split a combination into registered names, taking the longest match each time.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def parts_of(name: str) -> list[str]:
         else:
             what = f"part {words[0]!r} of method={name!r}" if "+" in name else f"method={name!r}"
             raise ValueError(
-                f"{what} is not known; the methods are {names()}, alone or joined by '+'."
+                f"{what} is not known; the methods are {names()}, alone or joined with '+'."
             )
     if len(set(parts)) < len(parts):
         raise ValueError(f"method={name!r} names a part twice; name each once.")
@@ -139,7 +139,7 @@ def parts_of(name: str) -> list[str]:
 
 
 def _joins(method: Method) -> bool:
-    """Tell whether a method can be a part: of several phases only a student's two are known."""
+    """Return whether a method can be a part: of those with several phases, only a student of two."""
     *first, last = method.phases(method.min_epochs)
     return not first or (isinstance(last, TargetAnew) and len(first) == 1)
 
@@ -147,8 +147,8 @@ def _joins(method: Method) -> bool:
 def create(name: str, options: dict[str, Any] | None = None) -> Method:
     """Make a method by name, or a combination such as ``"mmd+mcc"``.
 
-    The options of a combination map the name of a part to the part's own, among which
-    "strength" says what a strength of 1 means for it.
+    The options of a combination map the name of a part to the part's own options. Among these,
+    "strength" sets what a strength of 1 means for the part.
 
     Raises
     ------
@@ -171,7 +171,7 @@ def create(name: str, options: dict[str, Any] | None = None) -> Method:
             return _METHODS[name](**(options or {}))
         own = {part: dict((options or {}).get(part, {})) for part in names_of_parts}
         if unknown := sorted(set(options or {}) - set(own)):
-            raise TypeError(f"{unknown} are no parts of it")
+            raise TypeError(f"{unknown} are not parts of it")
         strengths = {
             part: own[part].pop("strength", _METHODS[part].default_strength) for part in own
         }
@@ -180,12 +180,12 @@ def create(name: str, options: dict[str, Any] | None = None) -> Method:
             n = len(methods[alone[0]].phases(methods[alone[0]].min_epochs))
             raise ValueError(
                 f"method={name!r}: {alone[0]!r} trains in {'two' if n == 2 else n} phases and "
-                "cannot be joined to another; use it alone."
+                "cannot be combined with another; use it alone."
             )
         if {"student", "self_training"} <= methods.keys():
             raise ValueError(
-                f"method={name!r}: both parts label the target's texts, and a text has one label; "
-                "use one of them."
+                f"method={name!r}: both parts label the target's texts, but a text has one label; "
+                "use only one of them."
             )
         return Combined(methods, strengths)
     except TypeError as error:

@@ -17,7 +17,7 @@ NONE = -100
 
 
 def pseudo_labels(probabilities: Tensor, share: float) -> Tensor:
-    """Label the surest `share` of the texts of each predicted class, and the others -100.
+    """Label the most certain `share` of the texts of each predicted class, and the others -100.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def pseudo_labels(probabilities: Tensor, share: float) -> Tensor:
     labels = torch.full_like(predicted, NONE)
     for c in predicted.unique():
         rows = torch.nonzero(predicted == c).flatten()
-        # Rounded half up, so that of a class with few texts the surest is taken early.
+        # Rounded half up, so that the most certain text of a class with few texts is taken early.
         n = int(share * len(rows) + 0.5)
         labels[rows[certainty[rows].argsort(descending=True, stable=True)[:n]]] = c
     return labels
@@ -47,26 +47,27 @@ def pseudo_labels(probabilities: Tensor, share: float) -> Tensor:
 
 @register("self_training")
 class SelfTraining(Method):
-    """Train on the surest predictions for the target, more of them every epoch.
+    """Train on the most certain predictions for the target, more of them every epoch.
 
     Before each epoch a teacher, an average of the model's weights over the last steps, labels the
-    target; of each predicted class the surest texts are trained on: none in the first epoch, and
-    in the i-th of n epochs the share (i - 1) / n. The label is the likeliest class; the thresholds
-    of each class only choose the texts, where the first paper shifts labels by them too.
+    target. The most certain texts of each predicted class are trained on: none in the first epoch,
+    and the share (i - 1) / n in the i-th of n epochs. The label is the likeliest class; the
+    thresholds of each class only choose the texts, whereas in the first paper they also shift
+    labels.
     References: Zou et al., Unsupervised Domain Adaptation for Semantic Segmentation via
     Class-Balanced Self-Training, ECCV 2018; Tarvainen and Valpola, Mean Teachers Are Better Role
     Models, NeurIPS 2017.
 
-    When to use it: most target predictions are right already, alone or after another method, as in
+    When to use it: most target predictions are already right, alone or with another method, as in
     ``"mcc+self_training"``. Cost: the target texts' pass, one more without gradient each epoch,
     and memory for a second copy of the model.
 
     Parameters
     ----------
     max_share : float
-        The curriculum's shares are multiplied by it.
+        Factor on the curriculum's shares.
     teacher_momentum : float
-        By which share the teacher moves towards the model at each step.
+        The share by which the teacher moves towards the model at each step.
 
     """
 

@@ -15,10 +15,11 @@ from dann_transfer.training.phases import Phase, SourceAlone, TargetAlone
 
 
 def centroid_labels(features: Tensor, probabilities: Tensor, rounds: int = 2) -> Tensor:
-    """Label each text by the class whose centroid is the nearest by cosine.
+    """Label each text with the class whose centroid is nearest by cosine.
 
-    The first centroids are means of the features, each at length 1, weighted by the probabilities;
-    those of later rounds are means of the texts that the round before gave to the class.
+    The first centroids are means of the features, scaled to length 1 and weighted by the
+    probabilities; those of later rounds are means of the texts that the previous round assigned to
+    the class.
 
     Parameters
     ----------
@@ -42,7 +43,7 @@ def centroid_labels(features: Tensor, probabilities: Tensor, rounds: int = 2) ->
     x, weights = F.normalize(features, dim=1), probabilities
     for _ in range(rounds):
         cosine = x @ F.normalize(weights.T @ x, dim=1).T
-        # A class that no text was given to has no centroid, and no text can be near it.
+        # A class without texts has no centroid, so no text can be near it.
         labels = cosine.masked_fill(weights.sum(0) < 1e-6, -2.0).argmax(1)
         weights = F.one_hot(labels, weights.shape[1]).to(x.dtype)
     return labels
@@ -52,30 +53,30 @@ def centroid_labels(features: Tensor, probabilities: Tensor, rounds: int = 2) ->
 class SHOT(Method):
     """Train on the source first; then let the target's texts gather around the classes.
 
-    In the second phase the source teaches nothing and the task head stays as it is. The encoder
-    moves so that predictions for the target become sure of one class each and of all classes
-    together (information maximization), and towards the classes whose centroids, in the target's
-    own feature space, the texts are nearest to; these labels are renewed before each epoch. The
-    strength is the share of the learning rate at which it does so, whatever the strength's
-    schedule. The second phase starts from the first one's chosen epoch and keeps its own last;
+    In the second phase the source is not used and the task head stays as it is. The encoder moves
+    so that each prediction for the target is certain of one class while together they use all
+    classes (information maximization), and so that each text agrees with the class whose centroid,
+    in the target's own feature space, is nearest; these labels are renewed before each epoch. The
+    strength is a factor on the learning rate of this phase, whatever the strength's schedule. The
+    second phase starts from the epoch that the first one chose and keeps its own last epoch;
     `patience` does not apply. The paper's bottleneck, weight normalisation and label smoothing are
     left out.
     Reference: Liang et al., Do We Really Need to Access the Source Data? Source Hypothesis
     Transfer for Unsupervised Domain Adaptation, ICML 2020.
 
-    When to use it: the target's texts form groups that are the classes, as intents or topics do,
-    and the classes are about equally frequent in it. Not where shares are lopsided: it evens them
-    out. Cost: source-only, then `extra_epochs` of both domains' passes, the target's once more
-    without gradient, and memory for a second encoder.
+    When to use it: the target's texts form groups that match the classes, as intents or topics do,
+    and the classes are about equally frequent there. Do not use it if class shares are lopsided,
+    because it evens them out. Cost: source-only, then `extra_epochs` of both domains' passes, the
+    target's once more without gradient, and memory for a second encoder.
 
     Parameters
     ----------
     extra_epochs : int
-        Length of the second phase, in passes over the source's texts, as that of the first.
+        Length of the second phase, in passes over the source's texts, like that of the first.
     pseudo_weight : float
         Weight of the cross-entropy on the centroids' labels (the paper's beta).
     diversity : float
-        Weight of the entropy of the mean prediction (1 in the paper); 0 where the target's classes
+        Weight of the entropy of the mean prediction (1 in the paper); use 0 if the target's classes
         are far from equally frequent.
 
     """
@@ -103,11 +104,11 @@ class SHOT(Method):
     def remember(
         self, predict_target: Callable[[], tuple[Tensor, Tensor]], progress: float
     ) -> dict[str, Tensor]:
-        """Label the target by its own centroids."""
+        """Label the target's texts by their own centroids."""
         return {"centroid_labels": centroid_labels(*predict_target())}
 
     def loss(self, forward: Forward, strength: float) -> dict[str, Tensor]:
-        """Return entropy less diversity on the target rows, and their centroids' cross-entropy."""
+        """Return entropy minus diversity on the target rows, and the centroids' cross-entropy."""
         if forward.batch is None or "centroid_labels" not in forward.batch.extras:
             return {}
         labels = forward.batch.extras["centroid_labels"]

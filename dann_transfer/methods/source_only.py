@@ -14,15 +14,15 @@ from dann_transfer.training.phases import Phase, SourceAlone
 class SourceOnly(Method):
     """Train on the labelled source alone.
 
-    When to use it: always, beside any other method. Cost: half an adapted run, because no
-    target text goes through the encoder.
+    When to use it: always, to compare with any other method. Cost: half that of an adapted run,
+    because no target text goes through the encoder.
     """
 
     uses_target = False
     default_strength = 0.0
 
     def phases(self, epochs: int) -> list[Phase]:
-        """Return one phase, of the task alone."""
+        """Return one phase, with only the task."""
         return [SourceAlone(self, epochs)]
 
     def loss(self, forward: Forward, strength: float) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""A student on the target, taught by a model of the source and by neighbours, in two phases."""
+"""A student of the target, taught by a model of the source and by neighbours, in two phases."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from dann_transfer.training.phases import Phase, SourceAlone, SourceAnew, Target
 
 
 def neighbor_labels(features: np.ndarray, probabilities: np.ndarray, k: int) -> np.ndarray:
-    """Label each text by its own probabilities and those of the k nearest texts.
+    """Label each text from its own probabilities and those of the k nearest texts.
 
     Parameters
     ----------
     features : ndarray, shape (n, width)
     probabilities : ndarray, shape (n, classes)
     k : int
-        0 takes the text's own alone.
+        Number of neighbours; 0 uses only the text's own probabilities.
 
     Returns
     -------
@@ -54,35 +54,37 @@ def _whole(value: object) -> bool:
 
 @register("student")
 class Student(Method):
-    """Train on the source, label the target, and train a student anew on the target alone.
+    """Train on the source, label the target, and train a new student on the target alone.
 
-    The labels are the teacher's, averaged over the nearest target texts before the likeliest is
-    taken. The student starts from the pretrained weights and not from the teacher's: where the
-    teacher is wrong against what pretraining knows, the student does not follow it all the way;
-    and its features are those of the target. Labels are made once: refreshed in every epoch they
-    drift. The strength is the share of the learning rate at which the student learns, whatever the
-    strength's schedule; it keeps its last epoch, and `patience` does not apply.
+    The labels come from the teacher's probabilities, averaged over the nearest target texts before
+    the likeliest class is taken. The student starts from the pretrained weights, not from the
+    teacher's: where the teacher's mistakes contradict what pretraining has learnt, the student does
+    not follow them all the way, and its features are those of the target. Labels are made once:
+    if they were refreshed in every epoch, they would drift. The strength is a factor on the
+    student's learning rate, whatever the strength's schedule. The student's last epoch is kept, and
+    `patience` does not apply.
     References: Iscen et al., Label Propagation for Deep Semi-Supervised Learning, CVPR 2019; Xie et
     al., Self-Training with Noisy Student Improves ImageNet Classification, CVPR 2020; Sagawa et
     al., Extending the WILDS Benchmark for Unsupervised Adaptation, ICLR 2022, where pseudo-labels
     in stages helped and those renewed at each step did not.
 
-    With several members each is a teacher and its student, trained from the same weights in another
-    order of texts and with other dropout, and a last student learns from the mean of what they
-    predict: it is less a matter of luck which of the target's texts are labelled wrongly.
+    With several members, each member is a teacher and its student, trained from the same weights
+    with the texts in another order and with other dropout; a last student learns from the mean of
+    the students' predictions. Which target texts are labelled wrongly is then less a matter of
+    luck.
 
-    When to use it: first, on a base-size encoder. Most target predictions have to be right. Cost:
-    source-only, then the same again on the target's texts, and memory for the weights it starts
-    from; with m members m times that and a student's training more.
+    When to use it: as the first choice with a base-size encoder. Most target predictions have to be
+    right. Cost: source-only, then the same again on the target's texts, and memory for the weights
+    that the student starts from; with m members, m times that and one more student.
 
     Parameters
     ----------
     extra_epochs : int
-        Length of the second phase, in passes over the source's texts, as that of the first.
+        Length of the second phase, in passes over the source's texts, like that of the first.
     neighbors : int
-        How many of the nearest target texts a label is averaged over; 0 takes the teacher's own.
+        Number of nearest target texts that a label is averaged over; 0 takes the teacher's own.
     members : int
-        1 trains one student; of m > 1 the mean teaches a last one.
+        1 trains one student; the mean of several teaches a last one.
 
     """
 
@@ -116,7 +118,7 @@ class Student(Method):
         """Let a teacher, or all students, and the neighbours label the target."""
         features, probabilities = predict_target()
         members = self.memory.get("members", probabilities[:, None][:, :0])
-        # Whoever learnt from labels is a student.
+        # A model that has learnt from pseudo-labels is a student.
         if self.members > 1 and "pseudo_labels" in self.memory:
             members = torch.cat([members, probabilities[:, None]], 1)
             if members.shape[1] < self.members:
@@ -127,12 +129,12 @@ class Student(Method):
         return {**known, "pseudo_labels": torch.from_numpy(labels)}
 
     def loss(self, forward: Forward, strength: float) -> dict[str, Tensor]:
-        """Return the cross-entropy of the target rows on their labels, given or guessed."""
+        """Return the cross-entropy of the target rows on their labels, given or predicted."""
         batch = forward.batch
         if batch is None or "pseudo_labels" not in batch.extras:
             return {}
         labels = batch.extras["pseudo_labels"]
-        # Joined to others all rows pass, and the task has those with labels already.
+        # In a combination all rows pass, and the task already has those with labels.
         given = batch.target_labels
         if given is not None and len(forward.logits) == len(given) + len(labels):
             labels = torch.cat([given, labels])

@@ -13,12 +13,12 @@ from dann_transfer.training.forward import Forward
 
 @register("wdgrl")
 class WDGRL(Method):
-    """Shrink the Wasserstein distance of the domains, which a critic estimates.
+    """Shrink the Wasserstein distance between the domains, which a critic estimates.
 
     Reference: Shen et al., Wasserstein Distance Guided Representation Learning for Domain
     Adaptation, AAAI 2018, with the gradient penalty of Gulrajani et al., 2017.
 
-    When to use it: DANN's discriminator wins outright, so that its gradient vanishes. Cost: the
+    When to use it: DANN's discriminator wins so clearly that its gradient vanishes. Cost: the
     target texts' pass and several steps of a small critic.
 
     Parameters
@@ -26,7 +26,7 @@ class WDGRL(Method):
     width : int
         Units in the critic's hidden layer.
     discriminator_steps : int
-        Extra steps of the critic a batch.
+        Extra steps of the critic per batch.
     penalty : float
         Weight of the gradient penalty.
 
@@ -46,7 +46,7 @@ class WDGRL(Method):
         self.critic = nn.Sequential(*layers, nn.Flatten(0))
 
     def gradient_penalty(self, source: Tensor, target: Tensor) -> Tensor:
-        """Return the mean squared gap to 1 of the critic's gradient norm between the domains."""
+        """Return the mean squared gap between the critic's gradient norm and 1, between domains."""
         n = min(len(source), len(target))
         share = torch.rand(n, 1, device=source.device)
         between = share * source[:n].detach() + (1 - share) * target[:n].detach()

@@ -1,1 +1,1 @@
-"""What turns tokens into features and logits: the encoder, its heads, and how they are run."""
+"""Turn tokens into features and logits: the encoder, its heads, and how they are run."""

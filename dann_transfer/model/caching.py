@@ -1,4 +1,4 @@
-"""What frozen layers make of a text, computed once instead of at every step."""
+"""The output of frozen layers for each text, computed once instead of at every step."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from dann_transfer.settings import INFERENCE_BATCH
 from dann_transfer.texts.batches import by_length, pad_states
 from dann_transfer.texts.corpus import Tokens
 
-# Above this the memory is worth more than the time.
+# Above this size the memory is worth more than the time.
 MAX_BYTES = 2**30
 
 
-# What runs that train one after the other make of the same texts; None outside of such.
+# States shared by runs that train one after the other on the same texts; None outside of these.
 _SHARED: ContextVar[dict[str, Tensor] | None] = ContextVar("_SHARED", default=None)
 
 
 @contextmanager
 def shared_states() -> Iterator[None]:
-    """Let the fits within compute what frozen layers make of the same texts once for all."""
+    """Let the fits within compute the frozen layers' output for the same texts only once."""
     if _SHARED.get() is not None:
         yield
         return
@@ -48,7 +48,7 @@ class _Reached(Exception):
 
 @contextmanager
 def handed_on(encoder: Encoder, states: Tensor | None) -> Iterator[None]:
-    """Let the frozen modules of an encoder hand on `states` instead of computing them.
+    """Let the frozen modules of an encoder pass on `states` instead of computing them.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def handed_on(encoder: Encoder, states: Tensor | None) -> Iterator[None]:
 
     try:
         for i, (module, outputs) in enumerate(own):
-            # Python finds it before the method of the class, and it is gone after the pass.
+            # Python finds it before the method of the class; it is removed after the pass.
             vars(module)["forward"] = replaced(i == 0, outputs)
         yield
     finally:
@@ -85,17 +85,18 @@ def frozen_states(encoder: Encoder, tokens: Tokens, max_bytes: int = MAX_BYTES) 
     Returns
     -------
     Tensor, shape (tokens of all texts, width), in the order of ``tokens.ids``
-        Or None: no layer is frozen, the states would take more than `max_bytes`, or a trial shows
-        that the upper layers do not make of them what the whole encoder makes of the tokens.
+        Or None: no layer is frozen, the states would take more than `max_bytes`, or in a trial the
+        upper layers do not give the same output from them as the whole encoder does from the
+        tokens.
 
     """
     if not encoder.frozen or len(tokens.ids) * encoder.features * 4 > max_bytes:
         return None
     training = encoder.training
     try:
-        # Without padding, with it, and of one text: as many kinds of batch as there are.
+        # Without padding, with padding, and a single text: all kinds of batch that there are.
         trial = tokens.take(np.argsort(tokens.lengths, kind="stable")[[0, -1]])
-        # An architecture may do anything between its layers; what it raises means no states.
+        # An architecture may do anything between its layers; if it raises an error, no states.
         with suppress(Exception):
             if _can_hand_on(encoder, trial):
                 return _shared(encoder.eval(), tokens, max_bytes)
@@ -105,7 +106,7 @@ def frozen_states(encoder: Encoder, tokens: Tokens, max_bytes: int = MAX_BYTES) 
 
 
 def _shared(encoder: Encoder, tokens: Tokens, max_bytes: int) -> Tensor:
-    """Return the states of texts, from an earlier run where there was one that had them."""
+    """Return the states of texts, from an earlier run if one had them."""
     known = _SHARED.get()
     if known is None or encoder.origin is None:
         return _computed(encoder, tokens)
@@ -113,7 +114,7 @@ def _shared(encoder: Encoder, tokens: Tokens, max_bytes: int) -> Tensor:
     key = hashlib.sha256(made_by + tokens.ids.tobytes() + tokens.offsets.tobytes()).hexdigest()
     if key not in known:
         states = _computed(encoder, tokens)
-        # The earliest give way: those of a seed's source are not asked for by the next seed.
+        # The oldest are dropped: the next seed does not need those of this seed's source.
         while known and sum(s.nbytes for s in known.values()) + states.nbytes > max_bytes:
             known.pop(next(iter(known)))
         known[key] = states
@@ -132,7 +133,7 @@ def _computed(encoder: Encoder, tokens: Tokens) -> Tensor:
                 output = reached.output
             hidden = _first(output)
             if hidden.shape != (*ids.shape, encoder.features):
-                raise ValueError(f"the frozen part hands on states of shape {hidden.shape}.")
+                raise ValueError(f"the frozen part passes on states of shape {hidden.shape}.")
             for row, states in zip(rows, hidden, strict=True):
                 first, last = tokens.offsets[row], tokens.offsets[row + 1]
                 flat[first:last] = states[: last - first]
@@ -153,10 +154,10 @@ def _stopped_after(module: nn.Module) -> Iterator[None]:
 
 @torch.no_grad()
 def _can_hand_on(encoder: Encoder, tokens: Tokens) -> bool:
-    """Find the frozen modules that can hand states on, and tell whether there are such."""
+    """Find the frozen modules that can pass states on, and return whether there are any."""
     states = _computed(encoder.eval(), tokens)
     if not torch.equal(states, _computed(encoder.train(), tokens)):
-        # Dropout that is not a frozen module's own stays on below.
+        # Dropout outside the frozen modules stays active below them.
         return False
     encoder.eval()
     encoder.handing_on = _chain(encoder, tokens)
@@ -167,9 +168,9 @@ def _can_hand_on(encoder: Encoder, tokens: Tokens) -> bool:
 
 
 def _chain(encoder: Encoder, tokens: Tokens) -> list[tuple[nn.Module, int]]:
-    """Return the frozen modules of which each takes what the one before it gives, up to the last.
+    """Return the chain of frozen modules, each of which takes the output of the one before it.
 
-    Beside their way stand such as give positions to all layers.
+    Modules outside this chain, such as those that give positions to all layers, are left out.
     """
     calls: list[tuple[nn.Module, Any, Any]] = []
 
@@ -197,7 +198,7 @@ def _first(output: Any) -> Any:
 
 
 def _same(encoder: Encoder, tokens: Tokens, states: Tensor) -> bool:
-    """Tell whether the upper layers make of the states what the whole makes of the tokens."""
+    """Return whether states give the same output as the tokens they were computed from."""
     for rows in ([0, 1], [0], [1]):
         order = [rows[i] for i in np.argsort(-tokens.lengths[rows], kind="stable")]
         _, ids, mask = next(by_length(tokens.take(rows), len(rows)))
@@ -212,9 +213,9 @@ def _same(encoder: Encoder, tokens: Tokens, states: Tensor) -> bool:
 def all_frozen_states(
     encoder: Encoder, parts: list[Tokens], runtime: Runtime
 ) -> list[Tensor] | None:
-    """Return the `frozen_states` of several domains, or None where one of them has none.
+    """Return the `frozen_states` of several domains, or None if one of them has none.
 
-    On a GPU moving the states takes longer than the layers do.
+    It is None on a GPU, where moving the states takes longer than computing them.
     """
     if runtime.device.type != "cpu":
         return None

@@ -1,4 +1,4 @@
-"""A Hugging Face encoder and pooling: token ids in, one feature vector a text out."""
+"""A Hugging Face encoder and pooling: token ids in, one feature vector per text out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-# Tokenizers without a limit of their own report an absurdly large number.
+# Tokenizers without a limit report an absurdly large number.
 _NO_LIMIT = 1_000_000
 
 
@@ -41,7 +41,7 @@ def pool(hidden: Tensor, mask: Tensor, pooling: str, pooler_output: Tensor | Non
 
 
 class Encoder(nn.Module):
-    """A pretrained transformer with pooling, of which the lowest layers may be frozen.
+    """A pretrained transformer with pooling, whose lowest layers may be frozen.
 
     Frozen layers stay in evaluation mode: without dropout they give each text the same states
     at every step.
@@ -79,20 +79,20 @@ class Encoder(nn.Module):
         pooler = getattr(model, "pooler", None)
         if pooling == "pooler" and pooler is None:
             raise ValueError(
-                f"pooling='pooler' needs a pooler, which {type(model).__name__} has not; "
+                f"pooling='pooler' needs a pooler, which {type(model).__name__} does not have; "
                 "use pooling='mean' or 'cls'."
             )
         if pooling != "pooler" and isinstance(pooler, nn.Module):
-            # It is computed but not used; left trainable it would stall distributed training.
+            # It is computed but not used; if left trainable it would stall distributed training.
             pooler.requires_grad_(False)
         self.origin: tuple[str, dict[str, Any]] | None = None
-        """The name and the options that the encoder was loaded with; None where it was not."""
+        """The name and the options that the encoder was loaded with; None if it was not loaded."""
         trial = loading.trial_ids(tokenizer)
         self.freeze_layers: int
         """How many of the lowest layers stay as they are."""
         self.frozen: list[nn.Module]
-        """What runs below the lowest layer that trains and nowhere else, in the order in which it
-        runs; empty if nothing is frozen."""
+        """The modules that run only below the lowest trained layer, in the order in which they run;
+        empty if nothing is frozen."""
         if freeze_layers is None:
             self.freeze_layers, self.frozen = freeze_by_size(model, trial)
         else:
@@ -103,8 +103,8 @@ class Encoder(nn.Module):
                 # Whatever layers a configuration names.
                 module.requires_grad_(False)
         self.handing_on: list[tuple[nn.Module, int]] = []
-        """Those of `frozen` that hand on states which were computed before, and how long a tuple
-        each returns; 0 is no tuple."""
+        """Those of `frozen` that can pass on precomputed states, with the length of the tuple that
+        each returns; 0 means no tuple."""
 
     def train(self, mode: bool = True) -> Encoder:
         """Set training mode, leaving the frozen layers in evaluation mode."""
@@ -126,10 +126,10 @@ class Encoder(nn.Module):
 
     @property
     def longest(self) -> int | None:
-        """The most tokens the encoder takes, or None where it has no limit."""
+        """The largest number of tokens that the encoder takes, or None if it has no limit."""
         config, tokenizer = self.model.config, self.tokenizer
         positions = getattr(config, "max_position_embeddings", None)
-        # RoBERTa and its kin count positions from pad_token_id + 1.
+        # RoBERTa and similar models count positions from pad_token_id + 1.
         table = getattr(getattr(self.model, "embeddings", None), "position_embeddings", None)
         padding = getattr(table, "padding_idx", None)
         if positions and padding is not None:
@@ -152,8 +152,8 @@ class Encoder(nn.Module):
         Raises
         ------
         ValueError
-            If there is no such model, it has no tokenizer, weights are missing, it is no encoder,
-            or its layers cannot be frozen.
+            If there is no such model, it has no tokenizer, weights are missing, it is not an
+            encoder, or its layers cannot be frozen.
 
         """
         loaded = loading.load(name, pooling, trust_remote_code, local_files_only)

@@ -20,7 +20,7 @@ class _Reversal(torch.autograd.Function):
 
 
 def reverse_gradient(x: Tensor, strength: float) -> Tensor:
-    """Return x unchanged; on the way back multiply its gradient by ``-strength``.
+    """Return x unchanged; in the backward pass multiply its gradient by ``-strength``.
 
     Reference: Ganin and Lempitsky, Unsupervised Domain Adaptation by Backpropagation, ICML 2015.
 
@@ -43,11 +43,11 @@ class TaskHead(nn.Sequential):
 
 
 class DomainDiscriminator(nn.Sequential):
-    """Features (rows, width) to one logit a row, positive for the source: shape (rows,).
+    """Features (rows, width) to one logit per row, positive for the source: shape (rows,).
 
-    A layer norm in front keeps it learning at the same pace whatever the scale of the features.
-    It has no batch norm, whose statistics would differ between source and target, and no
-    closing sigmoid, so that its loss is safe under autocast.
+    A layer norm at its input keeps it learning at the same pace whatever the scale of the features.
+    It has no batch norm, whose statistics would differ between source and target, and no final
+    sigmoid, so that its loss is safe under autocast.
     """
 
     def __init__(self, features: int, width: int = 512) -> None:

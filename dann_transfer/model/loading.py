@@ -1,4 +1,4 @@
-"""Load a Hugging Face encoder and its tokenizer, or say why they will not do."""
+"""Load a Hugging Face encoder and its tokenizer, or explain why they cannot be used."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def load(
 ) -> Loaded:
     """Load an encoder by the name of a hub model or from a folder, and try one text on it.
 
-    Weights are read from safetensors alone, and from a folder only those that lie in it.
+    Weights are read only from safetensors, and those of a folder only from files in it.
 
     Raises
     ------
     ValueError
-        If there is no such model, it has no tokenizer, weights are missing, or it is no encoder.
+        If there is no such model, it has no tokenizer or lacks weights, or is not an encoder.
 
     """
     from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, AutoTokenizer
@@ -61,10 +61,10 @@ def load(
         config = AutoConfig.from_pretrained(name, **options)
         if "/" in str(getattr(config, "_attn_implementation", "")):
             raise ValueError(
-                f"encoder {name!r} asks for attention code from a hub; "
+                f"encoder {name!r} requests attention code from a hub; "
                 "remove the entry from its config.json."
             )
-        # Such as T5EncoderModel: the half of an encoder-decoder that is an encoder.
+        # Such as T5EncoderModel: the encoder half of an encoder-decoder.
         half = any(a.endswith("EncoderModel") for a in getattr(config, "architectures", None) or [])
         if getattr(config, "is_encoder_decoder", False) and not half:
             raise ValueError(
@@ -81,7 +81,7 @@ def load(
             raise
         raise ValueError(f"encoder {name!r} cannot be loaded: {error}") from error
     except Exception as error:  # the loaders raise OSError, SafetensorError, KeyError and more
-        where = "" if folder.is_dir() else "no local folder has that name, and the hub gave "
+        where = "" if folder.is_dir() else "no local folder has that name, and the hub raised "
         raise ValueError(
             f"encoder {name!r} cannot be loaded: {where}{type(error).__name__}: "
             f"{_first_line(error)} Pass a Hugging Face folder, "
@@ -98,15 +98,15 @@ def _first_line(error: Exception) -> str:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise a ValueError if a folder is no encoder's, or names weights that are not its own."""
+    """Raise a ValueError if a folder has no encoder, or names weights outside the folder."""
     if not (folder / "config.json").is_file():
         files = sorted(p.name for p in folder.iterdir())[:8]
         raise ValueError(
             f"encoder folder {str(folder)!r} has no config.json (it holds {files}); "
             "pass the folder that save_pretrained wrote."
         )
-    # transformers would build an empty tokenizer and go on. Character models such as CANINE have
-    # one without a vocabulary.
+    # transformers would build an empty tokenizer and carry on. Character models such as CANINE
+    # have one without a vocabulary.
     marks = ("tokenizer*", "vocab*", "*.model")
     if not any(path.is_file() for mark in marks for path in folder.glob(mark)):
         raise ValueError(
@@ -115,7 +115,7 @@ def check_folder(folder: Path) -> None:
         )
     if (folder / "pytorch_model.bin").is_file() and not any(folder.glob("*.safetensors*")):
         raise ValueError(
-            f"encoder folder {str(folder)!r} has its weights as a pickle alone "
+            f"encoder folder {str(folder)!r} has its weights only as a pickle "
             "(pytorch_model.bin), which can run code and is not read. If you trust it, convert it "
             "once: AutoModel.from_pretrained(folder).save_pretrained(folder)."
         )
@@ -127,7 +127,7 @@ def check_folder(folder: Path) -> None:
 
 
 def _check_index(index: Path) -> None:
-    """Raise if an index of weights names a file that is no safetensors file beside it."""
+    """Raise if an index of weights names a file other than a safetensors file beside it."""
     shards = _json(index).get("weight_map")
     if not isinstance(shards, dict):
         raise ValueError(f"encoder file {str(index)!r} has no weight_map; save the model again.")
@@ -152,7 +152,7 @@ def _json(file: Path) -> dict[str, Any]:
 
 
 def _check_complete(name: str, model: Any, report: dict[str, Any], pooling: str) -> None:
-    """Raise if weights are missing, which were made at random; a pooler's may be."""
+    """Raise if weights were missing and made at random; only a pooler's may be."""
     missing = sorted(report.get("missing_keys", ()))
     pooler = [key for key in missing if key.startswith("pooler.")]
     others = [key for key in missing if key not in set(pooler)]
@@ -164,11 +164,11 @@ def _check_complete(name: str, model: Any, report: dict[str, Any], pooling: str)
             f"encoder {name!r} lacks weights for {len(others) + len(unlike)} of "
             f"{len(model.state_dict())} tensors of a {type(model).__name__}, such as "
             f"{(others + unlike)[:3]}; they would be random.{hint} Save the encoder again with "
-            "save_pretrained, and its weights under the names that the model has."
+            "save_pretrained, and its weights under the names that the model uses."
         )
     if pooler and pooling == "pooler":
         warn(
-            f"encoder {name!r} has no weights for its pooler; it starts at random. "
+            f"encoder {name!r} has no weights for its pooler, which starts at random. "
             "pooling='mean' needs none.",
             UserWarning,
         )
@@ -193,7 +193,7 @@ def _check_vocabulary(name: str, model: Any, tokenizer: Any) -> None:
 
 @torch.no_grad()
 def _try_a_text(name: str, model: Any, tokenizer: Any) -> None:
-    """Raise if a text does not become states, one a token."""
+    """Raise if the encoder does not turn a text into states, one per token."""
     if "attention_mask" not in inspect.signature(model.forward).parameters:
         raise ValueError(f"encoder {name!r} ({type(model).__name__}) takes no attention mask.")
     ids = trial_ids(tokenizer)
@@ -207,8 +207,8 @@ def _try_a_text(name: str, model: Any, tokenizer: Any) -> None:
         ) from error
     if states.shape != right:
         raise ValueError(
-            f"encoder {name!r} ({type(model).__name__}) makes states of shape "
-            f"{tuple(states.shape)} of {ids.shape[1]} tokens, not {right}; "
+            f"encoder {name!r} ({type(model).__name__}) returns states of shape "
+            f"{tuple(states.shape)} for {ids.shape[1]} tokens, not {right}; "
             "pass an encoder such as BERT."
         )
 
@@ -219,7 +219,7 @@ def trial_ids(tokenizer: Any) -> torch.Tensor:
 
 
 class quiet_loading:
-    """Silence the bars of loading and saving, and the report on weights left unused."""
+    """Silence the progress bars of loading and saving, and the report on unused weights."""
 
     def __enter__(self) -> None:
         from transformers.utils import logging as hf

@@ -43,15 +43,15 @@ def encode(
 ) -> Tensor:
     """Turn ids and mask, each (rows, length), into features (rows, width).
 
-    Padding stands at the end of a row. Where it costs as much as text, short rows and long ones
-    go through apart; the mask keeps padding out of the features, so that changes only rounding.
+    Padding is at the end of a row. Where it costs as much as text, short and long rows pass
+    separately; since the mask keeps padding out of the features, this changes only rounding.
 
     Parameters
     ----------
     encoder : Encoder
     input_ids, attention_mask : Tensor, shape (rows, length)
     states : Tensor, shape (rows, length, width), or None
-        What the frozen layers make of the ids, where that was computed before.
+        The frozen layers' output for the ids, if it was computed before.
     runtime : Runtime
     weights : mapping of str to Tensor, optional
         Parameters to use in place of the encoder's own.
@@ -79,17 +79,17 @@ def encode_batch(
     runtime: Runtime,
     weights: Mapping[str, Tensor] | None = None,
 ) -> Tensor:
-    """Do as `encode` for a batch in training: this process its share, and that in parts.
+    """Do the same as `encode` for this process's share of a training batch, in parts.
 
-    What a part needs for its gradient is computed again when the gradient is, so that the memory
-    is that of one part, and the loss is of the whole batch all the same.
+    What a part needs for its gradient is recomputed during the backward pass, so that the memory is
+    that of one part, although the loss is that of the whole batch.
     Reference: Gao et al., Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup,
-    2021, whose cached gradients of features these are, through torch's checkpoints.
+    2021, whose caching of feature gradients this is, by means of torch's checkpoints.
     """
 
     def run(rows: Tensor | slice) -> Tensor:
         mask = attention_mask[rows]
-        # A part of short texts needs no padding to the longest of the batch.
+        # A part with short texts need not be padded to the longest of the batch.
         width = mask.shape[1] if isinstance(rows, slice) else max(1, int(mask.sum(1).max()))
         own = None if states is None else states[rows, :width]
         return encode(encoder, input_ids[rows, :width], mask[:, :width], own, runtime, weights)
@@ -98,12 +98,12 @@ def encode_batch(
 
 
 def in_parts(run: Callable[[Tensor | slice], Tensor], mask: Tensor, runtime: Runtime) -> Tensor:
-    """Pass the rows of a batch that are this process's, in parts, and return what all give.
+    """Pass this process's rows of a batch in parts, and return the output for all rows.
 
     Parameters
     ----------
     run : callable
-        Turns positions of rows into what the encoder makes of these rows.
+        Turns positions of rows into the encoder's output for these rows.
     mask : Tensor, shape (rows, length)
     runtime : Runtime
 
@@ -158,7 +158,7 @@ def trainable(module: nn.Module) -> dict[str, Tensor]:
 
 @contextmanager
 def weights_of(module: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[None]:
-    """Give a module other weights, and its own back in the end."""
+    """Give a module other weights, and its own back at the end."""
     own = {name: p.detach().clone() for name, p in module.named_parameters() if name in weights}
     try:
         module.load_state_dict(dict(weights), strict=False)

@@ -21,11 +21,11 @@ class Runtime:
     ----------
     device : torch.device
     precision : {"auto", "fp32", "bf16", "fp16"}
-        "auto" is bf16 where the GPU has it and fp32 elsewhere.
+        "auto" is bf16 on a GPU that supports it and fp32 elsewhere.
     processes : Processes
-        Those that pass texts together; this one alone where nothing is trained.
+        Those that pass texts together; only this one if nothing is trained.
     micro_batch_size : int, optional
-        How many texts pass through the encoder at once in training; None is all of a batch.
+        How many texts pass through the encoder at once in training; None is the whole batch.
 
     Examples
     --------
@@ -39,7 +39,7 @@ class Runtime:
     processes: Processes = ALONE
     micro_batch_size: int | None = None
     passes: list[int] = field(default_factory=list, repr=False, compare=False)
-    """The steps of the stream that passes since the last seed drew their dropout by."""
+    """The stream positions from which passes since the last seed drew their dropout."""
 
     @classmethod
     def of(
@@ -49,12 +49,12 @@ class Runtime:
         processes: Processes = ALONE,
         micro_batch_size: int | None = None,
     ) -> Runtime:
-        """Return the runtime of a device by name; None means CUDA where there is one.
+        """Return the runtime for a device name; None means CUDA if it is available.
 
         Raises
         ------
         ValueError
-            If torch knows no such device, it is not available, or it has no such precision.
+            If torch knows no such device, or it is not available or lacks the precision.
 
         """
         runtime = cls(resolve_device(device), precision, processes, micro_batch_size)
@@ -64,12 +64,12 @@ class Runtime:
 
     @property
     def spares_padding(self) -> bool:
-        """Whether rows of unlike length go through apart: where padding costs as much as text."""
+        """Whether short and long rows pass separately, because padding costs as much as text."""
         return self.device.type == "cpu"
 
     @property
     def kind(self) -> str:
-        """The precision, with "auto" as what it is on the device."""
+        """The precision, with "auto" replaced by what it means on the device."""
         if self.precision != "auto":
             return self.precision
         cuda = self.device.type == "cuda"
@@ -86,8 +86,8 @@ class Runtime:
     def seed(self, number: int) -> torch.Generator:
         """Seed torch's generators for dropout, and return one for everything else.
 
-        ``torch.manual_seed`` would write down a stack trace for every kind of accelerator that
-        this process does not use: a millisecond a step.
+        ``torch.manual_seed`` would record a stack trace for every kind of accelerator that this
+        process does not use, which takes a millisecond per step.
         """
         self.passes.clear()
         self._seed(number)
@@ -97,26 +97,26 @@ class Runtime:
         torch.default_generator.manual_seed(number)
         if self.device.type != "cpu":
             module = torch.get_device_module(self.device)
-            # Where there are several of a kind, `manual_seed` is that of the current one alone.
+            # If there are several of a kind, `manual_seed` seeds only the current one.
             getattr(module, "manual_seed_all", module.manual_seed)(number)
 
     @contextmanager
     def own_draws(self) -> Iterator[None]:
-        """Let each process draw its own dropout within, and go on as if nothing had been drawn."""
+        """Let each process draw its own dropout within, and then continue as if none was drawn."""
         if self.processes.world == 1:
             yield
             return
         devices = [] if self.device.type == "cpu" else [self.device]
         with torch.random.fork_rng(devices, device_type=devices[0].type if devices else "cuda"):
             common = int(torch.randint(2**31, ()))
-            # Each pass of a step draws anew.
+            # Each pass of a step makes new draws.
             self.passes.append(len(self.passes) * self.processes.world + self.processes.rank)
             self._seed(streams.number(common, streams.PROCESS, self.passes[-1]))
             yield
 
 
 def resolve_device(device: str | torch.device | None) -> torch.device:
-    """Turn a device name into a torch device; None means CUDA where there is one, else the CPU.
+    """Turn a device name into a torch device; None means CUDA if available, otherwise the CPU.
 
     Raises
     ------
@@ -144,12 +144,12 @@ def resolve_device(device: str | torch.device | None) -> torch.device:
             f"device={str(resolved)!r}, but there are {torch.cuda.device_count()} GPUs."
         )
     try:
-        # A kind that this torch was not built for is known by name all the same, and "meta" holds
-        # no numbers.
+        # torch knows the name even of a kind that it was not built for, and "meta" holds no
+        # numbers.
         torch.zeros(1, device=resolved).item()
     except Exception as error:  # each backend raises its own kind
         raise ValueError(
-            f"device={str(resolved)!r} is not to be had: this torch or this machine has none; "
+            f"device={str(resolved)!r} is not available in this torch or on this machine; "
             "use device='cpu'."
         ) from error
     return resolved

@@ -1,7 +1,7 @@
-"""Which parts of an encoder train: its lowest layers may be frozen, and the rest have LoRA.
+"""Choose which parts of an encoder train: freeze its lowest layers, and give the rest LoRA.
 
-What lies below a layer is found by a trial pass and not by names: every architecture calls its
-parts otherwise, puts projections between them, or shares tables of positions between layers.
+What is below a layer is found by a trial pass, not by names: every architecture names its parts
+differently, puts projections between them, or shares position tables between layers.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class _Trace:
     ----------
     model : nn.Module
     edge : list of nn.Module
-        What the first layer above the frozen part is made of, or the last layer if all are frozen.
+        The parts of the first layer above the frozen part, or of the last layer if all are frozen.
     above : bool
-        Whether the frozen part ends before `edge` and not after it.
+        Whether the frozen part ends before `edge` rather than after it.
 
     """
 
@@ -38,11 +38,11 @@ class _Trace:
         self.model, self.edge, self.above = model, edge, above
         self.begun: list[nn.Module] = []
         self.done: list[nn.Module] = []
-        """The modules that were through when the frozen part ended, in order of their ends."""
+        """The modules that had finished when the frozen part ended, in order of finishing."""
         self.later: set[nn.Module] = set()
-        """Those that were called after it."""
+        """The modules that were called after it."""
         self.states: list[Tensor] = []
-        """What the frozen part hands on."""
+        """The output of the frozen part."""
         self.over = False
 
     def _begin(self, module: nn.Module, args: Any, kwargs: Any) -> None:
@@ -55,7 +55,7 @@ class _Trace:
         if not self.over:
             self.done.append(module)
         if not self.above and module in self.edge:
-            # The last of the parts of a layer is its end; what came between was not above it.
+            # A layer ends with the last of its parts; what ran in between is not above it.
             self.over, self.states = False, []
             self.later.clear()
             if module not in self.done:
@@ -93,7 +93,7 @@ def _tensors(values: Any) -> Iterator[Tensor]:
 
 
 def stacks_of(model: PreTrainedModel) -> list[nn.ModuleList]:
-    """Return the stacks of a model's layers; several where each holds a part of every layer."""
+    """Return the stacks of a model's layers; several if each holds a part of every layer."""
     n = getattr(model.config, "num_hidden_layers", None)
     lists = [m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) == n]
     # A layer may hold as many parts of one kind as there are layers.
@@ -113,7 +113,7 @@ def freeze(model: PreTrainedModel, k: int, input_ids: Tensor) -> list[nn.Module]
     Returns
     -------
     list of nn.Module
-        The modules that run below layer k alone, in the order in which they run.
+        The modules that run only below layer k, in the order in which they run.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def freeze(model: PreTrainedModel, k: int, input_ids: Tensor) -> list[nn.Module]
         )
     n = len(stacks[0])
     if k > n:
-        raise ValueError(f"freeze_layers={k}, but the encoder has {n} layers only.")
+        raise ValueError(f"freeze_layers={k}, but the encoder has only {n} layers.")
     trace = _Trace(model, [stack[min(k, n - 1)] for stack in stacks], above=k < n)
     parameters = [p for p in model.parameters() if p.requires_grad]
     training = model.training
@@ -142,7 +142,7 @@ def freeze(model: PreTrainedModel, k: int, input_ids: Tensor) -> list[nn.Module]
         model.train(training)
     if not trace.states:
         raise ValueError(
-            f"freeze_layers={k}: cannot find what the layers of {name} hand on; "
+            f"freeze_layers={k}: cannot find the output of the layers of {name}; "
             "use freeze_layers=0."
         )
     found = torch.autograd.grad(
@@ -160,7 +160,7 @@ def freeze(model: PreTrainedModel, k: int, input_ids: Tensor) -> list[nn.Module]
     only_below = [module for module in trace.done if module not in trace.later]
     frozen = _outermost(dict.fromkeys(only_below))
     for module in frozen:
-        # With what this text did not use, such as a table for pairs of texts.
+        # Including what this text did not use, such as a table for pairs of texts.
         below |= set(module.parameters())
     for parameter in below:
         parameter.requires_grad_(False)
@@ -170,8 +170,8 @@ def freeze(model: PreTrainedModel, k: int, input_ids: Tensor) -> list[nn.Module]
 def freeze_by_size(model: PreTrainedModel, input_ids: Tensor) -> tuple[int, list[nn.Module]]:
     """Freeze the lower half of a large model, and nothing of a small one.
 
-    Fine-tuning moves what pretraining has learnt of texts that the source lacks, the more so the
-    larger the model and the fewer the texts. Where layers cannot be frozen, none is.
+    Fine-tuning changes what pretraining has learnt about texts that the source lacks, the more so
+    the larger the model and the fewer the texts. If layers cannot be frozen, none are.
     Reference: Kumar et al., Fine-Tuning can Distort Pretrained Features and Underperform
     Out-of-Distribution, ICLR 2022.
 
@@ -184,7 +184,7 @@ def freeze_by_size(model: PreTrainedModel, input_ids: Tensor) -> tuple[int, list
     Returns
     -------
     int
-        How many layers were frozen.
+        The number of frozen layers.
     list of nn.Module
         As `freeze` returns them.
 
@@ -200,21 +200,21 @@ def freeze_by_size(model: PreTrainedModel, input_ids: Tensor) -> tuple[int, list
 
 
 def _outermost(modules: Iterable[M]) -> list[M]:
-    """Return those that are no part of another, in their order."""
+    """Return the modules that are not part of another, in their order."""
     own = list(modules)
     inner: set[nn.Module] = {p for module in own for p in module.modules() if p is not module}
     return [module for module in own if module not in inner]
 
 
 def add_lora(model: PreTrainedModel, lora: int | dict[str, Any]) -> None:
-    """Put low-rank matrices beside the linear layers that train, and let these alone train.
+    """Put low-rank matrices beside the trainable linear layers, and train only the matrices.
 
     Reference: Hu et al., LoRA: Low-Rank Adaptation of Large Language Models, ICLR 2022.
 
     Parameters
     ----------
     model : PreTrainedModel
-        With its lowest layers frozen, which get none.
+        With its lowest layers frozen; these get no matrices.
     lora : int or dict
         The rank, or keywords of ``peft.LoraConfig``.
 
@@ -253,7 +253,7 @@ def add_lora(model: PreTrainedModel, lora: int | dict[str, Any]) -> None:
 
 
 def merge_lora(model: nn.Module) -> None:
-    """Add what low-rank matrices learnt to the layers beside them, and remove the matrices."""
+    """Add what the low-rank matrices learnt to their layers, and remove the matrices."""
     for name, module in list(model.named_modules()):
         if hasattr(module, "get_base_layer") and hasattr(module, "merge"):
             module.merge()
@@ -261,7 +261,7 @@ def merge_lora(model: nn.Module) -> None:
 
 
 def heights(model: PreTrainedModel) -> dict[nn.Parameter, int]:
-    """Return how many layers lie above each parameter: 0 for the highest layer and what follows.
+    """Return how many layers are above each parameter: 0 for the highest layer and what follows.
 
     Raises
     ------
@@ -283,6 +283,6 @@ def heights(model: PreTrainedModel) -> dict[nn.Parameter, int]:
         if parameter in found:
             below = 0
         else:
-            # What comes before the layers, such as embeddings, lies below them all.
+            # What comes before the layers, such as embeddings, is below them all.
             found[parameter] = below
     return found

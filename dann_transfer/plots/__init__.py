@@ -1,7 +1,7 @@
 """Pictures. Every function that draws takes ``ax=`` and returns Axes; none shows or trains.
 
-Each draws a display, which stands here too; use those to compute once and draw often, or to read
-what is drawn as a table. `animation`, `explore` and `report` write a file.
+Each draws a display, which is also available here; use displays to compute once and draw often, or
+to read what is drawn as a table. `animation`, `explore` and `report` write a file.
 """
 
 from __future__ import annotations
@@ -78,13 +78,13 @@ def alignment(
     ----------
     adapters : DomainAdapter, mapping from title to DomainAdapter, or DataFrame
         Fitted, such as ``{"source only": before, "adapted": after}``; or their features, as
-        `features_frame` returns them, which hold texts and names of the domains already.
+        `features_frame` returns them, which already hold texts and names of the domains.
     source, target : Domain, optional
-        Texts to show, best unseen in training. Labels, where given, choose the markers.
+        Texts to show, preferably unseen in training. Labels, if given, choose the markers.
     ax : Axes or sequence of Axes, optional
         One for each model.
     names : pair of str
-        What the legend calls the two domains.
+        Names of the two domains in the legend.
     max_texts : int
         At most this many texts of each domain are drawn; the distance uses up to 2,000.
     random_state : int
@@ -96,7 +96,7 @@ def alignment(
     Raises
     ------
     ValueError
-        If adapters come without texts, or features with other texts.
+        If adapters come without texts, or features come with texts.
 
     """
     if isinstance(adapters, Mapping | DomainAdapter):
@@ -110,10 +110,11 @@ def alignment(
     else:
         if not hasattr(adapters, "columns"):
             raise TypeError(
-                f"a {type(adapters).__name__} is no adapter, mapping of adapters or features frame."
+                f"a {type(adapters).__name__} is not an adapter, mapping of adapters or features "
+                "frame."
             )
         if source is not None or target is not None:
-            raise ValueError("a features frame holds its texts; leave out source and target.")
+            raise ValueError("a features frame already holds texts; leave out source and target.")
         display = AlignmentDisplay.from_frame(adapters, max_texts, random_state, layout)
     return display.plot(ax, colour, density).axes_
 
@@ -125,7 +126,7 @@ def training(
 ) -> list[Axes]:
     """Draw the losses over the steps, and below them strength, domain accuracy and the like.
 
-    `panels` names other columns of ``adapter.history_``, those of each panel:
+    `panels` selects other columns of ``adapter.history_`` for each panel:
     ``training(adapter, panels=[("domain_accuracy",)])``.
     """
     return TrainingDisplay.from_estimator(adapter).plot(ax, panels).axes_
@@ -134,7 +135,7 @@ def training(
 def animation(
     watcher: FeatureWatcher, path: str | PathLike[str], layout: str = "pca", colour: str = "domain"
 ) -> AnimationDisplay:
-    """Write a GIF of the domains in feature space while a model trained.
+    """Write a GIF that shows the domains in feature space during a training run.
 
     `watcher` was passed to ``fit(on_step=watcher)``; see `FeatureWatcher`.
     """
@@ -149,7 +150,7 @@ def confusion(
     y: Any = None,
     ax: Axes | Sequence[Axes] | None = None,
 ) -> list[Axes]:
-    """Draw which class is taken for which, a matrix for each adapter."""
+    """Draw a confusion matrix for each adapter."""
     return ConfusionDisplay.from_estimator(adapters, X, y).plot(ax).axes_
 
 
@@ -159,7 +160,7 @@ def reliability(
     y: Any = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw accuracy over confidence, a line for each adapter, with its calibration error."""
+    """Draw accuracy against confidence, a line for each adapter, with its calibration error."""
     return ReliabilityDisplay.from_estimator(adapters, X, y).plot(ax).ax_
 
 
@@ -169,12 +170,12 @@ def coverage(
     y: Any = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw accuracy over the share of texts that are answered, a line for each adapter."""
+    """Draw accuracy against the share of texts that are answered, a line for each adapter."""
     return CoverageDisplay.from_estimator(adapters, X, y).plot(ax).ax_
 
 
 def gain(rows: Sequence[Mapping[str, Any]] | pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Draw what each method gains over source-only, with its interval over seeds.
+    """Draw each method's gain over source-only, with its interval over seeds.
 
     `rows` are ``compare(...).rows`` or lines of ``benchmarks/results``.
     """

@@ -1,4 +1,4 @@
-"""Whether domains lie on each other in feature space: the features as a table, and their map."""
+"""Show whether domains overlap in feature space: the features as a table, and their map."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ def features_frame(
     adapters : DomainAdapter, or mapping from title to DomainAdapter
         Fitted.
     source, target : Domain
-        Texts, best unseen in training.
+        Texts, preferably unseen in training.
     names : pair of str
-        What to call the two domains.
+        Names of the two domains.
 
     Returns
     -------
     DataFrame
         A row for each model and text, with the columns ``model``, ``domain``, ``text``,
-        ``label`` (None where the domain came without), ``predicted`` and ``features`` (an array
+        ``label`` (None if the domain has no labels), ``predicted`` and ``features`` (an array
         of the encoder's width).
 
     Raises
     ------
     ValueError
-        If both domains have one name.
+        If both domains have the same name.
     ImportError
         If pandas is not installed.
 
@@ -65,11 +65,11 @@ def features_frame(
     except ImportError as error:
         raise ImportError("tables need pandas: pip install 'dann_transfer[plots]'") from error
     if names[0] == names[1]:
-        raise ValueError(f"names={names!r} calls both domains alike.")
+        raise ValueError(f"names={names!r} gives both domains the same name; use two names.")
     parts = []
     for title, adapter in named(adapters).items():
         for name, domain in zip(names, (source, target), strict=True):
-            # One pass gives features and predictions both.
+            # One pass gives both features and predictions.
             features, p = adapter.outputs(domain.texts)
             own = {
                 "model": title,
@@ -94,7 +94,7 @@ def _by_model(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     domains = list(dict.fromkeys(frame["domain"]))
     if len(domains) != 2:
         raise ValueError(
-            f"column 'domain' names {domains}; a source and a target are needed, in that order."
+            f"column 'domain' has {domains}; a source and a target are needed, in that order."
         )
     if "model" not in frame:
         return {"features": frame}
@@ -108,8 +108,8 @@ def _by_model(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
         ]
         if not all(same):
             raise ValueError(
-                f"model {title!r} has other texts than {next(iter(models))!r}, or in another "
-                "order; one map shows the same texts in every model."
+                f"model {title!r} has other texts than {next(iter(models))!r}, or the same in "
+                "another order; a map needs the same texts in the same order for every model."
             )
     return models
 
@@ -121,12 +121,12 @@ class AlignmentDisplay(Display):
     Attributes
     ----------
     points : dict of str to ndarray, shape (n, 2)
-        For each model's title.
+        Positions in the map, for each model's title.
     distances : dict of str to float
         The proxy A-distance of each model's features, which the picture cannot show.
     texts, domains : list of str, shape (n,)
     labels : list or None
-        True classes, where both domains came with them.
+        True classes, if both domains have them.
     predicted : dict of str to list
         Predicted classes, for each model's title.
 
@@ -150,7 +150,7 @@ class AlignmentDisplay(Display):
         random_state: int = 0,
         layout: str = "umap",
     ) -> AlignmentDisplay:
-        """Lay out the features of texts, best unseen in training, of one adapter or of several.
+        """Lay out the features of texts, preferably unseen in training, for one or more adapters.
 
         At most `max_texts` texts of each domain are laid out; the distance uses up to 2,000.
         """
@@ -165,9 +165,9 @@ class AlignmentDisplay(Display):
         random_state: int = 0,
         layout: str = "umap",
     ) -> AlignmentDisplay:
-        """Lay out features that were computed before, as `features_frame` returns them.
+        """Lay out precomputed features, as `features_frame` returns them.
 
-        Of its columns only ``domain`` and ``features`` are needed.
+        Only the columns ``domain`` and ``features`` are needed.
 
         Raises
         ------
@@ -235,7 +235,7 @@ class AlignmentDisplay(Display):
         classes = [] if self.labels is None else np.unique(self.labels).tolist()
         names = list(dict.fromkeys(self.domains))
         entries = keys(names, classes, colour)
-        # Below the panels, where it hides no point.
+        # Below the panels, where it hides no points.
         self.figure_.legend(
             handles=entries, loc="outside lower center", ncols=min(len(entries), 6), frameon=False
         )

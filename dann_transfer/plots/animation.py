@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def _draw(
     source: Domain, target: Domain, names: tuple[str, str], max_texts: int, random_state: int
 ) -> tuple[list[str], list[Any] | None, list[str]]:
-    """Draw texts to show: they, their labels if all have one, their domains."""
+    """Choose the texts to show; return them, their labels if all have one, and their domains."""
     rng = np.random.default_rng(random_state)
     texts, labels, domains = [], [], []
     for name, domain in zip(names, (source, target), strict=True):
@@ -43,31 +43,31 @@ def _draw(
 
 
 class FeatureWatcher:
-    """Notes the features of texts while a model trains; pass it to ``fit(on_step=watcher)``.
+    """Record the features of texts while a model trains; pass it to ``fit(on_step=watcher)``.
 
-    The model comes out as it would without being watched.
+    The model is the same as it would be without a watcher.
 
     Parameters
     ----------
     source, target : Domain
-        Texts to show, best unseen in training, with labels or without.
+        Texts to show, preferably unseen in training, with or without labels.
     names : pair of str
     frames : int
-        At how many steps to look, at least 2: the first, the last, and others evenly between.
+        Number of steps to record, at least 2: the first, the last, and others evenly in between.
     max_texts : int
         At most this many texts of each domain.
     max_length : int
-        Tokens a text, as for ``DomainAdapter``.
+        Tokens per text, as for ``DomainAdapter``.
     random_state : int
         Chooses the texts.
 
     Attributes
     ----------
     features : dict of int to ndarray, shape (n, width)
-        The features at each step that was looked at.
+        The features at each recorded step.
     texts, domains : list of str, shape (n,)
     labels : list or None
-        True classes, where both domains came with them.
+        True classes, if both domains have them.
 
     Raises
     ------
@@ -103,7 +103,7 @@ class FeatureWatcher:
         self._tokens: Tokens | None = None
 
     def __call__(self, engine: Engine, model: Classifier) -> None:
-        """Look at the model after a step, if it is one to look at."""
+        """Record the features after a step, if it is one to record."""
         state = engine.state
         steps = np.linspace(1, state.epoch_length * state.max_epochs, self.frames).round()
         if state.iteration not in steps:
@@ -116,7 +116,7 @@ class FeatureWatcher:
 
 @dataclass
 class AnimationDisplay(Display):
-    """The domains in feature space, at several steps of one training, in one map.
+    """The domains in feature space, at several steps of one training run, in one map.
 
     Attributes
     ----------
@@ -127,7 +127,7 @@ class AnimationDisplay(Display):
         The proxy A-distance of the features at each step.
     domains : list of str, shape (n,)
     labels : list or None
-        True classes, where both domains came with them.
+        True classes, if both domains have them.
 
     """
 
@@ -139,28 +139,28 @@ class AnimationDisplay(Display):
 
     @classmethod
     def from_watcher(cls, watcher: FeatureWatcher, layout: str = "pca") -> AnimationDisplay:
-        """Lay out what a watcher saw of a training.
+        """Lay out what a watcher recorded during training.
 
         Parameters
         ----------
         watcher : FeatureWatcher
-            Passed to ``fit(on_step=watcher)`` before.
+            One that was passed to ``fit(on_step=watcher)``.
         layout : {"umap", "aligned_umap", "tsne", "pca"}
-            The two directions of "pca" are the same at every step, so that what moves is the
-            features. Maps made of neighbours show little motion: in many steps that differ little
-            a text's neighbours are mostly itself.
+            The two directions of "pca" are the same at every step, so that any motion is that of
+            the features. Maps based on neighbours show little motion: over many similar steps,
+            a text's nearest neighbours are mostly itself.
 
         Raises
         ------
         ValueError
-            If the watcher saw no step.
+            If the watcher recorded no step.
 
         """
         features = watcher.features
         if not features:
             raise ValueError(
-                "the watcher saw no step: pass it to fit(on_step=watcher); a run that "
-                "checkpoint_dir holds finished takes no step, so use another folder."
+                "the watcher saw no step: pass it to fit(on_step=watcher). A run that is already "
+                "finished in checkpoint_dir takes no step, so use another folder."
             )
         of_source = np.array(watcher.domains) == watcher.domains[0]
         distances = [proxy_a_distance(x[of_source], x[~of_source]) for x in features.values()]
@@ -190,7 +190,7 @@ class AnimationDisplay(Display):
     ) -> AnimationDisplay:
         """Draw one step, the last if none is named; see `feature_map` for `colour`."""
         if step is not None and step not in self.steps:
-            raise ValueError(f"step={step!r} is none of those seen, {self.steps}.")
+            raise ValueError(f"step={step!r} is not one of the recorded steps, {self.steps}.")
         i = len(self.steps) - 1 if step is None else self.steps.index(step)
         self.axes_ = axes_for(ax, 1, 5.5, 5.6)
         heading = f"step {self.steps[i]}: A-distance {self.distances[i]:.2f} of 2"
@@ -203,13 +203,13 @@ class AnimationDisplay(Display):
     def save(self, path: str | PathLike[str], seconds: float = 0.6, colour: str = "domain") -> Path:
         """Write a GIF that shows each step for this many seconds, and the last one longest.
 
-        The file is complete or absent: it is written beside its place and then moved there.
+        The file is complete or absent: it is written next to its destination and then moved there.
         """
         from PIL import Image
 
         path = Path(path)
         images = [self._page(step, colour) for step in self.steps]
-        # One palette for all, or colours flicker from one picture to the next.
+        # One palette for all, or colours would flicker from one picture to the next.
         palette = images[-1].quantize(64)
         still = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
         times = [round(1000 * seconds)] * len(still)

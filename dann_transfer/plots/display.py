@@ -1,4 +1,4 @@
-"""Pictures of what an adapter says as objects: computed once, drawn with `plot`, read as `frame`.
+"""Displays: pictures as objects, computed once, drawn with `plot` and read with `frame`.
 
 As in scikit-learn, `plot` sets ``ax_`` and ``figure_`` and returns the display.
 """
@@ -24,12 +24,12 @@ CLASS_PALETTE = PALETTE[2:] + PALETTE[:2]
 def axes_for(
     ax: Axes | Sequence[Axes] | None, n: int, width: float, height: float, stacked: bool = False
 ) -> list[Axes]:
-    """Return the Axes that were passed, or n new ones side by side or stacked over one x axis.
+    """Return the Axes that were passed, or n new ones, side by side or stacked on one x axis.
 
     Raises
     ------
     ValueError
-        If another number of Axes was passed.
+        If the wrong number of Axes was passed.
     ImportError
         If matplotlib is not installed.
 
@@ -52,7 +52,7 @@ def axes_for(
 
 
 def named(adapters: DomainAdapter | Mapping[str, DomainAdapter]) -> dict[str, DomainAdapter]:
-    """Return adapters by title; a single one is called by its method."""
+    """Return adapters by title; the title of a single one is its method."""
     if isinstance(adapters, Mapping):
         return dict(adapters)
     return {adapters.method: adapters}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 RIGHT, WRONG = "#C8C8C8", "#D40000"
-# Panels side by side are too small on a phone, so that there they stand one below the other.
+# Panels side by side are too small on a phone, so there they are placed one below the other.
 _STACK = """
 const page = document.getElementById('{plot_id}'), n = COUNT;
 function place() {
@@ -55,7 +55,7 @@ def hover(text: str, width: int = 60, lines: int = 8) -> str:
 
 
 def figure(display: AlignmentDisplay) -> go.Figure:
-    """Turn a display into a plotly figure: a panel a model, an entry a domain and class.
+    """Turn a display into a plotly figure: a panel per model, an entry per domain and class.
 
     Raises
     ------
@@ -129,7 +129,7 @@ def _add_points(
         mode="markers",
         marker=marker,
         name=html.escape(f"{domain}: {kind}" if kind else domain),
-        # One entry of the legend rules all panels.
+        # One entry of the legend controls all panels.
         legendgroup=f"{domain}: {kind}",
         showlegend=column == 1,
         customdata=hovers,
@@ -144,7 +144,7 @@ def _add_points(
 
 
 def _add_switch(page: go.Figure) -> None:
-    """Let the reader colour points by domain, or those in red that are predicted wrong."""
+    """Let the reader colour points by domain, or mark wrongly predicted ones in red."""
     colours = [trace.marker.color for trace in page.data]
     hits = [
         [RIGHT if row[1] == row[2] else WRONG for row in trace.customdata] for trace in page.data
@@ -173,8 +173,8 @@ def _add_switch(page: go.Figure) -> None:
 def explore(display: AlignmentDisplay, path: str | PathLike[str], title: str = "Features") -> Path:
     """Write an interactive page of a map: hovering shows a text, its classes and its domain.
 
-    Of labelled texts a button shows those that are predicted wrong. The page carries all it needs
-    (4 MB) and asks nothing of any network.
+    If the texts have labels, a button marks those that are predicted wrongly. The page contains
+    everything it needs (4 MB) and makes no network requests.
 
     Parameters
     ----------
@@ -192,7 +192,7 @@ def explore(display: AlignmentDisplay, path: str | PathLike[str], title: str = "
     options: dict[str, Any] = {
         "displaylogo": False,
         "responsive": True,
-        # No button that would send the texts anywhere.
+        # Without the button that would send the texts elsewhere.
         "modeBarButtons": [["zoom2d", "pan2d", "resetScale2d", "toImage"]],
     }
     drawing = figure(display)
@@ -206,7 +206,7 @@ def explore(display: AlignmentDisplay, path: str | PathLike[str], title: str = "
     drawing.update_layout(title=heading)
     stack = _STACK.replace("COUNT", str(len(display.points)))
     page = drawing.to_html(include_plotlyjs=True, full_html=True, config=options, post_script=stack)
-    # A phone else takes the page for one of 980 pixels.
+    # Otherwise a phone would lay out the page as if it were 980 pixels wide.
     meta = '<meta name="viewport" content="width=device-width, initial-scale=1">'
     page = page.replace("<head>", f"<head>{meta}", 1)
     page = page.replace("<head>", f"<head><title>{html.escape(title)}</title>", 1)

@@ -1,4 +1,4 @@
-"""Pictures of scores as objects: what methods gain, and how domains carry to one another."""
+"""Displays of scores: what methods gain, and how models transfer between domains."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 GAIN, LOSS = "#0072B2", "#D55E00"
 TRAINED = "target_trained"
 WIDE = 1.3
-"""The axis is cut where it would be at least this many times as long with all intervals whole."""
+"""The axis is cut if showing all intervals in full would make it this many times as long."""
 
 
 @dataclass
 class GainDisplay(Display):
-    """What each method gains over source-only of the same seeds, pair by pair.
+    """What each method gains over source-only with the same seeds, for each pair of domains.
 
     Attributes
     ----------
@@ -37,12 +37,12 @@ class GainDisplay(Display):
 
     @classmethod
     def from_rows(cls, rows: Sequence[Mapping[str, Any]] | pd.DataFrame) -> GainDisplay:
-        """Pair runs with source-only's: rows of `compare` or of the benchmark's JSON lines.
+        """Match runs with those of source-only: rows of `compare` or the benchmark's JSON lines.
 
         Raises
         ------
         ValueError
-            If no run has a source-only run of its pair and seed beside it.
+            If no run has a matching source-only run of the same pair and seed.
 
         """
         records: list[Any] = rows.to_dict("records") if hasattr(rows, "to_dict") else list(rows)
@@ -73,8 +73,8 @@ class GainDisplay(Display):
                 )
         if not gain_rows:
             raise ValueError(
-                "no gain can be taken: no run has a target accuracy and a source_only run of the "
-                "same pair and seed beside it."
+                "no gain can be computed: no run has a target accuracy and a source_only run of "
+                "the same pair and seed; run source_only too, with labelled target texts."
             )
         return cls(gain_rows)
 
@@ -87,9 +87,9 @@ class GainDisplay(Display):
     def plot(self, ax: Axes | None = None) -> GainDisplay:
         """Draw each gain with its interval, the largest first, losses in another colour and mark.
 
-        A hollow mark: the interval includes zero, or there is one seed and no interval.
-        Target-trained, which had the target's own labels, stands first and is grey. Where a few
-        intervals are far wider than the rest, the axis is cut, and says so.
+        A hollow mark means that the interval includes zero, or that there is one seed and no
+        interval. Target-trained, which had the target's own labels, comes first, in grey. If a few
+        intervals are far wider than the rest, the axis is cut, and its label says so.
         """
         pairs = list(dict.fromkeys(row["pair"] for row in self.rows))
         self.axes_ = axes_for(ax, 1, 6.4, 0.9 + 0.28 * len(self.rows) + 0.25 * len(pairs))
@@ -119,7 +119,7 @@ class GainDisplay(Display):
         return self
 
     def _span(self) -> tuple[float, float]:
-        """Return where the axis ends: nine in ten ends of intervals lie within, and every gain."""
+        """Return the ends of the axis: nine in ten interval ends lie within, and every gain."""
         gains = np.array([row["gain"] for row in self.rows])
         half = np.nan_to_num([row["half_width"] for row in self.rows])
         ends = np.concatenate([gains - half, gains + half, [0.0]])
@@ -132,10 +132,10 @@ class GainDisplay(Display):
 
 
 def _draw(axes: Axes, row: dict[str, Any], place: float, low: float, high: float) -> bool:
-    """Draw one gain and the part of its interval on the axis, and tell whether some lies off it."""
+    """Draw one gain and its interval within the axis, and return whether some of it lies beyond."""
     colour, marker = (LOSS, "v") if row["gain"] < 0 else (GAIN, "o")
     if row["method"] == TRAINED:
-        # No method may reach for it: it is there to show how far one could go.
+        # Not a method that can be chosen: it shows how far one could go.
         colour, marker = "grey", "D"
     gain, half = row["gain"], np.nan_to_num(row["half_width"])
     face = colour if abs(gain) > row["half_width"] else "white"
@@ -149,14 +149,14 @@ def _draw(axes: Axes, row: dict[str, Any], place: float, low: float, high: float
 
 @dataclass
 class TransferMatrixDisplay(Display):
-    """The accuracy on each target of a model from each source, as a heat map.
+    """The accuracy on each target of a model trained on each source, as a heat map.
 
     Attributes
     ----------
     domains : list of str
     values : ndarray, shape (domains, domains)
         Mean over seeds by source (rows) and target (columns); NaN where nothing was run. The
-        diagonal is what the target's own labels give.
+        diagonal is the accuracy with the target's own labels.
 
     """
 
@@ -167,7 +167,7 @@ class TransferMatrixDisplay(Display):
     def from_rows(
         cls, rows: Sequence[Mapping[str, Any]] | pd.DataFrame, method: str = "source_only"
     ) -> TransferMatrixDisplay:
-        """Take the runs of one method, and those of "target_trained" for the diagonal."""
+        """Use the runs of one method, and those of "target_trained" for the diagonal."""
         runs: list[Any] = rows.to_dict("records") if hasattr(rows, "to_dict") else list(rows)
         accuracies_of: dict[tuple[str, str], list[float]] = {}
         for row in runs:
@@ -179,7 +179,7 @@ class TransferMatrixDisplay(Display):
                 accuracies_of.setdefault((row["target"],) * 2, []).append(row["target_accuracy"])
         if not any(a != b for a, b in accuracies_of):
             methods = sorted({row["method"] for row in runs})
-            raise ValueError(f"no run of method {method!r}; the methods of the rows are {methods}.")
+            raise ValueError(f"no run of method {method!r}; the rows have the methods {methods}.")
         domains = sorted({name for pair in accuracies_of for name in pair})
         values = np.full((len(domains), len(domains)), np.nan)
         for (source, target), accuracies in accuracies_of.items():
@@ -194,7 +194,7 @@ class TransferMatrixDisplay(Display):
         return pd.DataFrame(self.values, index, pd.Index(self.domains, name="target"))
 
     def plot(self, ax: Axes | None = None) -> TransferMatrixDisplay:
-        """Draw the matrix with a number in each cell that was run."""
+        """Draw the matrix, with a number in each cell that was run."""
         n = len(self.domains)
         self.axes_ = axes_for(ax, 1, 1.1 * n + 1.6, 0.9 * n + 1.2)
         axes = self.ax_

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 MARKERS = "o^sDvP*X<>"
 LAYOUTS = ("umap", "aligned_umap", "tsne", "pca")
-# Above this many points a panel shows where a domain is dense too: dots alone become a blot.
+# With more points than this, a panel also shows where a domain is dense: dots alone form a blot.
 CROWDED = 3000
 PALETTES = {"domain": PALETTE, "class": CLASS_PALETTE}
 
@@ -23,15 +23,15 @@ PALETTES = {"domain": PALETTE, "class": CLASS_PALETTE}
 def embed(features: np.ndarray, random_state: int = 0, layout: str = "umap") -> np.ndarray:
     """Lay features (n, width) out in two dimensions: shape (n, 2).
 
-    What is near in the picture is near in feature space; the axes, and gaps between groups that
-    are far apart, mean nothing (but for "pca", which is a projection).
+    Points that are near in the picture are near in feature space; the axes, and gaps between groups
+    that are far apart, mean nothing (except with "pca", which is a projection).
 
     Raises
     ------
     ValueError
-        If `layout` is none of "umap", "tsne" and "pca".
+        If `layout` is not "umap", "tsne" or "pca".
     ImportError
-        If umap-learn is needed and not installed.
+        If umap-learn is needed but not installed.
 
     References
     ----------
@@ -45,10 +45,10 @@ def embed(features: np.ndarray, random_state: int = 0, layout: str = "umap") -> 
 def embed_all(
     parts: Sequence[np.ndarray], random_state: int = 0, layout: str = "umap"
 ) -> list[np.ndarray]:
-    """Lay several sets of features of the same texts out in one map: a (n, 2) for each.
+    """Lay out several sets of features of the same texts in one map: an array (n, 2) for each.
 
-    "aligned_umap" fits a map for each and holds a text's places near each other; the others fit
-    one map on all of them pooled.
+    "aligned_umap" fits a map for each set and keeps a text's positions near each other; the other
+    layouts fit one map on all sets pooled.
     """
     if layout not in LAYOUTS:
         raise ValueError(f"layout={layout!r} must be one of {list(LAYOUTS)}.")
@@ -76,7 +76,7 @@ def embed_all(
         ) from error
     try:
         with warnings.catch_warnings():
-            # A fixed seed costs UMAP its threads, of which it warns each time.
+            # With a fixed seed UMAP uses one thread, and warns of that each time.
             warnings.filterwarnings("ignore", message=".*n_jobs.*")
             if layout == "umap":
                 near = min(15, len(pooled) - 1)
@@ -93,15 +93,15 @@ def embed_all(
             return [np.asarray(points) for points in aligned.embeddings_]
     finally:
         # numba takes every core for OpenMP, which torch shares; training after a picture would
-        # then run on more threads than the user allowed, and crawl where cores are few.
+        # then run on more threads than the user allowed, and crawl if cores are few.
         torch.set_num_threads(threads)
 
 
 def _neighbours(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Find each row's nearest rows and how far they are, itself first.
+    """Find each row's nearest rows, starting with itself, and their distances.
 
-    UMAP searches for them approximately from 4,096 rows on, with code that is compiled for most
-    of a minute first. Exact search takes seconds, also for several times as many rows.
+    From 4,096 rows on, UMAP searches for them approximately, with code that first takes most of a
+    minute to compile. Exact search takes seconds, even for several times as many rows.
     """
     from sklearn.neighbors import NearestNeighbors
 
@@ -110,7 +110,7 @@ def _neighbours(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def keys(names: Sequence[str], classes: Sequence[Any], colour: str = "domain") -> list[Any]:
-    """Legend entries: a colour for each domain and a marker for each class, or the reverse."""
+    """Return legend entries: a colour per domain and a marker per class, or the reverse."""
     from matplotlib.lines import Line2D
 
     spot: dict[str, Any] = {"linestyle": "", "markersize": 7}
@@ -155,7 +155,7 @@ def feature_map(
     colour: str = "domain",
     density: bool | None = None,
 ) -> Axes:
-    """Scatter points (n, 2): the colour tells the domain, the marker tells the class.
+    """Scatter points (n, 2): the colour shows the domain, the marker shows the class.
 
     Points are drawn in a fixed random order, so that no domain hides the other.
 
@@ -163,20 +163,20 @@ def feature_map(
     ----------
     points : ndarray, shape (n, 2)
     domains : sequence of str, shape (n,)
-        The first that occurs is taken for the source.
+        The first one is taken as the source.
     labels : sequence, shape (n,), optional
     title : str
     ax : Axes, optional
     legend : bool
     colour : {"domain", "class"}
-        What the colour tells; the marker tells the other.
+        What the colour shows; the marker shows the other.
     density : bool, optional
-        Draw lines around the densest half and nine tenths of what each colour stands for. None
-        draws them from 3,000 points on.
+        Draw lines around the densest half and nine tenths of the points of each colour. None
+        draws them from 3,000 points upwards.
 
     """
     if colour not in list(PALETTES) or (colour == "class" and labels is None):
-        raise ValueError(f"colour={colour!r} must be 'domain', or 'class' where there are labels.")
+        raise ValueError(f"colour={colour!r} must be 'domain', or 'class' if there are labels.")
     (ax,) = axes_for(ax, 1, 5.5, 5.0)
     domains = np.asarray(domains)
     names = list(dict.fromkeys(domains.tolist()))
@@ -189,9 +189,9 @@ def feature_map(
     count, palette = len(names) if colour == "domain" else len(classes), PALETTES[colour]
     if count > len(palette):
         what = "domains" if colour == "domain" else "classes"
-        raise ValueError(f"there are {count} {what}; at most {len(palette)} can be told by colour.")
-    # Small blocks of each kind are drawn in turn: a marker needs a call of its own, and drawing
-    # all of one kind last would make it look like the more frequent one.
+        raise ValueError(f"there are {count} {what}; colours can show at most {len(palette)}.")
+    # Small blocks of each kind are drawn in turn: each marker needs its own call, and drawing all
+    # of one kind last would make it look like the more frequent one.
     order = np.random.default_rng(0).permutation(len(points))
     size = float(np.clip(25_000 / max(len(points), 1), 3, 30))
     crowded = len(points) >= CROWDED if density is None else density
@@ -225,7 +225,7 @@ def feature_map(
 
 
 def share_limits(axes: Sequence[Axes], points: Sequence[np.ndarray]) -> None:
-    """Give all Axes the limits that hold every set of points."""
+    """Give all Axes limits that contain every set of points."""
     every = np.concatenate(list(points))
     low, high = every.min(0), every.max(0)
     margin = 0.05 * (high - low)

@@ -1,4 +1,4 @@
-"""Pictures of predictions: which class is taken for which, and whether confidence is earned."""
+"""Pictures of predictions: which classes are confused, and whether confidence is justified."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 def _predicted(
     adapters: DomainAdapter | Mapping[str, DomainAdapter], X: Any, y: Any
 ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-    """Return classes, true class positions, and by title the probabilities of labelled texts."""
+    """Return classes, true class positions, and the probabilities of labelled texts by title."""
     models = named(adapters)
     classes = next(iter(models.values())).classes_
     for title, model in models.items():
         if not np.array_equal(model.classes_, classes):
             raise ValueError(
-                f"{title!r} has the classes {model.classes_.tolist()} and not "
-                f"{classes.tolist()}; draw it by itself."
+                f"{title!r} has the classes {model.classes_.tolist()}, not "
+                f"{classes.tolist()}; draw it separately."
             )
     texts, labels = as_labelled(X, y, "X", "y")
     codes = encode_labels(labels, classes, "y")
@@ -37,7 +37,7 @@ def _predicted(
 
 @dataclass
 class ConfusionDisplay(Display):
-    """Which class is taken for which, for each model.
+    """Which classes are confused, for each model.
 
     Attributes
     ----------
@@ -111,14 +111,14 @@ class ConfusionDisplay(Display):
 
 @dataclass
 class ReliabilityDisplay(Display):
-    """Whether a model that is 80 % sure is right in 80 % of the cases.
+    """Whether a model that is 80 % certain is right in 80 % of the cases.
 
     Attributes
     ----------
     bins : dict of str to list of dict
-        For each model's title the bins of confidence: its mean, the accuracy, and the texts.
+        The bins of confidence for each model's title: mean confidence, accuracy and texts.
     errors : dict of str to float
-        The expected calibration error of each model: the mean gap between the two, by texts.
+        The expected calibration error of each model: the mean gap between the two, over texts.
 
     References
     ----------
@@ -172,7 +172,7 @@ class ReliabilityDisplay(Display):
         )
 
     def plot(self, ax: Axes | None = None) -> ReliabilityDisplay:
-        """Draw accuracy over confidence; the area of a dot tells how many texts it stands for."""
+        """Draw accuracy against confidence; the area of a dot shows its number of texts."""
         self.axes_ = axes_for(ax, 1, 4.8, 4.6)
         axes = self.ax_
         axes.plot([0, 1], [0, 1], color="grey", linestyle=":", label="as sure as right")
@@ -192,12 +192,12 @@ class ReliabilityDisplay(Display):
 
 @dataclass
 class CoverageDisplay(Display):
-    """What withholding unsure answers gains: accuracy over the share of texts that are answered.
+    """What withholding uncertain answers gains: accuracy against the share of texts answered.
 
     Attributes
     ----------
     curves : dict of str to tuple of two ndarrays
-        Coverage and accuracy of each model's title, as `decision.coverage_curve` has them.
+        Coverage and accuracy for each model's title, as in `decision.coverage_curve`.
 
     References
     ----------
@@ -234,13 +234,13 @@ class CoverageDisplay(Display):
         return pd.concat(parts, ignore_index=True)
 
     def plot(self, ax: Axes | None = None) -> CoverageDisplay:
-        """Draw a line a model; at the right end every text is answered."""
+        """Draw one line per model; at the right end every text is answered."""
         self.axes_ = axes_for(ax, 1, 4.8, 4.0)
         axes = self.ax_
         for (title, (coverage, accuracy)), colour in zip(
             self.curves.items(), PALETTE, strict=False
         ):
-            # Of fewer than a twentieth of the texts the share jumps with each.
+            # Below a twentieth of the texts, the share jumps with each text.
             shown = coverage >= 0.05
             axes.plot(100 * coverage[shown], 100 * accuracy[shown], color=colour, label=title)
         axes.set(xlabel="texts answered, the surest first, %", ylabel="of these right, %")

@@ -1,4 +1,4 @@
-"""One offline page about a fitted adapter: what was trained, and what it makes of texts."""
+"""One offline page about a fitted adapter: what was trained, and its predictions on texts."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _examples(classes: np.ndarray, texts: list[str], p: np.ndarray, n: int) -> l
 
 
 def _scores(method: str, after: Evaluation, before: Evaluation | None) -> dict[str, Any]:
-    """Return what labelled target texts say of a model, beside the one without adaptation."""
+    """Return scores of a model on labelled target texts, next to the one without adaptation."""
     gain = ""
     shown = {method: after.probabilities}
     if before is not None:
@@ -78,7 +78,7 @@ def _scores(method: str, after: Evaluation, before: Evaluation | None) -> dict[s
     pictures = [
         _picture(
             ConfusionDisplay.from_predictions(after.names, after.codes, {title: p}).plot().figure_,
-            f"Which class is taken for which: {title}",
+            f"Which classes are confused: {title}",
         )
         for title, p in shown.items()
     ]
@@ -111,23 +111,23 @@ def report(
     groups: Sequence[Any] | None = None,
     baseline: DomainAdapter | None = None,
 ) -> Path:
-    """Write settings, history, class shares and, of texts that are passed, a map and examples.
+    """Write settings, history, class shares and, if texts are passed, a map and examples.
 
     Parameters
     ----------
     adapter : DomainAdapter
         Fitted.
     path : str or path
-        The HTML file to write. It appears whole or not at all, and asks nothing of any network.
+        The HTML file to write. It appears whole or not at all, and makes no network requests.
     source, target : Domain, optional
-        Texts to show, best unseen in training; the map needs both.
+        Texts to show, preferably unseen in training; the map needs both.
     examples : int
-        So many of the surest and of the least sure target texts are listed.
+        The number of most certain and of least certain target texts to list.
     groups : sequence, optional
-        What each target text belongs to. Where `target` has labels accuracy and coverage are shown
+        The group of each target text. If `target` has labels, accuracy and coverage are shown
         by group.
     baseline : DomainAdapter, optional
-        The model without adaptation, fitted; gains over it are shown, by group too.
+        The model without adaptation, fitted; gains over it are shown, also by group.
 
     Returns
     -------
@@ -151,7 +151,7 @@ def report(
     listed = None
     if target is not None:
         texts = as_texts(target, "target", adapter.text_column)
-        # Labelled ones have passed the model already.
+        # Labelled texts have already passed through the model.
         p = adapter.predict_proba(texts) if after is None else after.probabilities
         listed = _examples(adapter.classes_, texts, p, examples)
     shown = None

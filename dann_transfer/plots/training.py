@@ -1,4 +1,4 @@
-"""The picture of a training: its history, step by step."""
+"""The picture of a training run: its history, step by step."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LINES = {
 
 @dataclass
 class TrainingDisplay(Display):
-    """What a training did, step by step.
+    """The history of a training run, step by step.
 
     Attributes
     ----------
@@ -53,23 +53,23 @@ class TrainingDisplay(Display):
         return cls(adapter.history_)
 
     def frame(self) -> pd.DataFrame:
-        """Return a row for each step; NaN where a method in two phases has other terms."""
+        """Return a row for each step; NaN where a phase of the method does not have a term."""
         import pandas as pd
 
         return pd.DataFrame(self.history)
 
     def panels(self) -> list[list[str]]:
-        """What `plot` draws by default: the losses, and below them what the method measures."""
+        """Return what `plot` draws by default: the losses, and below them the method's measures."""
         names = list(dict.fromkeys(key for row in self.history for key in row))
         losses = [name for name in names if name.endswith("_loss")]
         others = [name for name in names if name not in {*losses, *OF_EVERY_RUN}]
         if losses == ["task_loss"]:
-            # Nothing that strength could act on.
+            # There is nothing that strength could act on.
             others = [name for name in others if name != "strength"]
         return [panel for panel in (losses, others) if panel]
 
     def _epoch_ends(self) -> list[int]:
-        """Return the steps that epochs end with, but for the last."""
+        """Return the last step of each epoch, except that of the last one."""
         ends = {row["epoch"]: row["step"] for row in self.history if "epoch" in row}
         return list(ends.values())[:-1]
 
@@ -80,8 +80,8 @@ class TrainingDisplay(Display):
     ) -> TrainingDisplay:
         """Draw columns of the history over its steps: a thin raw line and a smooth one each.
 
-        Grey lines mark the ends of epochs, and a dotted one what a discriminator that knows
-        nothing has right.
+        Grey lines mark the ends of epochs, and a dotted one the accuracy of a discriminator that
+        guesses.
 
         Parameters
         ----------
@@ -93,12 +93,12 @@ class TrainingDisplay(Display):
         Raises
         ------
         ValueError
-            If a column is not in the history, or a panel is no sequence of names.
+            If a column is not in the history, or a panel is not a sequence of names.
 
         """
         panels = self.panels() if panels is None else panels
         if flat := [panel for panel in panels if isinstance(panel, str)]:
-            raise ValueError(f"panels={flat!r}: each panel is a sequence of names, as in [{flat}].")
+            raise ValueError(f"panels={flat!r}: each panel is a sequence of names; pass [{flat}].")
         columns = {key for row in self.history for key in row} - {"step"}
         if unknown := [name for panel in panels for name in panel if name not in columns]:
             raise ValueError(f"the history has no {unknown[0]!r}; it has {sorted(columns)}.")
@@ -123,12 +123,12 @@ class TrainingDisplay(Display):
             low, high = axes.get_ylim()
             axes.vlines(self._epoch_ends(), low, high, color="#dddddd", linewidth=0.8, zorder=0)
             if "domain_accuracy" in panel:
-                # What a discriminator that knows nothing has right.
+                # The accuracy of a discriminator that guesses.
                 axes.hlines(0.5, 0, last, color="grey", linestyle=":", linewidth=1, zorder=0)
             axes.set(ylim=(low, high))
             axes.spines[["top", "right"]].set_visible(False)
             axes.legend(frameon=False)
-        # Stacked panels share the axis of the last.
+        # Stacked panels share the x axis of the last.
         for axes in self.axes_[-1:] if ax is None else self.axes_:
             axes.set(xlabel="step")
         return self

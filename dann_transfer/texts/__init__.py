@@ -1,1 +1,1 @@
-"""The road of texts: what a user passed → checked texts → roles → weights → tokens → batches."""
+"""The path of texts: what a user passed → checked texts → roles → weights → tokens → batches."""

@@ -18,10 +18,10 @@ from dann_transfer import streams
 from dann_transfer.texts import corpus
 from dann_transfer.texts.corpus import Tokens
 
-# Lengths are sorted within a pool of this many batches. A wider pool pads less and mixes less; at
+# Lengths are sorted within a pool of this many batches. A wider pool pads less and mixes less. At
 # 100 batches of 32 + 32 the twelve pairs of the four sentiment domains pad under 10 % on average,
-# and of the texts that share a batch 40 % share one again in the next epoch (2,400 texts; 9 % of
-# 10,000 texts). Half the pool halves that, and pads 12 %.
+# and 40 % of the texts that share a batch share one again in the next epoch (with 2,400 texts; 9 %
+# with 10,000 texts). Half the pool halves that, and pads 12 %.
 POOL = 100
 
 
@@ -29,7 +29,7 @@ POOL = 100
 class Batch:
     """Source rows first, then labelled target rows if there are any, then unlabelled ones.
 
-    They are padded together, which matters: were the domains padded apart, the width of the batch
+    They are padded together, because if the domains were padded separately, the width of the batch
     would tell the discriminator which domain it sees.
     """
 
@@ -40,17 +40,17 @@ class Batch:
     labels: Tensor
     """Class positions of the source rows, shape (n_source,)."""
     weights: Tensor | None = None
-    """What each source row weighs in the task loss, shape (n_source,); None means all alike."""
+    """Weight of each source row in the task loss, shape (n_source,); None means equal weights."""
     source_domains: Tensor | None = None
-    """Which source domain each source row is of, shape (n_source,); None where there is one."""
+    """The source domain of each source row, shape (n_source,); None if there is only one."""
     target_labels: Tensor | None = None
-    """Class positions of the labelled target rows; None where the user gave none."""
+    """Class positions of the labelled target rows; None if the user gave none."""
     target_rows: Tensor | None = None
-    """Places of the unlabelled target rows among all target texts, shape (n_unlabelled,)."""
+    """Positions of the unlabelled target rows among all target texts, shape (n_unlabelled,)."""
     states: Tensor | None = None
-    """What frozen layers make of the ids, shape (rows, longest, width); None where not computed."""
+    """The frozen layers' output for the ids, shape (rows, longest, width); None if not computed."""
     extras: dict[str, Tensor] = field(default_factory=dict)
-    """What a method's `prepare` adds for its `loss`, and its memory of the unlabelled rows."""
+    """What a method's `prepare` adds for its `loss`, and what it stores of the unlabelled rows."""
 
     @property
     def n_source(self) -> int:
@@ -59,7 +59,7 @@ class Batch:
 
     @property
     def n_task(self) -> int:
-        """Number of rows with labels: those of the source and the labelled ones of the target."""
+        """Number of rows with labels: the source rows and the labelled target rows."""
         return self.n_source + (0 if self.target_labels is None else len(self.target_labels))
 
     @property
@@ -71,7 +71,7 @@ class Batch:
 
     @property
     def task_weights(self) -> Tensor | None:
-        """What each labelled row weighs, shape (n_task,); a labelled target row weighs 1."""
+        """Weight of each labelled row, shape (n_task,); a labelled target row weighs 1."""
         if self.weights is None or self.target_labels is None:
             return self.weights
         return torch.cat([self.weights, torch.ones_like(self.target_labels, dtype=torch.float32)])
@@ -103,16 +103,16 @@ def pad_states(texts: Sequence[Tensor], length: int) -> Tensor:
 
 
 def cut(mask: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Part rows into short ones and long ones where that spares most padding.
+    """Split rows into short and long ones where that saves the most padding.
 
     Parameters
     ----------
     mask : Tensor, shape (rows, length)
-        1 for a token and 0 for padding, which stands at the end.
+        1 for a token and 0 for padding, which is at the end.
 
     Returns
     -------
-    tuple of two Tensors of row positions, or None where it would spare less than 5 %.
+    tuple of two Tensors of row positions, or None if it would save less than 5 %.
 
     Examples
     --------
@@ -133,9 +133,9 @@ class PairedBatches:
     """Paired batches of labelled source and unlabelled target texts.
 
     One epoch shows each source text once. The target runs through passes of its own, each
-    showing every target text once, whatever the two sizes are; it takes up where the last epoch
-    left it. A batch has as many target texts as source texts: `batch_size` or as near to it as
-    leaves no batch a small rest, so that 65 texts make batches of 32 and 33, and 47 texts one.
+    showing every target text once, whatever the two sizes are; each epoch continues where the
+    last one stopped. A batch has as many target texts as source texts: about `batch_size`, chosen
+    so that no small batch is left over: 65 texts make batches of 32 and 33, and 47 texts one.
 
     Parameters
     ----------
@@ -146,15 +146,15 @@ class PairedBatches:
     batch_size : int
     seed : int
     weights : array of float, shape (n,), optional
-        What each source text weighs in the task loss.
+        The weight of each source text in the task loss.
     domains : array of int, shape (n,), optional
-        Which source domain each source text is of.
+        The source domain of each source text.
     target_labelled : (Tokens, array of int), optional
-        Labelled target texts and their class positions. Every batch carries a quarter of
-        `batch_size` of them, or all if they are fewer.
+        Labelled target texts and their class positions. Every batch holds a quarter of
+        `batch_size` of them, or all if there are fewer.
     states : sequence of Tensor, optional
-        The token states of source, labelled target and target, in that order and as far as there
-        are such texts, each (tokens, width), as `dann_transfer.model.caching` gives them.
+        The token states of source, labelled target and target texts (those that exist), in that
+        order, each (tokens, width), as `dann_transfer.model.caching` returns them.
 
     """
 
@@ -215,15 +215,15 @@ class PairedBatches:
         target_batches: list[np.ndarray] = []
         pool_size = POOL
         if self.target is not None:
-            # Were a small target to fill a pool several times over, the sort would put the copies
-            # of a text side by side, into one batch.
+            # If a small target filled a pool several times over, the sort would put the copies of
+            # a text side by side, into one batch.
             pool_size = max(1, min(POOL, len(self.target) // self.batch_size))
         for start in range(0, steps, pool_size):
             edges = bounds[start : start + pool_size + 1]
             cuts, pool = edges[1:-1] - edges[0], slice(edges[0], edges[-1])
-            # Sorting both sides and pairing by rank is what pads least when each batch must hold
-            # as many texts of one domain as of the other. The sort is stable, so texts of one
-            # length stay in the permutation's order and meet others every epoch.
+            # Sorting both sides and pairing by rank pads least when each batch must hold equally
+            # many texts of both domains. The sort is stable, so texts of the same length stay in
+            # the permutation's order and meet others every epoch.
             rows = source[pool]
             rows = rows[np.argsort(self.source.lengths[rows], kind="stable")]
             source_batches += np.split(rows, cuts)
@@ -238,13 +238,13 @@ class PairedBatches:
         return source_batches, target_batches
 
     def rows(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the source rows and target rows of batch `step`, counted from the run's start."""
+        """Return the source and target rows of batch `step`, counted from the start of the run."""
         epoch, k = divmod(step, len(self))
         source, target = self._epoch(epoch)
         return source[k], target[k] if target else np.empty(0, dtype=int)
 
     def __getitem__(self, step: int) -> Batch:
-        """Return batch `step`, counted from the run's start."""
+        """Return batch `step`, counted from the start of the run."""
         source, target = self.rows(step)
         parts = [(self.source, source)]
         columns: dict[str, Any] = {}
@@ -279,6 +279,6 @@ class PairedBatches:
 
 
 def by_length(tokens: Tokens, batch_size: int) -> Iterator[tuple[np.ndarray, Tensor, Tensor]]:
-    """Yield (rows, ids, mask) as `corpus.by_length` does, in tensors."""
+    """Yield (rows, ids, mask) as `corpus.by_length` does, but as tensors."""
     for rows, ids, mask in corpus.by_length(tokens, batch_size):
         yield rows, torch.from_numpy(ids), torch.from_numpy(mask)

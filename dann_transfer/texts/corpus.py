@@ -1,4 +1,4 @@
-"""Checked texts become tokens: stored flat, cut to a length, counted where they were cut."""
+"""Turn checked texts into tokens: stored flat and cut to a length, with the cut ones counted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dann_transfer.notices import warn
 
 
 class TruncationWarning(UserWarning):
-    """Some texts were longer than ``max_length`` tokens and lost their end."""
+    """Some texts were longer than ``max_length`` tokens and were cut."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Tokens:
 
         """
         lengths = [len(row) for row in rows]
-        # No vocabulary is larger than 32 bits hold.
+        # Every vocabulary fits in 32 bits.
         ids = np.concatenate([np.asarray(row, dtype=np.int32) for row in rows])
         return cls(ids, np.concatenate([[0], np.cumsum(lengths)]), pad_id)
 
@@ -78,7 +78,7 @@ def pad(rows: Sequence[np.ndarray], pad_id: int) -> tuple[np.ndarray, np.ndarray
 def by_length(
     tokens: Tokens, batch_size: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield (rows, ids, mask) over all texts, longest first so that memory peaks at once."""
+    """Yield (rows, ids, mask) over all texts, longest first so that memory peaks early."""
     order = np.argsort(-tokens.lengths, kind="stable")
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
@@ -99,11 +99,11 @@ def tokenize(tokenizer: Any, texts: Sequence[str], max_length: int) -> tuple[Tok
         return _tokenize(tokenizer, texts, max_length)
 
 
-# A fast tokenizer keeps whether it cuts as a state of its own, which threads would share.
+# A fast tokenizer stores its truncation setting in itself, which threads would share.
 _TOKENIZING = Lock()
 
 
-# More characters than a token has on average, so that few texts are looked at twice.
+# More characters than a token has on average, so that few texts are tokenised twice.
 _CHARACTERS = 32
 
 
@@ -113,7 +113,7 @@ def _tokenize(tokenizer: Any, texts: Sequence[str], max_length: int) -> tuple[To
         for text in texts
     ]
     rows = tokenizer(texts, verbose=False, return_attention_mask=False)["input_ids"]
-    # The tokenizer cuts the long ones itself, because it alone knows where special tokens go.
+    # The tokenizer cuts the long ones itself, because only it knows where special tokens go.
     too_long = [i for i, row in enumerate(rows) if len(row) > max_length]
     if too_long:
         cut = tokenizer(
@@ -126,15 +126,15 @@ def _tokenize(tokenizer: Any, texts: Sequence[str], max_length: int) -> tuple[To
             rows[i] = row
     pad_id = tokenizer.pad_token_id
     pad_id = 0 if pad_id is None else pad_id
-    # Of an empty text some tokenizers make no token at all, and a mean needs one.
+    # For an empty text some tokenizers return no token at all, but a mean needs one.
     return Tokens.from_rows([row or [pad_id] for row in rows], pad_id), len(too_long)
 
 
 def _head(tokenizer: Any, text: str, max_length: int) -> str:
-    """Return as much of a very long text as makes more than `max_length` tokens.
+    """Return enough of a very long text to give more than `max_length` tokens.
 
-    A tokenizer that cuts still tokenises the whole first, and a book may be one text. The end
-    stands between two words, so that the tokens before it are those of the whole.
+    A tokenizer that cuts still tokenises the whole text first, and a text may be a book. The cut
+    is between two words, so that the tokens before it are those of the whole text.
     """
     size = _CHARACTERS * max_length
     if getattr(tokenizer, "truncation_side", "right") != "right":
@@ -151,7 +151,7 @@ def _head(tokenizer: Any, text: str, max_length: int) -> str:
 
 
 def unknown_share(tokenizer: Any, tokens: Tokens) -> float:
-    """Return the share of tokens that stand for words which are not in the vocabulary.
+    """Return the share of tokens that stand for words outside the vocabulary.
 
     Examples
     --------
@@ -173,12 +173,12 @@ class UnknownTokensWarning(UserWarning):
     """Many words of some texts are not in the encoder's vocabulary."""
 
 
-# Names and rare words make a few; a language that the encoder does not know makes nearly all.
+# Names and rare words make up a few; in a language unknown to the encoder, nearly all are unknown.
 MANY_UNKNOWN = 0.1
 
 
 def warn_unknown(unknown: dict[str, float]) -> None:
-    """Say of which kinds of texts many words are unknown; `unknown` maps a name to their share."""
+    """Warn of texts with many unknown words; `unknown` maps a kind of text to their share."""
     many = [
         f"{share:.0%} of the {name} texts'"
         for name, share in unknown.items()
@@ -186,18 +186,18 @@ def warn_unknown(unknown: dict[str, float]) -> None:
     ]
     if many:
         warn(
-            f"{' and '.join(many)} tokens are unknown to the encoder's vocabulary and look alike "
+            f"{' and '.join(many)} tokens are not in the encoder's vocabulary and look alike "
             "to it; use an encoder that was trained on their language and script.",
             UnknownTokensWarning,
         )
 
 
 def warn_truncated(truncated: dict[str, tuple[int, int]], max_length: int) -> None:
-    """Say once how many texts of each kind were cut; `truncated` maps a name to (cut, all)."""
+    """Warn once of cut texts; `truncated` maps a kind of text to (number cut, number of all)."""
     cut = [f"{n} of {total} {name} texts" for name, (n, total) in truncated.items() if n]
     if cut:
         warn(
-            f"{' and '.join(cut)} are longer than max_length={max_length} tokens and lost their "
-            "end; a larger max_length keeps more and costs more time.",
+            f"{' and '.join(cut)} are longer than max_length={max_length} tokens and were cut; "
+            "a larger max_length keeps more but takes more time.",
             TruncationWarning,
         )

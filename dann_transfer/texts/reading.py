@@ -1,4 +1,4 @@
-"""What the user passed becomes texts and labels; every bad-input error is raised here."""
+"""Turn what the user passed into texts and labels; all errors about bad input are raised here."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ LOOKED_AT = 10_000
 
 @dataclass(frozen=True)
 class Domain:
-    """The texts of one domain, with their labels where these are known.
+    """The texts of one domain, with their labels if these are known.
 
-    ``DomainAdapter.fit`` takes one as ``X_target`` too. Inside ``GridSearchCV`` that is the way
+    ``DomainAdapter.fit`` also takes one as ``X_target``. Inside ``GridSearchCV`` that is the way
     to keep the target whole: scikit-learn slices every fit parameter that is as long as ``X``,
-    but leaves an object without a length alone, so this class has none on purpose.
+    but leaves an object without a length alone, so this class has no length on purpose.
 
     Examples
     --------
@@ -41,12 +41,12 @@ class Domain:
     labels: Sequence[Any] | np.ndarray | None = None
 
     def __repr__(self) -> str:
-        # The texts of a corpus would fill the screen a thousand times.
+        # The texts of a corpus would fill a thousand screens.
         labelled = "no labels"
         if self.labels is not None:
             counts = Counter(np.asarray(self.labels).tolist()).most_common(5)
             labelled = ", ".join(f"{label!r}: {n:,}" for label, n in counts)
-        # Those of a file are not counted.
+        # The texts of a file are not counted.
         n = f"{len(self.texts):,} texts" if hasattr(self.texts, "__len__") else repr(self.texts)
         return f"Domain({n}; {labelled})"
 
@@ -57,23 +57,23 @@ def _show(value: object, width: int = 60) -> str:
 
 
 def _is_frame(X: object) -> bool:
-    """Tell whether X is a table with named columns: of pandas, polars, pyarrow or datasets."""
+    """Return whether X is a table with named columns: of pandas, polars, pyarrow or datasets."""
     return hasattr(X, "column_names") or (hasattr(X, "columns") and hasattr(X, "__getitem__"))
 
 
 def _columns_of(frame: Any) -> list[str]:
-    # pyarrow calls the columns themselves `columns`.
+    # In pyarrow, `columns` holds the columns themselves.
     names = getattr(frame, "column_names", None) or getattr(frame, "columns", None)
     if names is None:
         raise TypeError(
             f"a {type(frame).__name__} that does not know its columns cannot be read; "
-            "pass a table that is in memory."
+            "pass a table in memory."
         )
     return list(names)
 
 
 def _plain_list(values: Any) -> list[Any]:
-    """Turn a column into a list of Python's own values, as far as it has a way of its own."""
+    """Turn a column into a list of Python values, by its own conversion if it has one."""
     if hasattr(values, "to_pylist"):  # pyarrow
         return list(values.to_pylist())
     if type(values).__module__.partition(".")[0] == "torch":
@@ -82,7 +82,7 @@ def _plain_list(values: Any) -> list[Any]:
 
 
 def _refuse_lazy(X: object, name: str) -> None:
-    """Refuse a table that is only a plan for one, as polars has them."""
+    """Refuse a lazy table, such as a LazyFrame of polars."""
     if hasattr(X, "collect") and hasattr(X, "collect_schema"):
         raise TypeError(
             f"{name} is a {type(X).__name__}, which holds no rows yet; pass {name}.collect()."
@@ -90,16 +90,16 @@ def _refuse_lazy(X: object, name: str) -> None:
 
 
 def _refuse_splits(X: object, name: str) -> None:
-    """Refuse a datasets.DatasetDict: it maps names of splits, test texts among them."""
+    """Refuse a datasets.DatasetDict: it maps names of splits, which may include test texts."""
     if isinstance(X, Mapping) and hasattr(X, "column_names"):
         raise TypeError(
-            f"{name} is a {type(X).__name__} of the splits {list(X)}; pass one of them, such as "
+            f"{name} is a {type(X).__name__} with the splits {list(X)}; pass one of them, such as "
             f"{name}[{next(iter(X), 'train')!r}]."
         )
 
 
 def _labels_of(frame: Any, column: str, name: str) -> list[Any]:
-    """Return a label column; numbers of a datasets.ClassLabel become the names they stand for."""
+    """Return a label column; the numbers of a datasets.ClassLabel become their names."""
     values = _plain_list(_column(frame, column, name, "label_column"))
     features = getattr(frame, "features", None)
     names = getattr(features.get(column), "names", None) if isinstance(features, Mapping) else None
@@ -119,19 +119,19 @@ def _column(frame: Any, column: str, name: str, keyword: str) -> Any:
     if columns.count(column) > 1:
         raise ValueError(f"{name} has {columns.count(column)} columns named {column!r}; keep one.")
     if hasattr(frame, "with_format"):
-        # A datasets.Dataset may be set to give tensors, which texts and names are not.
+        # A datasets.Dataset may be set to return tensors, but texts and names are not tensors.
         frame = frame.with_format(None)
     return frame[column]
 
 
 class EmptyTextWarning(UserWarning):
-    """Some texts to predict hold nothing but white space."""
+    """Some texts to predict are empty or only white space."""
 
 
 def texts_in_parts(parts: Iterable[Any], name: str, text_column: str) -> Iterator[list[str]]:
-    """Yield parts of the texts to predict as `as_texts` does, and tell of empty ones in the end.
+    """Yield parts of the texts to predict as `as_texts` does, and warn of empty ones at the end.
 
-    Errors and the warning count texts through all parts.
+    Errors and the warning number the texts across all parts.
     """
     n = 0
     blank: list[int] = []
@@ -152,7 +152,7 @@ def _warn_empty(blank: list[int], n: int, name: str) -> None:
     if blank:
         warn(
             f"{len(blank)} of {n} texts of {name} are empty, the first of them "
-            f"{name}[{blank[0]}]: the model has nothing to go by there.",
+            f"{name}[{blank[0]}]: the model has nothing to go by for these.",
             EmptyTextWarning,
         )
 
@@ -162,7 +162,7 @@ def as_texts(
 ) -> list[str]:
     """Turn what the user passed as texts into a list of strings.
 
-    Accepts a list, tuple, 1-d numpy array, pandas Series, any other sequence of strings, a
+    It accepts a list, tuple, 1-d numpy array, pandas Series, any other sequence of strings, a
     :class:`Domain`, a table of pandas, polars, pyarrow or datasets with a column `text_column`, or
     the path of a file with such a column.
 
@@ -170,11 +170,11 @@ def as_texts(
     ----------
     X : object
     name : str
-        What errors call it.
+        The name used for it in errors.
     text_column : str
         The column of texts in a table.
     empty_is_text : bool
-        Whether a blank or missing text is an empty one, of which a warning tells. Else it is
+        Whether a blank or missing text counts as an empty text, with a warning. Otherwise it is
         refused.
 
     Raises
@@ -182,7 +182,7 @@ def as_texts(
     TypeError
         If X is a single string, bytes, a mapping, a set, an iterator, or holds a non-string.
     ValueError
-        If X holds no text, or one that is blank or not valid Unicode, or the column is missing.
+        If X holds no text, or a text that is blank or not valid Unicode, or lacks the column.
 
     Examples
     --------
@@ -196,7 +196,7 @@ def as_texts(
 
 
 def _checked(X: Any, name: str, text_column: str, empty_is_text: bool, start: int) -> list[str]:
-    """Return texts of which so many others came before, in other parts."""
+    """Return the texts of one part, checked, with positions counted from `start`."""
     if isinstance(X, Domain):
         X = X.texts
     if isinstance(X, PathLike):
@@ -243,7 +243,7 @@ def _checked(X: Any, name: str, text_column: str, empty_is_text: bool, start: in
 
 
 def _is_missing(value: Any) -> bool:
-    # pandas.NA compares to nothing, so it is known by its name; NaN is unequal to itself.
+    # pandas.NA compares to nothing, so it is recognised by its name; NaN is unequal to itself.
     if value is None or type(value).__name__ in {"NAType", "NaTType"}:
         return True
     return isinstance(value, float | np.floating) and bool(value != value)
@@ -273,7 +273,7 @@ def _text(value: Any, where: str, may_be_empty: bool) -> str:
                 f"{where} is not valid Unicode ({error.reason} at {error.start}): "
                 f"{_show(value)}; re-read it with the right encoding or errors='replace'."
             ) from None
-    # `str(value)` would ask a subclass, such as a str's enum, how it is to be shown.
+    # `str(value)` would return what a subclass of str, such as an enum, chooses to display.
     return str.__str__(value)
 
 
@@ -281,7 +281,7 @@ def _label(value: Any, where: str) -> str | int | bool | float:
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, Enum) and isinstance(value, str | int):
-        # numpy would write the name of a str's member in place of the str that it equals.
+        # For a member of a str enum, numpy would store its name instead of its value.
         value = value.value
     if isinstance(value, str):
         value = str.__str__(value)
@@ -298,11 +298,11 @@ def _label(value: Any, where: str) -> str | int | bool | float:
         )
     if isinstance(value, str) and value.endswith("\0"):
         raise ValueError(
-            f"{where} is {_show(value)}; numpy drops null characters at the end of a string, and "
-            "labels that differ by them would be one. Remove them."
+            f"{where} is {_show(value)}; numpy drops null characters at the end of a string, so "
+            "labels that differ only by them would become one. Remove them."
         )
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise ValueError(f"{where} is {value!r}, which 64 bits do not hold; use strings.")
+        raise ValueError(f"{where} is {value!r}, which does not fit in 64 bits; use strings.")
     if isinstance(value, float) and not value.is_integer():
         raise ValueError(
             f"{where} is {value!r}; labels are classes, not quantities. "
@@ -312,12 +312,12 @@ def _label(value: Any, where: str) -> str | int | bool | float:
 
 
 def as_labels(y: Any, n: int, name: str = "y", texts_name: str = "X") -> np.ndarray:
-    """Turn what the user passed as labels into a 1-d array of one type, n long.
+    """Turn what the user passed as labels into a 1-d array of one type and length n.
 
     Raises
     ------
     TypeError
-        If a label is neither a string, an integer nor a boolean, or if types are mixed.
+        If a label is not a string, an integer or a boolean, or if types are mixed.
     ValueError
         If the number of labels is not n, a label is missing or fractional, or y is not 1-d.
 
@@ -352,11 +352,11 @@ def as_labels(y: Any, n: int, name: str = "y", texts_name: str = "X") -> np.ndar
 
 
 class LabelWarning(UserWarning):
-    """Some labels differ by letter case or white space alone."""
+    """Some labels differ only by letter case or white space."""
 
 
 def _warn_of_near_labels(values: list[Any], name: str) -> None:
-    """Warn of labels that are probably slips of one another, or of an unquoted comma."""
+    """Warn of labels that are probably misspellings of one another, or due to an unquoted comma."""
     words = {value for value in values if isinstance(value, str)}
     alike: dict[str, list[str]] = {}
     for word in sorted(words):
@@ -365,21 +365,21 @@ def _warn_of_near_labels(values: list[Any], name: str) -> None:
     padded = [word for word in sorted(words) if word != word.strip()]
     if slips:
         warn(
-            f"labels of {name} differ by letter case or white space alone, and are classes of "
-            f"their own: {slips[:3]}. If they are one, make them equal, for example with "
+            f"labels of {name} differ only by letter case or white space, and count as separate "
+            f"classes: {slips[:3]}. If they are the same class, make them equal, for example with "
             "str.strip and str.lower.",
             LabelWarning,
         )
     elif padded:
         warn(
-            f"labels of {name} begin or end with white space: {padded[:3]}. In a CSV file a text "
-            "with a comma that has no quotes around it does that.",
+            f"labels of {name} begin or end with white space: {padded[:3]}. The cause may be a CSV "
+            "file in which a text that contains a comma is not in quotes.",
             LabelWarning,
         )
 
 
 def _refuse_columns(y: Any, name: str) -> None:
-    """Refuse labels in columns, and say how those that are meant are passed."""
+    """Refuse labels in several columns, and explain how to pass the right ones."""
     shape = tuple(getattr(y, "shape", ()))
     if hasattr(y, "ndim") and y.ndim == 0:
         raise TypeError(f"{name} is the single value {_show(y)}; pass a list of labels.")
@@ -400,13 +400,13 @@ def _refuse_columns(y: Any, name: str) -> None:
     if marks is None:
         if names:
             raise ValueError(f"{said}; pass the one that holds the labels, {name}[...].")
-        raise ValueError(f"{said}; labels must be one-dimensional, one a text.")
+        raise ValueError(f"{said}; labels must be one-dimensional, one per text.")
     if (marks.sum(1) == 1).all():
         raise ValueError(
             f"{said}: one-hot labels. Pass the classes, such as np.asarray({name}).argmax(axis=1)."
         )
     raise ValueError(
-        f"{said}: several labels a text. Train a model a label: "
+        f"{said}: several labels per text. Train one model per label: "
         "sklearn.multioutput.MultiOutputClassifier(DomainAdapter(...))."
     )
 
@@ -423,7 +423,7 @@ def _as_marks(y: Any) -> np.ndarray | None:
 def as_labelled(
     X: Any, y: Any, name: str, y_name: str, text_column: str = "text", label_column: str = "label"
 ) -> tuple[list[str], np.ndarray]:
-    """Turn texts and labels, or a frame, Domain or file that holds both, into texts and labels.
+    """Return texts and labels, from separate arguments or a frame, Domain or file with both.
 
     Raises
     ------
@@ -444,12 +444,12 @@ def as_labelled(
 def as_source(
     X: Any, y: Any, text_column: str = "text", label_column: str = "label"
 ) -> tuple[list[str], np.ndarray]:
-    """Turn the labelled source into texts and labels, of at least two classes with two texts each.
+    """Return the source's texts and labels, with at least two classes of two texts each.
 
     Raises
     ------
     TypeError, ValueError
-        As `as_texts` and `as_labels` do, and if there is one class only or a class with a
+        As `as_texts` and `as_labels` do, and if there is only one class or a class with a
         single text (a class needs one text to train on and one to validate on).
 
     """
@@ -457,7 +457,7 @@ def as_source(
     classes, counts = np.unique(labels, return_counts=True)
     if len(classes) < 2:
         raise ValueError(
-            f"y has one class only, {classes[0].item()!r}; a classifier needs at least two."
+            f"y has only one class, {classes[0].item()!r}; a classifier needs at least two."
         )
     if counts.min() < 2:
         rare = classes[counts.argmin()].item()
@@ -471,19 +471,19 @@ def as_source(
 def as_sources(
     X: Any, y: Any, text_column: str = "text", label_column: str = "label"
 ) -> tuple[list[str], np.ndarray, dict[str, int]]:
-    """Turn one labelled source, or a mapping of names to several, into texts and labels.
+    """Return the texts and labels of one labelled source, or of several in a mapping of names.
 
     Returns
     -------
     texts : list of str
     labels : ndarray, shape (n,)
     sizes : dict of str to int
-        How many of the texts are of each domain, in their order; empty where X is no mapping.
+        Number of texts of each domain, in their order; empty if X is not a mapping.
 
     Raises
     ------
     TypeError, ValueError
-        As `as_source` does, naming the domain; or if y is passed beside a mapping.
+        As `as_source` does, naming the domain; or if y is passed along with a mapping.
 
     Examples
     --------
@@ -526,30 +526,30 @@ def as_sources(
 def as_target(
     X_target: Any, source: Sequence[str], text_column: str = "text", most: int = LOOKED_AT
 ) -> tuple[list[str], int]:
-    """Turn the unlabelled target into texts. A label column, if there is one, is never read.
+    """Return the texts of the unlabelled target. A label column, if there is one, is never read.
 
     Parameters
     ----------
     X_target : object
         As `as_texts` takes it; or a `FileTexts`, a `datasets.IterableDataset` or another iterable
-        that can be read more than once, of which no more is in memory than is returned.
+        that can be read more than once, of which only what is returned is kept in memory.
     source : sequence of str
-        Texts that the target may not be; none where the target is not trained on.
+        Texts that the target must not equal; empty if the target is not trained on.
     text_column : str
     most : int
-        As many texts are returned at most.
+        The largest number of texts returned.
 
     Returns
     -------
     texts : list of str
-        All, or where they are more than `most` the `sample` of so many.
+        All texts, or a `sample` of them if there are more than `most`.
     n : int
-        How many there are.
+        The number of all texts.
 
     Raises
     ------
     TypeError, ValueError
-        As `as_texts` does, and if the target holds just the source's texts.
+        As `as_texts` does, and if the target holds the same texts as the source.
 
     """
     known = set(source)
@@ -575,13 +575,13 @@ def as_target(
 
 
 def _parts(X: Any, name: str, text_column: str) -> Iterator[list[str]]:
-    """Yield the texts of X, a part at a time where they need not all be in memory."""
+    """Yield the texts of X, one part at a time if they need not all be in memory."""
     if isinstance(X, Domain):
         X = X.texts
     if isinstance(X, PathLike):
         X = FileTexts(X, text_column)
     if hasattr(X, "select_columns") and hasattr(X, "iter"):
-        # Of `datasets`. One that is streamed may not know its columns before it is read.
+        # From `datasets`. A streamed dataset may not know its columns before it is read.
         if text_column in (X.column_names or ()):
             X = X.select_columns([text_column])
         values: Iterator[Any] = (
@@ -609,7 +609,7 @@ class _Rows(dict[str, list[Any]]):
 
 
 def _is_stream(X: object) -> bool:
-    """Tell whether X has no length and gives its texts anew each time it is iterated."""
+    """Return whether X has no length but yields its texts anew on each iteration."""
     return (
         isinstance(X, Iterable)
         and not hasattr(X, "__len__")
@@ -619,11 +619,11 @@ def _is_stream(X: object) -> bool:
 
 
 def sample(parts: Iterable[list[T]], most: int = LOOKED_AT) -> tuple[list[T], int]:
-    """Return at most so many of all texts, in their order, and how many there are.
+    """Return at most `most` of all texts, in their order, and the number of all texts.
 
-    Each text draws a number, and those with the smallest stay. It depends on their places alone: a
-    list and a file give the same sample, all methods and seeds see the same texts, and a smaller
-    sample is a part of a larger one.
+    Each text draws a number, and those with the smallest numbers stay. The numbers depend only on
+    positions: a list and a file give the same sample, all methods and seeds see the same texts, and
+    a smaller sample is a part of a larger one.
 
     Examples
     --------
@@ -641,7 +641,7 @@ def sample(parts: Iterable[list[T]], most: int = LOOKED_AT) -> tuple[list[T], in
         n += len(part)
         drawn = np.concatenate([drawn, rng.random(len(part))])
         texts += part
-        # Not at every part, since each time costs as much as the sample is large.
+        # Not at every part, since each time costs as much as sorting the sample.
         if len(texts) > 2 * most + PART:
             drawn, texts = _smallest(drawn, texts, most)
     return _smallest(drawn, texts, most)[1], n
@@ -655,12 +655,12 @@ def _smallest(drawn: np.ndarray, texts: list[T], most: int) -> tuple[np.ndarray,
 
 
 def as_groups(groups: Any, X: Any, name: str, texts_name: str, n: int) -> np.ndarray:
-    """Return what each of n texts belongs to, as words; what is missing is the group "(none)".
+    """Return the group of each of n texts, as strings; a missing group becomes "(none)".
 
     Parameters
     ----------
     groups : sequence or str
-        One value for each text, or the column of X that has them.
+        One value for each text, or the column of X that holds them.
     X : table, optional
     name, texts_name : str
         What the user calls groups and X.
@@ -682,13 +682,14 @@ def as_groups(groups: Any, X: Any, name: str, texts_name: str, n: int) -> np.nda
             X = read_table(X, [groups])
         if not _is_frame(X):
             raise ValueError(
-                f"{name}={groups!r} names a column, but {texts_name} is no table; pass one value "
-                "for each text."
+                f"{name}={groups!r} names a column, but {texts_name} is not a table; pass one "
+                "value for each text."
             )
         groups = _column(X, groups, texts_name, name)
     if not isinstance(groups, Iterable) or isinstance(groups, Set | Mapping):
         raise TypeError(
-            f"{name}={_show(groups)} must be a sequence with one value for each text, or a column."
+            f"{name}={_show(groups)} must be a sequence with one value for each text, or the name "
+            "of a column."
         )
     if (shape := getattr(groups, "shape", None)) is not None and len(shape) != 1:
         raise ValueError(f"{name} has shape {tuple(shape)}; pass one value for each text.")
@@ -701,7 +702,7 @@ def as_groups(groups: Any, X: Any, name: str, texts_name: str, n: int) -> np.nda
 
 
 def encode_labels(labels: np.ndarray, classes: np.ndarray, name: str) -> np.ndarray:
-    """Turn labels into positions in `classes`, of shape (n,).
+    """Turn labels into positions in `classes`, shape (n,).
 
     Raises
     ------
@@ -712,7 +713,7 @@ def encode_labels(labels: np.ndarray, classes: np.ndarray, name: str) -> np.ndar
     unknown = sorted(set(labels.tolist()) - set(classes.tolist()), key=str)
     if unknown:
         raise ValueError(
-            f"{name} has labels that the source does not: {unknown[:5]}; "
+            f"{name} has labels that the source does not have: {unknown[:5]}; "
             f"the source's classes are {classes.tolist()[:20]}."
         )
     return cast(np.ndarray, np.searchsorted(classes, labels))

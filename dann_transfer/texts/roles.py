@@ -1,4 +1,4 @@
-"""All that a user passed to `fit`, checked before anything is loaded: texts by role.
+"""Everything that a user passed to `fit`, checked before anything is loaded: texts by role.
 
 Roles are "source" (to train on), "validation", "target" and "labelled target".
 """
@@ -28,19 +28,19 @@ class Roles:
     texts: dict[str, list[str]]
     codes: dict[str, np.ndarray]
     weights: np.ndarray | None
-    """What each training text weighs."""
+    """Weight of each training text."""
     domains: np.ndarray | None
-    """Which source domain each training text is of; None where there is one."""
+    """The source domain of each training text; None if there is only one."""
     names: list[str]
     """Names of the source domains."""
     n_source: int
-    """Number of source texts, those held out included."""
+    """Number of source texts, including those held out."""
     n_target: int
     """Number of target texts without labels, of which `texts` may hold a sample."""
 
     @property
     def shares(self) -> np.ndarray:
-        """Class shares of the source texts to train on, whatever they weigh, shape (classes,)."""
+        """Class shares of the source texts to train on, without weights, shape (classes,)."""
         codes = self.codes["source"]
         return np.bincount(codes, minlength=len(self.classes)) / len(codes)
 
@@ -65,13 +65,14 @@ def read(
     Parameters
     ----------
     params : dict
-        Of the adapter.
+        The adapter's parameters.
     seed : int
     uses_target : bool
         Whether the method trains on target texts.
     passes : int
-        The run's passes over the source, in each of which as many target texts are drawn: of a
-        target that is larger than them all a sample is as good, and fits into memory.
+        The run's passes over the source. Each draws as many target texts as there are source
+        texts. If the target has more texts than the run draws, a sample of it does as well and
+        fits in memory.
     X, y, X_target, sample_weight, X_val, y_val, X_target_labelled, y_target_labelled
         As for ``DomainAdapter.fit``.
 
@@ -87,7 +88,7 @@ def read(
     n_target = 0
     if X_target is not None:
         most = max(LOOKED_AT, passes * len(texts))
-        # That it is another domain matters only where it is trained on, and not looked at alone.
+        # That it is another domain matters only if it is trained on, not merely examined.
         others = texts if uses_target else []
         target, n_target = as_target(X_target, others, params["text_column"], most)
     elif uses_target:
@@ -133,19 +134,19 @@ def read(
 def _check_prediction(
     params: dict[str, Any], target: list[str], held_out: np.ndarray, classes: int
 ) -> None:
-    """Raise if what is asked of predictions lacks the texts that it needs."""
+    """Raise if the texts that a correction of predictions needs are missing."""
     if params["neighbors"] and not target:
         raise ValueError(
-            f"neighbors={params['neighbors']} needs target texts to look among: X_target=."
+            f"neighbors={params['neighbors']} needs target texts to search in: pass X_target=..."
         )
     if params["neighbors"] and params["correct_prior"]:
         raise ValueError(
             f"neighbors={params['neighbors']} and correct_prior={params['correct_prior']!r} both "
-            "change predictions, and how they go together was never measured; set one of them."
+            "change predictions, and were never measured together; set only one of them."
         )
     if params["correct_prior"] and not target:
         raise ValueError(
-            f"correct_prior={params['correct_prior']!r} needs target texts: X_target=."
+            f"correct_prior={params['correct_prior']!r} needs target texts: pass X_target=..."
         )
     if params["correct_prior"] and len(np.unique(held_out)) < classes:
         raise ValueError(

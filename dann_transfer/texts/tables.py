@@ -1,4 +1,4 @@
-"""Tables in files: read as they are, and what would be lost or read otherwise is refused."""
+"""Read tables in files as they are, and refuse those where data would be lost or misread."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 COMPRESSED = (".gz", ".bz2", ".zip", ".xz", ".zst")
 SEPARATORS = (",", ";", "\t", "|")
-# So many rows are in memory at once where a file is read in parts.
+# Number of rows in memory at once when a file is read in parts.
 PART = 4096
-# What no text holds: of a file of one column every line is one text, commas and all.
+# A character in no text: in a file with one column every line is one text, commas and all.
 _NONE = "\x1f"
 _READERS: dict[str, str] = {
     ".csv": "csv", ".tsv": "csv", ".txt": "csv", ".parquet": "parquet", ".jsonl": "lines",
@@ -37,29 +37,29 @@ def read_table(
 ) -> pd.DataFrame:
     """Read columns of a CSV, Parquet or JSON file, which may be compressed.
 
-    Cells of a CSV file stay text: "NA" is a text and not a missing one. In a file of one column
-    every line is a text, whatever commas it holds.
+    Cells of a CSV file stay text: "NA" is a text and not a missing one. In a file with one column
+    every line is a text, whatever commas it contains.
 
     Parameters
     ----------
     path : path
-        Its name tells the format: .csv, .tsv and .txt (separated values with a header), .parquet,
-        .json, .jsonl and .ndjson, and behind it .gz, .bz2, .zip, .xz or .zst.
+        Its name gives the format: .csv, .tsv and .txt (separated values with a header), .parquet,
+        .json, .jsonl and .ndjson, possibly followed by .gz, .bz2, .zip, .xz or .zst.
     columns : sequence of str
-        The columns that are wanted.
+        The columns to read.
     encoding : str, optional
-        Of CSV and JSON; None is UTF-8, or UTF-16 where a byte order mark says so.
+        For CSV and JSON; None is UTF-8, or UTF-16 if a byte order mark says so.
     separator : str, optional
-        Of CSV, one character; None is that of comma, semicolon, tab and bar which makes the wanted
-        columns of the header.
+        For CSV, one character; None picks whichever of comma, semicolon, tab and bar splits the
+        header into the wanted columns.
     whole : bool
-        Whether the other columns are read too.
+        Whether to read the other columns too.
 
     Raises
     ------
     ValueError
-        If the file cannot be read as what its name says, a column is missing or there are two of
-        its name, a row has more cells than the header, or quotes do not enclose whole cells.
+        If the file cannot be read in the format that its name gives, a column is missing or occurs
+        twice, a row has more cells than the header, or quotes do not enclose whole cells.
     OSError
         If there is no such file.
 
@@ -85,10 +85,10 @@ def read_parts(
     whole: bool = False,
     size: int | None = PART,
 ) -> Iterator[pd.DataFrame]:
-    """Yield what `read_table` reads, `size` rows at a time, or all at once where that is None.
+    """Yield what `read_table` reads, `size` rows at a time, or all at once if that is None.
 
-    Columns have one type in all parts: those of Parquet keep Arrow's own, those of CSV are text.
-    JSON tells its columns and their types only at its end, so that a file of which all columns are
+    A column has the same type in all parts: Arrow's own for Parquet, text for CSV. The columns of
+    JSON and their types are known only at the end of the file, so a file of which all columns are
     wanted comes as one part; so does one that is a single array.
     """
     path = Path(path).expanduser()
@@ -107,24 +107,24 @@ def read_parts(
             if not checked:
                 _check_columns(path, [str(c) for c in frame.columns], columns)
                 checked = True
-            # Of JSON lines some may lack a column, and so may a whole part of them.
+            # Some JSON lines may lack a column, and so may a whole part of them.
             yield frame if whole else frame.reindex(columns=list(columns))
 
 
 @dataclass(frozen=True)
 class FileTexts:
-    """The texts of a file, which are read anew whenever they are asked for, a part at a time.
+    """The texts of a file, which is read again on each iteration, one part at a time.
 
-    For a target that does not fit into memory: `DomainAdapter.fit` takes one as `X_target`. A path
-    alone does as well where the column is the adapter's `text_column`.
+    Use it for a target that does not fit in memory: `DomainAdapter.fit` takes one as `X_target`.
+    The path alone is enough if the column is the adapter's `text_column`.
 
     Parameters
     ----------
     path : path
-        CSV, Parquet or JSON, as its name says.
+        CSV, Parquet or JSON, according to its name.
     column : str
     encoding, separator : str, optional
-        Of CSV and JSON, where they are not found rightly.
+        For CSV and JSON, if they are not detected correctly.
 
     Examples
     --------
@@ -148,7 +148,7 @@ class FileTexts:
 
 
 def _kind_of(path: Path, separator: str | None) -> str:
-    """Return what a file is by its name, or raise where it cannot be read."""
+    """Return the format of a file by its name, or raise if it cannot be read."""
     suffixes = [s.lower() for s in path.suffixes if s.lower() not in COMPRESSED]
     kind = _READERS.get(suffixes[-1] if suffixes else "")
     if kind is None:
@@ -183,7 +183,7 @@ def _parquet_parts(
         wanted = None if whole else columns
         if not file.metadata.num_rows:
             yield file.read(wanted).to_pandas(types_mapper=pd.ArrowDtype)
-        # Asked for all row groups at once, Arrow keeps what it has read of them.
+        # If asked for all row groups at once, Arrow would keep what it has read of them.
         for group in range(file.num_row_groups):
             for batch in file.iter_batches(size, row_groups=[group], columns=wanted):
                 yield batch.to_pandas(types_mapper=pd.ArrowDtype)
@@ -193,7 +193,7 @@ def _json_parts(path: Path, encoding: str, lines: bool, size: int | None) -> Ite
     import pandas as pd
 
     with _opened(path, encoding) as file:
-        # Texts and labels as they are: "1" is no number and "2020-01-01" no date.
+        # Texts and labels as they are: "1" is not a number and "2020-01-01" is not a date.
         if lines and size is not None:
             with pd.read_json(file, lines=True, dtype=False, chunksize=size) as parts:
                 yield from parts
@@ -203,13 +203,13 @@ def _json_parts(path: Path, encoding: str, lines: bool, size: int | None) -> Ite
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Say of which file an error is, and what to do."""
+    """Add to an error which file it is about, and what to do."""
     try:
         yield
     except UnicodeError as error:
         raise ValueError(
-            f"{str(path)!r} has another encoding than was expected ({error}); name it with "
-            "encoding (--encoding cp1252, say), or save the file as UTF-8."
+            f"{str(path)!r} does not have the expected encoding ({error}); pass the right one as "
+            "encoding (for example --encoding cp1252), or save the file as UTF-8."
         ) from error
     except Exception as error:  # pandas, pyarrow and each compression raise their own kinds
         if isinstance(error, ValueError) and str(error).startswith(repr(str(path))):
@@ -248,7 +248,7 @@ def _csv_parts(
 
     candidates = [separator] if separator is not None else list(SEPARATORS)
     headers = {own: _header(path, encoding, own) for own in candidates}
-    # That which finds most of the wanted columns, and of these that which makes most columns.
+    # The one that finds most of the wanted columns, and among equals makes the most columns.
     best = max(headers, key=lambda s: (len({*headers[s]} & {*columns}), len(headers[s])))
     names = headers[best]
     _check_columns(path, names, columns)
@@ -269,7 +269,7 @@ def _csv_parts(
 
 
 def _without_blank_end(rows: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
-    """Yield rows without the blank ones that no other follows."""
+    """Yield rows without the blank ones at the end."""
     blank: list[tuple[int, list[str]]] = []
     for line, row in rows:
         blank.append((line, row))
@@ -281,7 +281,7 @@ def _without_blank_end(rows: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[
 def _header(path: Path, encoding: str, separator: str) -> list[str]:
     for _, row in _rows(path, encoding, separator):
         return row
-    raise ValueError(f"{str(path)!r} has no line that is not blank.")
+    raise ValueError(f"{str(path)!r} has only blank lines.")
 
 
 def _rows(path: Path, encoding: str, separator: str) -> Iterator[tuple[int, list[str]]]:
@@ -299,18 +299,18 @@ def _rows(path: Path, encoding: str, separator: str) -> Iterator[tuple[int, list
         except csv.Error as error:
             raise ValueError(
                 f"{str(path)!r}, line {reader.line_num}: {error}. A cell that begins with a quote "
-                "needs quotes around the whole of it, and those in it doubled."
+                "needs quotes around all of it, and quotes inside it doubled."
             ) from error
 
 
 def _cells(path: Path, line: int, row: list[str], names: list[str], separator: str) -> list[str]:
-    """Return a row's cells, one a column, or raise where there is something beside the columns."""
+    """Return a row's cells, one per column, or raise if there is something beyond the columns."""
     filled = [i for i, cell in enumerate(row) if cell.strip()]
-    # Only a first column may be without a name, as pandas writes its index.
+    # Only the first column may lack a name, as pandas writes its index.
     beside = [i for i in filled if i >= len(names) or (i > 0 and not names[i].strip())]
     if beside:
         raise ValueError(
-            f"{str(path)!r}, line {line}: {row[beside[0]]!r} stands beside the columns {names}. A "
+            f"{str(path)!r}, line {line}: {row[beside[0]]!r} is beyond the columns {names}. A "
             f"text with {separator!r} in it needs quotes around it, and quotes in it doubled."
         )
     return [*row[: len(names)], *[""] * (len(names) - len(row))]

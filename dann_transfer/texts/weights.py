@@ -1,4 +1,4 @@
-"""Which of the source texts train, and what each weighs."""
+"""Choose which source texts to train on, and how much each weighs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dann_transfer import streams
 
 
 def hold_out(codes: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Split the places of texts into those to train and those to validate on, by class shares.
+    """Split the positions of texts into those to train and to validate on, by class shares.
 
     Each class keeps a text to train on; a rare one may have none to validate on. A fraction of 0
     holds out nothing.
@@ -39,7 +39,7 @@ def scaled(weights: np.ndarray) -> np.ndarray:
     Raises
     ------
     ValueError
-        If all are 0.
+        If all weights are 0.
 
     Examples
     --------
@@ -58,13 +58,13 @@ def scaled(weights: np.ndarray) -> np.ndarray:
 def text_weights(
     labels: np.ndarray, class_weight: str | dict[Any, float] | None, sample_weight: Any
 ) -> np.ndarray | None:
-    """Return what each source text weighs in the task loss, or None where all weigh alike.
+    """Return the weight of each source text in the task loss, or None if all weigh the same.
 
     Raises
     ------
     ValueError
-        If a weight is negative or not finite, all are 0, or their number is not that of the
-        texts; or if `class_weight` is neither "balanced" nor a weight for classes that occur.
+        If a weight is negative or not finite, all are 0, or their number differs from that of the
+        texts; or if `class_weight` is neither "balanced" nor weights for classes that occur.
 
     Examples
     --------
@@ -82,7 +82,7 @@ def text_weights(
     if isinstance(class_weight, dict):
         unknown = sorted(set(class_weight) - set(labels.tolist()), key=str)
         if unknown:
-            raise ValueError(f"class_weight names {unknown}, which are no classes of y.")
+            raise ValueError(f"class_weight names {unknown}, which are not classes of y.")
     weights = compute_sample_weight(class_weight, labels)
     if sample_weight is not None:
         own = np.asarray(sample_weight, dtype=float)

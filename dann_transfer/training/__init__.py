@@ -1,1 +1,1 @@
-"""One Ignite loop, in phases: it knows what a phase asks for, and no method."""
+"""One Ignite loop, in phases: it knows what a phase asks for, but not the methods."""

@@ -1,4 +1,4 @@
-"""What a checkpoint holds and whose run it is, and the folder that always has a whole one."""
+"""Checkpoints: what they hold, which run they belong to, and the folder that keeps them whole."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Stateful(Protocol):
         """Return what a checkpoint keeps."""
 
     def load_state_dict(self, state: dict[str, Any]) -> Any:
-        """Take up what a checkpoint kept."""
+        """Restore what a checkpoint kept."""
 
 
 OF_EVERY_RUN = ("step", "epoch", "learning_rate", "gradient_norm", "method_gradient_norm")
-"""What every method's steps have beside losses, the strength and what the method measures."""
+"""What every step records besides losses, the strength and what the method measures."""
 
 
 class History:
@@ -56,12 +56,12 @@ class History:
         return {"steps": self.steps, "epochs": self.epochs}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up what a checkpoint kept."""
+        """Restore what a checkpoint kept."""
         self.steps, self.epochs = state["steps"], state["epochs"]
 
 
 class PhaseStates:
-    """What the phases of a run and its method remember beside the model's weights."""
+    """What the phases of a run and its method remember besides the model's weights."""
 
     def __init__(self, phases: Sequence[Stateful], method: Any) -> None:
         self.phases, self.method = phases, method
@@ -72,17 +72,17 @@ class PhaseStates:
         return {"phases": phases, "memory": self.method.memory}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up what a checkpoint kept."""
+        """Restore what a checkpoint kept."""
         for i, phase in enumerate(self.phases):
             phase.load_state_dict(state["phases"][str(i)])
-        # Rows of it go into batches, which are made on the CPU.
+        # Its rows go into batches, which are made on the CPU.
         self.method.memory = {name: values.cpu() for name, values in state["memory"].items()}
 
 
 FORMAT = 3
-"""Changes when a checkpoint's content does, so that none of another format is continued."""
+"""Changes with the content of checkpoints, so that none with another format is continued."""
 
-# What may differ between a run and the one that continues it; the seed stands for random_state.
+# What may differ between a run and the one that continues it; the seed replaces random_state.
 _IGNORED = {
     "checkpoint_dir", "checkpoint_every", "progress", "device", "random_state", "correct_prior",
     "micro_batch_size", "torch_compile",
@@ -90,15 +90,15 @@ _IGNORED = {
 
 
 class CheckpointWarning(UserWarning):
-    """A checkpoint is damaged, so a run goes on from an earlier one or starts anew."""
+    """A checkpoint is damaged, so a run continues from an earlier one or starts again."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What a run is: one that differs in any of it does not continue its checkpoints."""
+    """What identifies a run: one that differs in any of it cannot continue its checkpoints."""
 
     settings: dict[str, str]
-    """Hyperparameters, as they are written in Python, by name."""
+    """Hyperparameters by name, as they are written in Python."""
     digests: dict[str, str]
     """sha256 of texts, labels and first weights, by name."""
 
@@ -110,7 +110,7 @@ class Identity:
         params: Mapping[str, Any],
         weights: Mapping[str, Tensor],
     ) -> Identity:
-        """Take the identity of a run that is about to start.
+        """Return the identity of a run that is about to start.
 
         Parameters
         ----------
@@ -139,11 +139,11 @@ class Identity:
 
     @property
     def digest(self) -> str:
-        """A name for the run, 16 characters long."""
+        """Return a name for the run, 16 characters long."""
         return _sha256(repr(sorted(self.settings.items())).encode(), repr(self.digests).encode())
 
     def differences(self, other: Identity) -> list[str]:
-        """Say in what the run `other`, which is here, differs from this one, which is there.
+        """Return how the run `other`, which is here, differs from this one, which is there.
 
         Examples
         --------
@@ -162,7 +162,7 @@ class Identity:
 
 
 def _written(value: Any) -> str:
-    """Return how a setting is written, so that equal ones are written alike."""
+    """Return a setting as text, such that equal settings give equal text."""
     if isinstance(value, os.PathLike):
         return repr(os.fspath(value))
     whole = isinstance(value, float) and value.is_integer()
@@ -182,20 +182,19 @@ _WHOLE = re.compile(r"checkpoint_(\d+)_([0-9a-f]{16})\.pt")
 class Checkpoints:
     """The folder of a run's last two checkpoints.
 
-    A file is named by its step and its content's sha256, so that a damaged one is found out. It
-    is written beside the others, brought to the disk and then renamed, and only after that the
-    one before the last is removed: whenever a run is killed after its first checkpoint, there is a
-    whole one.
+    A file is named by its step and the sha256 of its content, so that damage is detected. It is
+    written beside the others, flushed to disk and then renamed, and only then is the last but one
+    removed: whenever a run is killed after its first checkpoint, there is a whole one.
 
     Parameters
     ----------
     folder : path
     identity : Identity
-        Of the run that writes and continues.
+        The identity of the run that writes and continues.
     every : int, str or None
         As `DomainAdapter`'s `checkpoint_every`.
     shared : bool
-        Whether runs that are the same wait for each other; else the second is refused.
+        Whether identical runs wait for each other; otherwise the second is refused.
 
     """
 
@@ -218,10 +217,10 @@ class Checkpoints:
         Parameters
         ----------
         settings : Settings
-            Its `checkpoint_dir` is set.
+            With `checkpoint_dir` set.
         identity : Identity
         own_folder : bool
-            Whether the run shares `checkpoint_dir` with others, and has a folder of its own in it.
+            Whether the run shares `checkpoint_dir` with others and has its own folder in it.
 
         """
         folder = Path(str(settings.checkpoint_dir))
@@ -230,7 +229,7 @@ class Checkpoints:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Keep other runs out of the folder, and sweep what a killed one left half written.
+        """Keep other runs out of the folder, and remove half-written files of a killed run.
 
         Raises
         ------
@@ -241,7 +240,7 @@ class Checkpoints:
         from filelock import FileLock, Timeout
 
         check_folder(self.folder)
-        # Of clones that differ in nothing that matters one waits, and then finds the other's run.
+        # If two clones are the same run, one waits, and then finds the other's checkpoints.
         lock = FileLock(self.folder / ".lock", timeout=-1 if self.shared else 0)
         try:
             lock.acquire()
@@ -258,18 +257,18 @@ class Checkpoints:
             lock.release()
 
     def due(self, step: int) -> bool:
-        """Tell whether a step in the middle of an epoch is to be followed by a checkpoint."""
+        """Return whether to write a checkpoint after a step in the middle of an epoch."""
         if self.steps is not None:
             return step % self.steps == 0
         return self.seconds is not None and time.monotonic() - self.written >= self.seconds
 
     def write(self, step: int, states: Mapping[str, Stateful]) -> None:
-        """Write the checkpoint of a step, and then remove the one before the last.
+        """Write the checkpoint of a step, and then remove the last but one.
 
         Raises
         ------
         OSError
-            If it cannot be written. The last one is still there.
+            If it cannot be written. The previous one is kept.
 
         """
         content = {"format": FORMAT, "identity": asdict(self.identity)}
@@ -294,7 +293,7 @@ class Checkpoints:
             raise OSError(
                 f"the checkpoint of step {step} cannot be written to {str(self.folder)!r} "
                 f"({error}); {kept}. Make room, or choose another checkpoint_dir, and fit again: "
-                "a run with the same settings goes on from its last checkpoint."
+                "a run with the same settings continues from its last checkpoint."
             ) from error
         for path in self._files():
             if path not in {whole, self.last}:
@@ -302,7 +301,7 @@ class Checkpoints:
         self.last, self.written = whole, time.monotonic()
 
     def newest(self, device: torch.device) -> dict[str, Any] | None:
-        """Return the states of the newest checkpoint that is intact, or None if there is none.
+        """Return the states of the newest intact checkpoint, or None if there is none.
 
         Raises
         ------
@@ -317,20 +316,20 @@ class Checkpoints:
                 earlier = ", ".join(p.name for p in files[i + 1 :])
                 warn(
                     f"checkpoint {str(path)!r} is damaged ({damage}); "
-                    + (f"before it there is {earlier}." if earlier else "the run starts anew."),
+                    + (f"before it there is {earlier}." if earlier else "the run starts again."),
                     CheckpointWarning,
                 )
                 continue
             if state.get("format") != FORMAT:
                 raise ValueError(
-                    f"{str(path)!r} has another format than this version's; choose another "
-                    "checkpoint_dir, or delete it to start anew."
+                    f"{str(path)!r} does not have the format of this version; choose another "
+                    "checkpoint_dir, or delete it to start again."
                 )
             if differ := Identity(**state["identity"]).differences(self.identity):
                 raise ValueError(
-                    f"checkpoint_dir={str(self.folder)!r} is of another run: it differs in "
+                    f"checkpoint_dir={str(self.folder)!r} belongs to another run: it differs in "
                     f"{'; '.join(differ)}. Choose another checkpoint_dir, or delete this one to "
-                    "start anew."
+                    "start again."
                 )
             self.last = path
             return state
@@ -344,7 +343,7 @@ class Checkpoints:
 
 
 class _Hashed:
-    """A file to write to that hashes what passes."""
+    """A file to write to that hashes what is written."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file, self._sha256 = file, hashlib.sha256()
@@ -362,7 +361,7 @@ class _Hashed:
 
 
 def _cause(error: RuntimeError) -> BaseException:
-    """Return what stopped a write, Ctrl-C among it, of which torch makes an error of its own."""
+    """Return what stopped a write, such as Ctrl-C, which torch turns into an error of its own."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) or not isinstance(cause, Exception):
@@ -372,12 +371,12 @@ def _cause(error: RuntimeError) -> BaseException:
 
 
 def _read(path: Path, device: torch.device) -> tuple[dict[str, Any] | None, str]:
-    """Read a checkpoint; None where it is damaged, and how."""
+    """Read a checkpoint; return None if it is damaged, and how it is damaged."""
     match = _WHOLE.fullmatch(path.name)
     assert match
     with path.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest()[:16] != match[2]:
-            return None, "its content does not fit its name"
+            return None, "its content does not match its name"
     try:
         return dict(torch.load(path, map_location=device, weights_only=True)), ""
     except Exception as error:  # torch raises half a dozen kinds
@@ -385,12 +384,12 @@ def _read(path: Path, device: torch.device) -> tuple[dict[str, Any] | None, str]
 
 
 def check_folder(folder: str | os.PathLike[str]) -> None:
-    """Make a folder for checkpoints where there is none, and try to write to it.
+    """Make a folder for checkpoints if there is none, and try to write to it.
 
     Raises
     ------
     ValueError
-        If a file is in its place, or it holds checkpoints that are not ours.
+        If there is a file instead, or the folder holds checkpoints that are not ours.
     OSError
         If it cannot be made or written.
 
@@ -408,7 +407,7 @@ def check_folder(folder: str | os.PathLike[str]) -> None:
 
 
 def _sync(folder: Path) -> None:
-    """Bring a rename to the disk, where the system can."""
+    """Flush a rename to disk, if the system can."""
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
         try:

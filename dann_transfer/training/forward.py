@@ -1,4 +1,4 @@
-"""What one pass of the encoder and the task head gave, and the task's loss on it."""
+"""The output of one pass through the encoder and the task head, and the task's loss on it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from dann_transfer.texts.batches import Batch
 
 @dataclass(frozen=True)
 class Forward:
-    """What one pass of the encoder and the task head gave; source rows first, then target rows.
+    """The output of one pass through encoder and task head: source rows first, then target rows.
 
-    Target rows with labels, if the user gave some, come before those without.
+    Target rows with labels, if the user gave any, come before those without.
     """
 
     features: Tensor
@@ -26,11 +26,11 @@ class Forward:
     labels: Tensor
     """Class positions of the source rows, shape (n_source,)."""
     metrics: dict[str, float | Tensor] = field(default_factory=dict)
-    """Numbers that a method wants in the history, such as the domain accuracy."""
+    """Numbers that a method adds to the history, such as the domain accuracy."""
     batch: Batch | None = None
     """The batch itself, with what `prepare` added."""
     encode: Callable[[Tensor, Tensor], Tensor] | None = None
-    """Turns ids and mask into token states (rows, length, width); None on detached features."""
+    """Turns ids and mask into token states (rows, length, width); None for detached features."""
 
     @property
     def n_source(self) -> int:
@@ -59,7 +59,7 @@ class Forward:
 
     @property
     def source_domains(self) -> Tensor:
-        """Which source domain each source row is of, shape (n_source,); 0 where there is one."""
+        """The source domain of each source row, shape (n_source,); 0 if there is only one."""
         of = None if self.batch is None else self.batch.source_domains
         return torch.zeros_like(self.labels) if of is None else of
 
@@ -78,8 +78,8 @@ class Forward:
 def task_loss(logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
     """Return the mean over labelled rows of weight times cross-entropy.
 
-    The weights are 1 on average over all texts and not within a batch: a batch without a rare
-    class would otherwise count as much as one with it, and the classes would not balance.
+    The weights are 1 on average over all texts, not within a batch: otherwise a batch without a
+    rare class would count as much as one with it, and the classes would not balance.
     """
     if weights is None:
         return F.cross_entropy(logits, labels)

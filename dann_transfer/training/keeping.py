@@ -1,4 +1,4 @@
-"""Which epoch of a run is kept: the latest that is not clearly worse than the best."""
+"""Keep one epoch of a run: the latest that is not clearly worse than the best."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from dann_transfer.model.model import trainable
 class Keeper:
     """Keeps the weights of one epoch.
 
-    Of the epochs that are offered, the latest is kept whose accuracy is no further below the best
-    than `tolerance` times the best's standard error: it is adapted further, and its learning rate
-    has come to rest. With few held-out texts the best itself is a matter of chance.
+    It keeps the latest of the offered epochs whose accuracy is no further below the best than
+    `tolerance` times the standard error of the best: a later epoch is better adapted, and its
+    learning rate has decayed. With few held-out texts, which epoch is best is a matter of chance.
 
     Parameters
     ----------
     module : nn.Module
-        What is kept: its parameters that training changes.
+        The module whose trainable parameters are kept.
     tolerance : float
     n_texts : int
-        How many held-out texts the accuracy is of.
+        Number of held-out texts that the accuracy is measured on.
 
     References
     ----------
@@ -37,14 +37,14 @@ class Keeper:
         self.weights: dict[str, Tensor] | None = None
 
     def offer(self, accuracy: float) -> None:
-        """Keep the weights as they are now, if their accuracy is good enough."""
+        """Keep the current weights, if their accuracy is good enough."""
         self.best = max(accuracy, self.best)
         error = math.sqrt(self.best * (1 - self.best) / self.n_texts)
         if accuracy >= self.best - self.tolerance * error:
             self.weights = trainable(self.module)
 
     def restore(self) -> None:
-        """Give the module the weights that were kept, if any were, and begin anew."""
+        """Give the module the kept weights, if there are any, and start over."""
         if self.weights is not None:
             self.module.load_state_dict(self.weights, strict=False)
         self.best, self.weights = -math.inf, None
@@ -54,5 +54,5 @@ class Keeper:
         return {"best": self.best, "weights": self.weights or {}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up what a checkpoint kept."""
+        """Restore what a checkpoint kept."""
         self.best, self.weights = state["best"], state["weights"] or None

@@ -48,7 +48,7 @@ class Trainer:
     settings : Settings
     runtime : Runtime
     validation : (Tokens, ndarray of int), optional
-        Held-out source texts and their class positions, to choose the epoch by.
+        Held-out source texts and their class positions, for choosing the epoch.
 
     """
 
@@ -62,7 +62,7 @@ class Trainer:
         runtime: Runtime,
         validation: tuple[Tokens, np.ndarray] | None = None,
     ) -> None:
-        # At strength 0 a phase whose rate it is would move nothing.
+        # At strength 0, a phase in which strength scales the rate would move nothing.
         phases = [
             p
             for p in phases
@@ -83,9 +83,9 @@ class Trainer:
         self.keeper = Keeper(self.parts, settings.validation_tolerance, n_texts)
         self.history = History()
         self.passed = 0
-        """Texts that passed in this epoch."""
+        """Number of texts that passed in this epoch."""
         self.engine = Engine(self.step)
-        # Ignite logs each error before it raises it, which a user would read twice.
+        # Ignite logs each error before it raises it, so a user would see it twice.
         self.engine.logger = logging.getLogger(__name__)
         self.engine.logger.setLevel(logging.CRITICAL)
         self.states: dict[str, Stateful] = {
@@ -96,7 +96,7 @@ class Trainer:
             "phases": PhaseStates(phases, method),
             "engine": self.engine,
         }
-        """What a run that continues this one takes up, after any step."""
+        """What a run that continues this one restores, after any step."""
 
     def step(self, engine: Engine, _: object = None) -> dict[str, Any]:
         """Train on one batch, and return its row of the history."""
@@ -107,14 +107,14 @@ class Trainer:
             phase.begin(self.keeper)
         if now.starts_epoch:
             phase.start_epoch(self.batches.target, now.progress)
-        # Dropout of a step depends on the seed and the step alone: a resumed run is exact.
+        # A step's dropout depends only on the seed and the step, so a resumed run is exact.
         generator = self.runtime.seed(streams.number(self.settings.seed, streams.STEP, now.step))
         batch = phase.prepare(self.batches[now.step - 1], generator).to(self.runtime.device)
         forward = phase.forward(batch)
         self.passed += len(forward.logits)
         known = {"epoch": engine.state.epoch, "learning_rate": self.optimizer.set_rate(now.rate)}
         for _ in range(phase.discriminator_steps):
-            # On detached features a loss moves the method's own parameters alone.
+            # On detached features a loss moves only the method's own parameters.
             self.optimizer.step(phase.losses_apart(forward, now.strength))
         losses = phase.losses(forward, now.strength)
         check_finite(losses, now)
@@ -136,7 +136,7 @@ class Trainer:
             self.keeper.offer(accuracy)
 
     def epoch_line(self, engine: Engine) -> str:
-        """Say of an epoch that is over: mean losses, validation accuracy, texts a second."""
+        """Return a line about a finished epoch: mean losses, validation accuracy and speed."""
         epoch = engine.state.epoch
         rows = [row for row in self.history.steps if row["epoch"] == epoch]
         losses: dict[str, list[float]] = {}
@@ -158,12 +158,12 @@ class Trainer:
         on_step: Callable[[Engine], None] | None = None,
         attach: Callable[[Engine], object] | None = None,
     ) -> History:
-        """Train, from the newest checkpoint where there is one, and return the history.
+        """Train, from the newest checkpoint if there is one, and return the history.
 
         Parameters
         ----------
         checkpoints : Checkpoints, optional
-            Where the run is saved, and continued from.
+            Where the run is saved and continued from.
         on_step : callable, optional
             Called with the engine after each step.
         attach : callable, optional
@@ -172,9 +172,9 @@ class Trainer:
         Raises
         ------
         FloatingPointError
-            If a loss, or in the end a weight, is not finite.
+            If a loss, or a weight at the end, is not finite.
         ValueError, RuntimeError
-            If the checkpoints are of another run, or another run is at them.
+            If the checkpoints belong to another run, or are in use by another run.
         OSError
             If a checkpoint cannot be written.
 
@@ -200,7 +200,7 @@ class Trainer:
 
     @contextmanager
     def _held(self, checkpoints: Checkpoints) -> Iterator[None]:
-        """Hold the folder, the first of several processes for all, which fail together."""
+        """Lock the folder, in the first process for all of them, so that they fail together."""
         processes = self.runtime.processes
         with ExitStack() as stack:
             problem: Exception | None = None
@@ -209,7 +209,7 @@ class Trainer:
                     stack.enter_context(checkpoints.held())
                 except Exception as error:
                     problem = error
-            # The others look at the folder after the first has made it.
+            # The others look at the folder after the first process has made it.
             problem = processes.agreed(problem)
             if problem is not None:
                 raise problem
@@ -218,7 +218,7 @@ class Trainer:
     def _attach_handlers(
         self, checkpoints: Checkpoints | None, on_step: Callable[[Engine], None] | None
     ) -> bool:
-        """Attach what happens beside the steps, and tell whether the run is finished already."""
+        """Attach what happens between steps, and return whether the run is already finished."""
         engine = self.engine
 
         @engine.on(Events.ITERATION_COMPLETED)
@@ -246,14 +246,14 @@ class Trainer:
         return stopped or int(engine.state.iteration) >= self.timeline.total
 
     def _keep_checkpoints(self, checkpoints: Checkpoints) -> None:
-        """Go on from the newest checkpoint, and write others."""
+        """Continue from the newest checkpoint, and write others."""
         processes = self.runtime.processes
         state = checkpoints.newest(self.runtime.device)
         found = processes.all_of(None if checkpoints.last is None else checkpoints.last.name)
         if len(set(found)) > 1:
             raise ValueError(
-                f"checkpoint_dir={str(checkpoints.folder)!r} is not one folder for all processes, "
-                f"which find {found} there; name one that every machine sees."
+                f"checkpoint_dir={str(checkpoints.folder)!r} is not the same folder for all "
+                f"processes, which find {found} there; name one that every machine sees."
             )
         if state is not None:
             for name, part in self.states.items():
@@ -264,7 +264,7 @@ class Trainer:
         @self.engine.on(Events.ITERATION_COMPLETED)
         def _in_epoch(engine: Engine) -> None:
             step = engine.state.iteration
-            # At an epoch's end the model is first scored, or a continued run would not do it.
+            # At an epoch's end the model is scored first, or a continued run would not score it.
             if step % len(self.batches) and checkpoints.due(step):
                 checkpoints.write(step, self.states)
 
@@ -273,9 +273,9 @@ class Trainer:
             checkpoints.write(engine.state.iteration, self.states)
 
     def _stopper(self) -> EarlyStopping | None:
-        """Return what ends a run that no longer improves, where the user asked for patience."""
+        """Return what ends a run that no longer improves, if the user set `patience`."""
         patience = self.settings.patience
-        # Of two phases the second has to follow, whatever the first one's scores are.
+        # With two phases the second has to follow, whatever the scores in the first are.
         if patience is None or self.validation is None or len(self.phases) > 1:
             return None
         stopper = EarlyStopping(
@@ -285,8 +285,8 @@ class Trainer:
 
         @self.engine.on(Events.EPOCH_COMPLETED)
         def _stop(engine: Engine) -> None:
-            # It looks only at epochs that may be kept, or it would end a run for not improving
-            # while strength still grows.
+            # It considers only epochs that may be kept, or it would end a run for not improving
+            # while the strength still grows.
             if self.timeline.may_be_kept(engine.state.iteration):
                 stopper(engine)
 
@@ -296,7 +296,7 @@ class Trainer:
 def check_finite(losses: dict[str, Tensor], now: Moment) -> None:
     """Raise a FloatingPointError if the sum of the losses is not finite.
 
-    Asked once a step, since the answer makes a GPU's queue run empty.
+    It is called once per step, since the check makes a GPU wait for its queue to empty.
     """
     if losses and not torch.isfinite(total(losses)):
         values = ", ".join(f"{name}={value.item():g}" for name, value in losses.items())
@@ -315,5 +315,5 @@ def row_of(
 
 
 def _bar_numbers(row: dict[str, Any]) -> dict[str, float]:
-    """Return what the progress bar shows: losses, and what a method measures beside them."""
+    """Return what the progress bar shows: losses, and what a method measures besides them."""
     return {k: float(v) for k, v in row.items() if k not in {*OF_EVERY_RUN, "strength"}}

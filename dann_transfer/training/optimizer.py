@@ -1,4 +1,4 @@
-"""The optimiser of a run: AdamW, a rate for each part, the loss scaler, two clips."""
+"""The optimiser of a run: AdamW, a rate for each part, the loss scaler, and two clips."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from dann_transfer.settings import Settings
 class Optimizer:
     """AdamW over the encoder, the task head and the method's own parameters.
 
-    The discriminator's gradient is clipped apart, or a steep one would slow the encoder down; and
-    its rate does not decay, or it would fall behind an encoder that it no longer follows.
+    The discriminator's gradient is clipped separately, or a steep one would slow the encoder down;
+    and its rate does not decay, or it could no longer keep up with the encoder.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Optimizer:
         return self.encoder_rate * rate
 
     def step(self, losses: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Descend the sum of the losses; of none, stay where we are.
+        """Descend the sum of the losses; without losses, change nothing.
 
         Returns
         -------
@@ -88,7 +88,7 @@ class Optimizer:
         self.adamw.zero_grad(set_to_none=True)
 
     def forget(self) -> None:
-        """Forget all momentum: that of the phase before would go on pulling."""
+        """Forget all momentum: that of the previous phase would keep acting."""
         self.adamw.state.clear()
 
     def state_dict(self) -> dict[str, Any]:
@@ -96,13 +96,13 @@ class Optimizer:
         return {"adamw": self.adamw.state_dict(), "scaler": self.scaler.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up what a checkpoint kept."""
+        """Restore what a checkpoint kept."""
         self.adamw.load_state_dict(state["adamw"])
         self.scaler.load_state_dict(state["scaler"])
 
 
 def _layers(encoder: Encoder, layer_decay: float) -> list[tuple[int, list[nn.Parameter]]]:
-    """Return the encoder's parameters by how many layers lie above them.
+    """Return the encoder's parameters by the number of layers above them.
 
     Reference: Howard and Ruder, Universal Language Model Fine-tuning for Text Classification,
     ACL 2018 (discriminative fine-tuning).

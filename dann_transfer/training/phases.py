@@ -35,7 +35,7 @@ class Adaptation(Protocol):
     def remember(
         self, predict_target: Callable[[], tuple[Tensor, Tensor]], progress: float
     ) -> dict[str, Tensor]:
-        """Return what is known of each target text from here on."""
+        """Return data about each target text, to use from here on."""
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Change a batch before the encoder sees it."""
@@ -45,7 +45,7 @@ class Adaptation(Protocol):
 
 
 class Phase(ABC):
-    """Some epochs of a run in which the same things pass and the same losses are minimised.
+    """Some epochs of a run in which the same texts pass and the same losses are minimised.
 
     Parameters
     ----------
@@ -58,33 +58,33 @@ class Phase(ABC):
     adapts: ClassVar[bool]
     """Whether the method acts and its strength grows."""
     chooses_epoch: ClassVar[bool]
-    """Whether one of its epochs may be kept rather than the last: whether accuracy on held-out
-    source texts says something about the model."""
+    """Whether an epoch other than its last may be kept, because accuracy on held-out source texts
+    is informative about the model."""
     strength_is_rate: ClassVar[bool] = False
-    """Whether strength scales the learning rate and not the loss: Adam's step does not feel a
-    factor on the only loss."""
+    """Whether strength scales the learning rate instead of the loss: a factor on the only loss does
+    not change Adam's step."""
     runs_at_zero: ClassVar[bool] = True
-    """Whether a run at strength 0, which is source-only, has it, if strength is not its rate."""
+    """Whether a run at strength 0, which is source-only, includes the phase."""
 
     def __init__(self, method: Adaptation, epochs: int) -> None:
         self.method, self.epochs = method, epochs
         self.teacher: dict[str, Tensor] = {}
-        """The weights that the method remembers predictions of; empty for the model's own."""
+        """The weights whose predictions the method remembers; empty for the model's own."""
 
     @property
     def discriminator_steps(self) -> int:
-        """How often the method's own parameters move before the step proper."""
+        """How often the method's own parameters move before the actual step."""
         return self.method.discriminator_steps if self.adapts else 0
 
     def attach(self, model: Classifier, runtime: Runtime) -> None:
-        """Take the model that is trained; called once, before the run or its checkpoint starts."""
+        """Receive the model to train; called once, before the run or its checkpoint starts."""
         self.model, self.runtime = model, runtime
 
     def begin(self, keeper: Keeper) -> None:
-        """Change what has to change before the phase's first step."""
+        """Make the changes that are needed before the phase's first step."""
 
     def start_epoch(self, target: Tokens | None, progress: float) -> None:
-        """Let the method look at the target's predictions, at `progress` through the adaptation."""
+        """Pass the target's predictions to the method, at `progress` through the adaptation."""
         if self.adapts and target is not None:
             self._remember(target, progress)
 
@@ -97,7 +97,7 @@ class Phase(ABC):
         self.method.memory = self.method.remember(predict_target, progress)
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
-        """Put the batch's rows of the method's memory into it, and let the method change it."""
+        """Add the batch's rows of the method's memory to it, and let the method change it."""
         if not self.adapts:
             return batch
         rows = batch.target_rows
@@ -115,19 +115,19 @@ class Phase(ABC):
         """Return the named losses whose sum the step minimises."""
 
     def losses_apart(self, forward: Forward, strength: float) -> dict[str, Tensor]:
-        """Return the losses of an extra discriminator step, from which no gradient reaches the
-        encoder or the head."""
+        """Return the losses of an extra discriminator step, whose gradients reach neither the
+        encoder nor the head."""
         return self.method.loss(forward.detach(), strength)
 
     def end_step(self, step: int) -> None:
-        """Follow the model after a step, counted from 1."""
+        """Update what follows the model after a step, counted from 1."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint keeps of the phase."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up what a checkpoint kept."""
+        """Restore what a checkpoint kept."""
 
     def _pass(self, batch: Batch, rows: slice) -> Forward:
         """Send some rows of a batch through the encoder and the head."""
@@ -139,7 +139,7 @@ class Phase(ABC):
         return self._full_precision(features, logits, batch)
 
     def _full_precision(self, features: Tensor, logits: Tensor, batch: Batch) -> Forward:
-        # Losses are computed in full precision: they are cheap, and small differences matter.
+        # Losses are computed in full precision: that is cheap, and small differences matter.
         return Forward(
             features.float(), logits.float(), batch.labels, batch=batch, encode=self._token_states
         )
@@ -155,7 +155,7 @@ class Phase(ABC):
 
 
 class SourceAlone(Phase):
-    """The task alone, on all rows with labels."""
+    """Only the task, on all rows with labels."""
 
     adapts = False
     chooses_epoch = True
@@ -177,11 +177,11 @@ class Joint(Phase):
     method, epochs
         As for `Phase`.
     target_pass : bool
-        Whether target texts without labels pass with the others; False where the method passes
-        them itself.
+        Whether target texts without labels pass with the others; False if the method passes them
+        itself.
     teacher_momentum : float, optional
-        If set, the method remembers the predictions of a teacher: an average of the model's
-        weights over the steps, which moves by this share at each step.
+        If set, the method remembers the predictions of a teacher: an average of the model's weights
+        over the steps, which moves towards the model by this share at each step.
 
     """
 
@@ -199,7 +199,7 @@ class Joint(Phase):
         self.target_pass, self.teacher_momentum = target_pass, teacher_momentum
 
     def attach(self, model: Classifier, runtime: Runtime) -> None:
-        """Take the model, and let the teacher start from it."""
+        """Receive the model, and let the teacher start from it."""
         super().attach(model, runtime)
         if self.teacher_momentum is not None:
             self.teacher = trainable(model)
@@ -214,7 +214,7 @@ class Joint(Phase):
 
     @torch.no_grad()
     def end_step(self, step: int) -> None:
-        """Move the teacher: a plain mean at first, or the untrained model would weigh in it."""
+        """Move the teacher: at first as a plain mean, so that the untrained model has no weight."""
         if self.teacher_momentum is None:
             return
         share = max(self.teacher_momentum, 1 / step)
@@ -227,14 +227,14 @@ class Joint(Phase):
         return {"teacher": self.teacher}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up the teacher."""
+        """Restore the teacher."""
         self.teacher = state["teacher"]
 
 
 class AfterSource(Phase):
-    """The method alone, after the source: from the epoch that was kept there.
+    """Only the method, after the source phase: from the epoch that was kept there.
 
-    The last epoch is kept: on the source the score falls for good reason.
+    The last epoch is kept, because the score on the source is expected to fall.
     """
 
     adapts = True
@@ -242,7 +242,7 @@ class AfterSource(Phase):
     strength_is_rate = True
 
     def begin(self, keeper: Keeper) -> None:
-        """Take up the epoch that was kept."""
+        """Start from the epoch that was kept."""
         keeper.restore()
 
     def losses(self, forward: Forward, strength: float) -> dict[str, Tensor]:
@@ -251,14 +251,14 @@ class AfterSource(Phase):
 
 
 class TargetAlone(AfterSource):
-    """The target's texts move the encoder, and the task rests.
+    """The target's texts move the encoder, and the task is not trained.
 
     The source's texts pass through the encoder as it was when the phase began (the anchor), and
     the head stays as it is.
     """
 
     def attach(self, model: Classifier, runtime: Runtime) -> None:
-        """Take the model."""
+        """Receive the model."""
         super().attach(model, runtime)
         self.anchor = trainable(model.encoder)
 
@@ -273,8 +273,8 @@ class TargetAlone(AfterSource):
         states = (None, None) if batch.states is None else (batch.states[:n], batch.states[n:])
         ids, mask = batch.input_ids, batch.attention_mask
         with runtime.autocast():
-            # With dropout, as the target has it: without, dropout itself would tell the
-            # discriminator which domain it sees.
+            # With dropout, as for the target: otherwise dropout itself would tell the discriminator
+            # which domain it sees.
             source = encode_batch(encoder, ids[:n], mask[:n], states[0], runtime, self.anchor)
             target = encode_batch(encoder, ids[n:], mask[n:], states[1], runtime)
             features = torch.cat([source, target])
@@ -287,29 +287,29 @@ class TargetAlone(AfterSource):
         return {"anchor": self.anchor}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up the anchor."""
+        """Restore the anchor."""
         self.anchor = state["anchor"]
 
 
 class Anew(Phase):
-    """A model that starts as the run did, after the method has seen what the one before it predicts
-    for the target."""
+    """A new model that starts as the run did, once the method has seen the previous model's
+    predictions of the target."""
 
     start: dict[str, Tensor]
     """The weights that the run started from."""
 
     def attach(self, model: Classifier, runtime: Runtime) -> None:
-        """Take the model."""
+        """Receive the model."""
         super().attach(model, runtime)
         self.begins = False
 
     def begin(self, keeper: Keeper) -> None:
-        """Take up the epoch that was kept of the model before."""
+        """Restore the epoch that was kept of the previous model."""
         keeper.restore()
         self.begins = True
 
     def start_epoch(self, target: Tokens | None, progress: float) -> None:
-        """Let the method look at the target once, and start anew."""
+        """Pass the target's predictions to the method once, and start a new model."""
         if self.begins:
             if target is not None:
                 self._remember(target, progress)
@@ -318,15 +318,15 @@ class Anew(Phase):
 
 
 class SourceAnew(Anew, SourceAlone):
-    """The task alone once more, from the start."""
+    """A new model, on the task alone."""
 
     runs_at_zero = False
 
 
 class TargetAnew(Anew, AfterSource):
-    """A model that starts anew on what the ones before it say of the target.
+    """A new model, on the previous models' labels of the target.
 
-    The source's texts rest.
+    The source's texts are not used.
     """
 
     def forward(self, batch: Batch) -> Forward:
@@ -335,8 +335,8 @@ class TargetAnew(Anew, AfterSource):
 
 
 class BothAnew(TargetAnew):
-    """A model that starts anew, on the source's labels and on what the one before it says of the
-    target, while other methods act."""
+    """A new model, on the source's labels and the previous model's labels of the target, while
+    other methods act."""
 
     strength_is_rate = False
 

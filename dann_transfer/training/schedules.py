@@ -45,7 +45,7 @@ def constant(progress: float) -> float:
 
 
 def warmup_decay(progress: float, warmup: float = 0.1) -> float:
-    """Rise in a line to 1 over the first `warmup` of the run, then fall in a line to 0.
+    """Rise linearly to 1 over the first `warmup` share of the run, then fall linearly to 0.
 
     Examples
     --------

@@ -24,11 +24,11 @@ class Moment:
     starts_phase, starts_epoch : bool
         Whether it is the first step of its phase, and of its epoch.
     progress : float
-        The share of the adaptation's steps that lies before it, from 0 to 1.
+        The share of the adaptation's steps that come before it, from 0 to 1.
     strength : float
         From 0 to the run's `max_strength`.
     rate : float
-        What the learning rates of encoder and head are multiplied by.
+        Factor on the learning rates of encoder and head.
 
     """
 
@@ -48,7 +48,7 @@ class Timeline:
     ----------
     phases : sequence of Phase
     length : int
-        Steps an epoch.
+        Steps per epoch.
     settings : Settings
 
     """
@@ -60,7 +60,7 @@ class Timeline:
 
     @property
     def epochs(self) -> int:
-        """Epochs of all phases."""
+        """Number of epochs in all phases."""
         return self.total // self.length
 
     def at(self, step: int) -> Moment:
@@ -84,10 +84,10 @@ class Timeline:
         )
 
     def may_be_kept(self, step: int) -> bool:
-        """Tell whether the model after this step may be the run's: whether it is adapted.
+        """Return whether the model after this step may be kept: whether it is adapted.
 
         An epoch at less than nine tenths of the final strength scores well on the source because
-        it is not adapted yet.
+        it is not yet adapted.
         """
         phase = self.phases[self.at(step).phase]
         if not phase.chooses_epoch:

@@ -247,7 +247,7 @@ def test_a_combination_adds_its_parts_each_at_its_own_strength(rng):
         ("mmd+nothing", None, r"part 'nothing' of method='mmd\+nothing' is not known; .*'mmd'"),
         ("mmd+", None, "part '' of method"),
         ("mmd+mmd", None, "names a part twice"),
-        ("mmd+mcc", {"dann": {}}, r"\['dann'\] are no parts of it"),
+        ("mmd+mcc", {"dann": {}}, r"\['dann'\] are not parts of it"),
         ("mmd+mcc", {"mcc": {"heat": 1}}, "unexpected keyword argument 'heat'"),
     ],
 )

@@ -208,9 +208,9 @@ def test_labels_given_teach_a_joined_student_once(rng):
 
 
 def test_what_cannot_be_joined_is_refused():
-    with pytest.raises(ValueError, match="'student' trains in 7 phases and cannot be joined"):
+    with pytest.raises(ValueError, match="'student' trains in 7 phases and cannot be combined"):
         methods.create("student+dann", {"student": {"members": 3}})
-    with pytest.raises(ValueError, match="a text has one label; use one of them"):
+    with pytest.raises(ValueError, match="a text has one label; use only one of them"):
         methods.create("student+self_training")
 
     class Own(methods.Method):
@@ -222,6 +222,6 @@ def test_what_cannot_be_joined_is_refused():
 
     with (
         methods.registered("own", Own),
-        pytest.raises(ValueError, match="'own' trains in two phases and cannot be joined"),
+        pytest.raises(ValueError, match="'own' trains in two phases and cannot be combined"),
     ):
         methods.create("own+dann")

@@ -52,6 +52,6 @@ def test_a_compiled_encoder_ends_with_the_same_weights(
 
 
 def test_parts_of_a_batch_are_refused(tiny, source, target):
-    message = "torch_compile=True and micro_batch_size=5 do not go together"
+    message = "torch_compile=True and micro_batch_size=5 do not work together"
     with pytest.raises(ValueError, match=message):
         tiny(torch_compile=True, micro_batch_size=5).fit(*source, X_target=target)

@@ -67,7 +67,7 @@ def test_weights_of_another_size_are_an_error(folder):
 def test_a_pooler_that_is_missing_matters_only_where_it_is_used(folder):
     change_weights(folder, lambda w: {k: v for k, v in w.items() if "pooler" not in k})
     Encoder.from_pretrained(folder)
-    with pytest.warns(UserWarning, match="no weights for its pooler; it starts at random"):
+    with pytest.warns(UserWarning, match="no weights for its pooler, which starts at random"):
         Encoder.from_pretrained(folder, pooling="pooler")
 
 
@@ -75,7 +75,7 @@ def test_a_folder_of_pickled_weights_says_how_to_convert_them(folder):
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     Encoder.from_pretrained(folder)
     (folder / "model.safetensors").unlink()
-    with pytest.raises(ValueError, match=r"a pickle alone .*convert it once: AutoModel\.from"):
+    with pytest.raises(ValueError, match=r"only as a pickle .*convert it once: AutoModel\.from"):
         Encoder.from_pretrained(folder)
 
 

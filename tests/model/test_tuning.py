@@ -63,7 +63,7 @@ def test_layers_that_share_their_weights_are_not_frozen(tmp_path, tiny_encoder):
 
 
 def test_more_layers_than_there_are(tiny_encoder):
-    with pytest.raises(ValueError, match="freeze_layers=4, but the encoder has 3 layers only"):
+    with pytest.raises(ValueError, match="freeze_layers=4, but the encoder has only 3 layers"):
         Encoder.from_pretrained(tiny_encoder, freeze_layers=4)
 
 

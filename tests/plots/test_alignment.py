@@ -70,9 +70,9 @@ def test_a_features_frame_that_cannot_be_drawn_is_refused(fitted):
         plots.alignment(frame.assign(model=["m", "m", "m", "n"]))
     with pytest.raises(ValueError, match="pass source=Domain"):
         plots.alignment(fitted)
-    with pytest.raises(TypeError, match="a list is no adapter"):
+    with pytest.raises(TypeError, match="a list is not an adapter"):
         plots.alignment([fitted], Domain(["x"]), Domain(["y"]))
-    with pytest.raises(ValueError, match="calls both domains alike"):
+    with pytest.raises(ValueError, match="gives both domains the same name"):
         plots.features_frame(fitted, Domain(["x"]), Domain(["y"]), names=("a", "a"))
 
 
@@ -95,5 +95,5 @@ def test_a_display_is_drawn_again_and_read_as_a_table(layout, fitted, tiny, sour
     assert row.predicted == fitted.predict([row.text])[0]
     for _ in range(2):
         assert len(display.plot().axes_) == 2
-    with pytest.raises(ValueError, match="colour='class' must be 'domain', or 'class' where"):
+    with pytest.raises(ValueError, match="colour='class' must be 'domain', or 'class' if"):
         display.plot(colour="class")

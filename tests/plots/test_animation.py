@@ -49,7 +49,7 @@ def test_the_title_tells_the_distance_in_feature_space(tiny, source, target):
     assert display.distances[-1] == pytest.approx(expected, abs=0.15)
     title = display.plot().ax_.get_title()
     assert title == f"step {display.steps[-1]}: A-distance {display.distances[-1]:.2f} of 2"
-    with pytest.raises(ValueError, match="step=99 is none of those seen"):
+    with pytest.raises(ValueError, match="step=99 is not one of the recorded steps"):
         display.plot(step=99)
 
 

@@ -36,7 +36,7 @@ def test_gains_are_paired_by_seed_and_losses_stand_out():
     faces = [to_hex(c.lines[0].get_markerfacecolor()).upper() for c in ax.containers]
     assert faces == ["#FFFFFF", GAIN, "#FFFFFF"], "hollow where the interval includes zero"
     assert ax.texts[0].get_text() == "a → b"
-    with pytest.raises(ValueError, match="no gain can be taken"):
+    with pytest.raises(ValueError, match="no gain can be computed"):
         GainDisplay.from_rows(rows(dann=[0.5]))
 
 
@@ -69,7 +69,7 @@ def test_transfer_matrix_has_target_trained_on_its_diagonal():
     assert np.isnan(display.frame().loc["a", "a"])
     ax = plots.transfer_matrix(runs)
     assert sorted(t.get_text() for t in ax.texts) == ["60.0%", "90.0%"]
-    with pytest.raises(ValueError, match=r"no run of method 'mmd'; the methods of the rows are"):
+    with pytest.raises(ValueError, match=r"no run of method 'mmd'; the rows have the methods"):
         TransferMatrixDisplay.from_rows(runs, "mmd")
 
 

@@ -55,7 +55,7 @@ def test_confusion_shows_shares_of_the_true_class():
     assert plots.confusion(Sure(P), TEXTS, LABELS, ax=ax) == [ax]
     with pytest.raises(ValueError, match="ax holds 1 Axes; this picture needs 2"):
         display.plot(ax)
-    with pytest.raises(ValueError, match=r"y has labels that the source does not: \['meh'\]"):
+    with pytest.raises(ValueError, match=r"y has labels that the source does not have: \['meh'\]"):
         ConfusionDisplay.from_estimator(models, TEXTS, ["meh"] * 10)
 
 
@@ -89,7 +89,7 @@ def test_reliability_is_accuracy_by_confidence():
 def test_models_with_other_classes_are_refused():
     other = Sure(P)
     other.classes_ = np.array(["neg", "neutral"])
-    with pytest.raises(ValueError, match=r"'b' has the classes \['neg', 'neutral'\] and not"):
+    with pytest.raises(ValueError, match=r"'b' has the classes \['neg', 'neutral'\], not"):
         ConfusionDisplay.from_estimator({"a": Sure(P), "b": other}, TEXTS, LABELS)
 
 

@@ -75,8 +75,8 @@ def test_a_report_of_labelled_target_texts(fitted, tiny, source, target, tmp_pat
     assert f"a gain of {100 * gain:+.1f} points" in text
     alts = re.findall(r'<img alt="(.*?)"', text)
     assert alts[:4] == [
-        "Which class is taken for which: without adaptation",
-        "Which class is taken for which: dann",
+        "Which classes are confused: without adaptation",
+        "Which classes are confused: dann",
         "Accuracy over the share of texts that are answered",
         "Accuracy over confidence",
     ]

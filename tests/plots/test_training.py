@@ -29,7 +29,7 @@ def test_what_a_method_does_not_record_is_not_drawn(tiny, source):
     known = "'epoch', 'gradient_norm', 'learning_rate', 'strength', 'task_loss'"
     with pytest.raises(ValueError, match=rf"no 'domain_loss'; it has \[{known}\]"):
         plots.training(alone, panels=[("domain_loss",)])
-    with pytest.raises(ValueError, match=r"as in \[\['task_loss'\]\]"):
+    with pytest.raises(ValueError, match=r"pass \[\['task_loss'\]\]"):
         plots.training(alone, panels=["task_loss"])
 
 

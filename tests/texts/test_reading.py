@@ -113,7 +113,7 @@ def test_splits_are_not_domains():
     from datasets import DatasetDict
 
     splits = DatasetDict(train=dataset([0, 1, 0, 1]), test=dataset([0, 1]))
-    words = r"is a DatasetDict of the splits \['train', 'test'\]; pass one of them, such as "
+    words = r"is a DatasetDict with the splits \['train', 'test'\]; pass one of them, such as "
     with pytest.raises(TypeError, match=rf"X {words}X\['train'\]"):
         as_sources(splits, None)
     with pytest.raises(TypeError, match=rf"X_target {words}"):
@@ -151,8 +151,8 @@ def test_labels_come_back_as_they_went_in(labels):
 @pytest.mark.parametrize(
     ("labels", "words"),
     [
-        ([2**63, 2**63 + 1], "y\\[0\\] is 9223372036854775808, which 64 bits do not hold"),
-        (np.array([2**63 + 1, 1], dtype=np.uint64), "which 64 bits do not hold; use strings"),
+        ([2**63, 2**63 + 1], "y\\[0\\] is 9223372036854775808, which does not fit in 64 bits"),
+        (np.array([2**63 + 1, 1], dtype=np.uint64), "which does not fit in 64 bits; use strings"),
         (["a", "a\0"], "numpy drops null characters at the end"),
     ],
     ids=str,
@@ -165,7 +165,9 @@ def test_labels_that_would_merge_are_refused(labels, words):
 def test_labels_become_positions():
     classes = np.array(["a", "b", "c"])
     assert encode_labels(np.array(["c", "a"]), classes, "y_val").tolist() == [2, 0]
-    with pytest.raises(ValueError, match=r"y_val has labels that the source does not: \['z'\]"):
+    with pytest.raises(
+        ValueError, match=r"y_val has labels that the source does not have: \['z'\]"
+    ):
         encode_labels(np.array(["z"]), classes, "y_val")
 
 
@@ -240,9 +242,9 @@ def test_a_table_that_is_only_planned_is_named():
         (np.eye(3)[[0, 1, 2]], r"one-hot labels\. Pass the classes, such as .*argmax\(axis=1\)"),
         (np.eye(3, dtype=bool).tolist(), r"one-hot labels\. Pass the classes"),
         (pd.DataFrame(np.eye(3), columns=list("abc")), "one-hot labels"),
-        (np.array([[1, 1], [0, 0], [1, 0]]), r"several labels a text\. .*MultiOutputClassifier"),
-        ([[1, 1, 0], [0, 0, 0], [1, 0, 1]], "several labels a text"),
-        (pd.DataFrame({"a": [1, 0, 1], "b": [1, 1, 0]}), "several labels a text"),
+        (np.array([[1, 1], [0, 0], [1, 0]]), r"several labels per text\. .*MultiOutputClassifier"),
+        ([[1, 1, 0], [0, 0, 0], [1, 0, 1]], "several labels per text"),
+        (pd.DataFrame({"a": [1, 0, 1], "b": [1, 1, 0]}), "several labels per text"),
         (pd.DataFrame({"a": ["x"] * 3, "b": ["y"] * 3}), r"pass the one that holds the labels"),
         (np.array([["a", "b"]] * 3), r"shape \(3, 2\); labels must be one-dimensional"),
         (np.zeros((3, 1, 1)), r"shape \(3, 1, 1\); labels must be one-dimensional"),
@@ -262,15 +264,17 @@ def test_columns_of_polars_and_pyarrow_are_told_apart_too():
         with pytest.raises(ValueError, match=r"one column, shape \(3, 1\); pass y\['star'\]"):
             as_labels(table, 3)
     for table in (pl.DataFrame({"a": [1, 0], "b": [1, 1]}), pa.table({"a": [1, 0], "b": [1, 1]})):
-        with pytest.raises(ValueError, match="several labels a text"):
+        with pytest.raises(ValueError, match="several labels per text"):
             as_labels(table, 2)
 
 
 def test_labels_that_differ_by_case_or_blanks_are_remarked_on():
     labels = ["pos", "pos ", "POS", "neg"]
-    with pytest.warns(LabelWarning, match=r"\[\['POS', 'pos', 'pos '\]\]\. If they are one"):
+    with pytest.warns(LabelWarning, match=r"\[\['POS', 'pos', 'pos '\]\]\. If they are the same"):
         assert as_labels(labels, 4).tolist() == labels
-    with pytest.warns(LabelWarning, match=r"begin or end with white space: \[' film'\]\. In a CSV"):
+    with pytest.warns(
+        LabelWarning, match=r"begin or end with white space: \[' film'\]\. The cause may"
+    ):
         as_labels([" film", "pos"], 2)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -191,7 +191,7 @@ def test_where_all_are_damaged_the_run_starts_anew(stopped, source, target):
     whole, again, folder = stopped
     for path in checkpoints(folder):
         path.write_bytes(b"")
-    with pytest.warns(CheckpointWarning, match="does not fit its name.; the run starts anew"):
+    with pytest.warns(CheckpointWarning, match="does not match its name.; the run starts again"):
         went_on(again(), whole, source, target, first=1)
 
 

@@ -118,7 +118,7 @@ def test_a_home_folder_is_resumed_from_and_guarded(tiny, source, target, tmp_pat
     again = tiny(checkpoint_dir="~/run")
     again.fit(*source, X_target=target, on_step=lambda *_: seen.append(1))
     assert not seen, "a finished run takes no step"
-    with pytest.raises(ValueError, match="is of another run: it differs in learning_rate"):
+    with pytest.raises(ValueError, match="belongs to another run: it differs in learning_rate"):
         tiny(checkpoint_dir="~/run", learning_rate=5e-4).fit(*source, X_target=target)
 
 
