@@ -139,7 +139,7 @@ def parts_of(name: str) -> list[str]:
 
 
 def _joins(method: Method) -> bool:
-    """Return whether a method can be a part: of those with several phases, only a student of two."""
+    """Return whether a method can be a part: of several phases, only a student's two can be."""
     *first, last = method.phases(method.min_epochs)
     return not first or (isinstance(last, TargetAnew) and len(first) == 1)
 
