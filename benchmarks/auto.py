@@ -5,9 +5,9 @@
 
 `choice.choose` decides from the stored probabilities of target-train texts, as a fit with
 method="auto" does after training the same three models; where the source's classes are lopsided,
-source-only is kept. A JSON line a pair and seed: what was kept, and in accuracy on target-test what
-it gains over source-only and lacks to the best of the three. Pairs and seeds that lack one of the
-three are passed over.
+source-only is kept. One JSON line per pair and seed: what was kept, and in accuracy on target-test
+what it gains over source-only and lacks to the best of the three. Pairs and seeds that lack one of
+the three are passed over; lines of runs whose outputs are gone stay in the file.
 """
 
 from __future__ import annotations
@@ -66,6 +66,10 @@ def kept(group: Mapping[str, dict[str, Any]], folder: Path) -> dict[str, Any] | 
     }
 
 
+def known_by(row: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[key] for key in ("board", "encoder", "source", "target", "seed"))
+
+
 def table(rows: list[dict[str, Any]]) -> str:
     """One line a board and encoder."""
     head = ["board", "encoder", "pairs", "runs", "kept", "mean gain", "worst run", "mean regret"]
@@ -93,9 +97,13 @@ def main() -> None:
     for row in scores.read(args.rows):
         if scores.name_of(row) in CANDIDATES:
             groups.setdefault((tables.base(row), row["seed"]), {})[row["method"]] = row
-    found = [result for group in groups.values() if (result := kept(group, args.outputs))]
-    args.out.write_text("".join(json.dumps(row) + "\n" for row in found))
-    print(table(found))
+    lines = args.out.read_text().splitlines() if args.out.exists() else []
+    found = {known_by(row): row for row in map(json.loads, lines)}
+    for group in groups.values():
+        if result := kept(group, args.outputs):
+            found[known_by(result)] = result
+    args.out.write_text("".join(json.dumps(row) + "\n" for row in found.values()))
+    print(table(list(found.values())))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import memory
 import processes
 import scores
 import service
+import starts
 from tables import (
     aligned,
     base_readme,
@@ -35,6 +36,7 @@ from tables import (
     judges,
     label,
     lora,
+    members,
     neighbors,
     of_pair,
     peers,
@@ -64,6 +66,7 @@ OTHERS = {
     "gpu.jsonl",
     "labels.jsonl",
     "lora.jsonl",
+    "members.jsonl",
     "memory.jsonl",
     "neighbors.jsonl",
     "processes.jsonl",
@@ -71,6 +74,7 @@ OTHERS = {
     "speed.jsonl",
     "peers.jsonl",
     "scored.jsonl",
+    "starts.jsonl",
     "scores.jsonl",
     "trials.jsonl",
 }
@@ -237,6 +241,26 @@ def of_others(files: list[str]) -> list[str]:
             "seed. A teacher of three seeds costs two more trainings. These students were "
             'trained outside the board with the parts of `DomainAdapter(method="student")`.',
             student_trials(read("base_students.jsonl"), large),
+        ]
+    if "members.jsonl" in files:
+        parts += [
+            "## A student taught by students",
+            "`python benchmarks/students.py --train-texts 1000 --test-texts 1000 --seeds 3 "
+            "--members 1 2 --out benchmarks/results/members.jsonl`, the small encoder: accuracy of "
+            "source-only, and gain in points of two students and of the one that they teach "
+            "together, all without target labels.",
+            members(read("members.jsonl"), read("scored.jsonl")),
+        ]
+    if "starts.jsonl" in files:
+        parts += [
+            "## How a source-only model starts",
+            "`python benchmarks/starts.py --train-texts 1000 --test-texts 300 --out "
+            "benchmarks/results/starts.jsonl`: a head that starts at random (plain) or from a "
+            "logistic regression (LP-FT), rates that decay by layer, and weights moved back "
+            "towards the pretrained ones (the share of training is below 1: WiSE-FT). Means in "
+            "percent over pairs; spread is the standard deviation over seeds of a pair, worst a "
+            "single run, and the last column the share of target texts that two seeds label alike.",
+            starts.table(read("starts.jsonl")),
         ]
     if "aligned.jsonl" in files:
         parts += [

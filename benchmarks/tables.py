@@ -317,6 +317,30 @@ def student_trials(trials: list[dict[str, Any]], rows: list[dict[str, Any]]) -> 
     return "\n".join(lines)
 
 
+def members(last: list[dict[str, Any]], rows: list[dict[str, Any]]) -> str:
+    """What a student taught by several gains, beside the mean of those that taught it."""
+    head = ["pair", "source_only", "students that teach", "the student that they teach"]
+    lines = [row_of(head), "|---" * len(head) + "|"]
+    means = []
+    for row in last:
+        own = of_pair(rows, (row["source"], row["target"]))
+        seeds = row["settings"]["taught_by_students_of_seeds"]
+        of = {
+            method: mean(
+                100 * r["target_accuracy"] for r in own if label(r) == method and r["seed"] in seeds
+            )
+            for method in (BASELINE, "student")
+        }
+        values = of[BASELINE], of["student"], 100 * row["target_accuracy"]
+        means.append(values)
+        gains = [f"{value - of[BASELINE]:+.1f}" for value in values[1:]]
+        cells = [f"{row['source']} → {row['target']}", f"{values[0]:.1f}", *gains]
+        lines.append(row_of(cells))
+    whole = [mean(column) for column in zip(*means, strict=True)]
+    gains = [f"{value - whole[0]:+.1f}" for value in whole[1:]]
+    return "\n".join([*lines, row_of(["mean", f"{whole[0]:.1f}", *gains])])
+
+
 def family(rows: list[dict[str, Any]], costs: list[dict[str, Any]]) -> str:
     """One line a method: what it costs, and what it gives on each pair."""
     pairs = sorted({(r["source"], r["target"]) for r in rows if "+" not in r["source"]})
