@@ -7,4 +7,11 @@ from dann_transfer.cli import demo, models, training
 from dann_transfer.cli.base import app
 from dann_transfer.cli.demo import DEMO
 
+# The order of `--help`: first what a newcomer runs first.
+ORDER = (
+    "demo", "compare", "adapt", "tune", "predict", "evaluate", "diagnose", "suggest", "report",
+    "explore", "export", "serve",
+)  # fmt: skip
+app.registered_commands.sort(key=lambda command: ORDER.index(getattr(command.callback, "__name__", "")))
+
 __all__ = ["DEMO", "app", "demo", "models", "training"]
