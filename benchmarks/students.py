@@ -10,6 +10,7 @@ first of these two is what the board's source-only run did, and what it made of 
 is in its outputs (features in half precision); here the second one follows. A row stands in the
 file as one of the method itself, with the seconds of the student alone.
 
+With --teacher mcc the outputs of that method's run teach in place of source-only's.
 With --members 0 1 2 the students of these seeds, which have to be among the outputs, teach a last
 one together. Those of one run with method_options={"members": 3} have one seed, so their heads
 start alike; the settings of a row name the seeds.
@@ -95,6 +96,7 @@ def main() -> None:
     parser.add_argument("--board", choices=boards.DOMAINS, default="sentiment")
     parser.add_argument("--pairs", nargs="+", help="source:target ...; all that ran if absent")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--teacher", default="source_only", help="the method that teaches")
     parser.add_argument("--members", nargs="+", type=int, help="seeds of students that teach")
     parser.add_argument("--train-texts", type=int, default=2400)
     parser.add_argument("--test-texts", type=int)
@@ -122,7 +124,10 @@ def main() -> None:
     for seed in args.seeds:
         for pair in args.pairs or [":".join(pair) for pair in boards.pairs(args.board)]:
             teacher = row_of(pair, "source_only", seed)
-            files, more = [file_of(teacher)], {}
+            files: list[Path] = [file_of(row_of(pair, args.teacher, seed))]
+            more: dict[str, Any] = {}
+            if args.teacher != "source_only":
+                more = {"taught_by": args.teacher}
             if args.members:
                 files = [file_of(row_of(pair, "student", member)) for member in args.members]
                 more = {"taught_by_students_of_seeds": args.members}

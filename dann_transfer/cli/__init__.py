@@ -12,6 +12,8 @@ ORDER = (
     "demo", "compare", "adapt", "tune", "predict", "evaluate", "diagnose", "suggest", "report",
     "explore", "export", "serve",
 )  # fmt: skip
-app.registered_commands.sort(key=lambda command: ORDER.index(getattr(command.callback, "__name__", "")))
+app.registered_commands.sort(
+    key=lambda command: ORDER.index(getattr(command.callback, "__name__", ""))
+)
 
 __all__ = ["DEMO", "app", "demo", "models", "training"]
