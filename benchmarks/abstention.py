@@ -1,11 +1,12 @@
-"""What withholding unsure answers gains, and how far confidence is off, from stored outputs.
+"""What withholding unsure answers gains and how far confidence is off, from stored outputs.
 
     python benchmarks/board.py --board finance --methods source_only --outputs runs/outputs
     python benchmarks/abstention.py --rows benchmarks/results/finance.jsonl --outputs runs/outputs
         --out benchmarks/results/coverage.jsonl
 
-A JSON line a run: the calibration error on test texts of the source and of the target, as predicted
-and calibrated on held-out source texts, and the accuracy of the surest texts of the target.
+One JSON line per run: the calibration error on test texts of the source and of the target, as
+predicted and after calibration on held-out source texts, and the accuracy on the surest texts of
+the target.
 """
 
 from __future__ import annotations
@@ -46,14 +47,14 @@ def measure(row: dict[str, Any], made: Any) -> dict[str, Any]:
             found[f"{kind}_error_calibrated"] = calibration_error(calibrated, codes[kind])
     curve = coverage_curve(p["target_test"], codes["target_test"])
     for share in SHARES:
-        # The least coverage that is at least so much.
+        # The smallest coverage that is at least this share.
         place = int((curve.coverage >= share - 1e-9).sum()) - 1
         found[f"accuracy_at_{share:g}"] = float(curve.accuracy[place])
     return found
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Return the means over the runs of a board, encoder and method as a Markdown table."""
+    """Return the means over the runs of each board, encoder and method as a Markdown table."""
     kinds: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for row in rows:
         kinds.setdefault((row["board"], row["encoder"], row["method"]), []).append(row)

@@ -1,10 +1,10 @@
-"""Ideas that act after training, tried on what the board's runs made of texts: seconds each.
+"""Ideas that act after training, tried on the stored outputs of the board's runs in seconds each.
 
     python benchmarks/board.py --encoder mpnet --train-texts 1000 --outputs runs/outputs ...
     python benchmarks/after.py --encoder mpnet --outputs runs/outputs --train-texts 1000
 
-A JSON line a run on standard output: accuracy on the target's test texts as predicted, and with
-predictions averaged over the nearest target texts that the run adapted to (`neighbors=`).
+Prints one JSON line per run: accuracy on the target's test texts as predicted, and with predictions
+averaged over the nearest target texts that the run adapted to (`neighbors=`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--outputs", type=Path, default=Path("runs/outputs"))
     parser.add_argument("--train-texts", type=int, default=1000)
     parser.add_argument("--test-texts", type=int)
-    parser.add_argument("--encoder", default="minilm", help="what the outputs are of")
+    parser.add_argument("--encoder", default="minilm", help="the encoder of the outputs")
     parser.add_argument("--neighbors", type=int, default=10)
     args = parser.parse_args()
     domains: dict[str, dict[str, boards.Split]] = {}

@@ -1,13 +1,13 @@
-"""What `method="auto"` would have kept of the models that the board and `students.py` trained.
+"""Which of the models that the board and `students.py` trained `method="auto"` would have kept.
 
     python benchmarks/auto.py --rows benchmarks/results/base.jsonl --outputs runs/outputs
         --out benchmarks/results/auto.jsonl
 
 `choice.choose` decides from the stored probabilities of target-train texts, as a fit with
-method="auto" does after training the same three models; where the source's classes are lopsided,
-source-only is kept. One JSON line per pair and seed: what was kept, and in accuracy on target-test
-what it gains over source-only and lacks to the best of the three. Pairs and seeds that lack one of
-the three are passed over; lines of runs whose outputs are gone stay in the file.
+method="auto" does after training the same three models; where the source's classes are unbalanced,
+source-only is kept. One JSON line per pair and seed: what was kept, how much accuracy on
+target-test it gains over source-only, and how much less it has than the best of the three. Pairs
+and seeds without all three are skipped; lines of runs whose outputs are gone stay in the file.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ CANDIDATES = (choice.BASELINE, *choice.SHORTLIST)
 
 
 def probabilities(folder: Path, row: dict[str, Any], classes: int) -> np.ndarray | None:
-    """Return what a run's model made of target-train texts, or None."""
+    """Return the stored probabilities of a run's target-train texts, or None."""
     file = folder / f"{board.name_of(row)}.npz"
     if not file.exists():
         return None
     found = np.load(file)["target_train.probabilities"].astype(float)
-    # Students of before have no column for a class that was never taught; where it stands makes no
-    # difference to what is chosen.
+    # Older outputs of students have no column for a class that was never taught; its position does
+    # not change what is chosen.
     found = np.pad(found, ((0, 0), (0, classes - found.shape[1])))
-    # Rounded to half precision they do not add up to 1.
+    # Rounded to half precision, they do not add up to 1.
     return np.asarray(found / found.sum(1, keepdims=True))
 
 
 def kept(group: Mapping[str, dict[str, Any]], folder: Path) -> dict[str, Any] | None:
-    """Choose among the models of a pair and seed; None where one is missing."""
+    """Choose among the models of a pair and seed; None if one is missing."""
     if not set(CANDIDATES) <= set(group):
         return None
     row = group[choice.BASELINE]
@@ -71,7 +71,7 @@ def known_by(row: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """One line a board and encoder."""
+    """One line per board and encoder."""
     head = ["board", "encoder", "pairs", "runs", "kept", "mean gain", "worst run", "mean regret"]
     lines = [tables.row_of(head), "|---" * len(head) + "|"]
     for kind in dict.fromkeys((r["board"], r["encoder"]) for r in rows):

@@ -1,4 +1,4 @@
-"""Pairs x methods x seeds, one JSON line a run; a killed board goes on where it stopped.
+"""Pairs x methods x seeds, one JSON line per run; a killed board resumes where it stopped.
 
     python benchmarks/board.py --board sentiment --pairs movies:tweets tweets:nyt
         --methods source_only dann --seeds 0 1 2 --set freeze_layers=3
@@ -6,15 +6,15 @@
     python benchmarks/board.py --encoder mpnet --train-texts 1000 --seeds 0 --minutes 150
         --set learning_rate=2e-5 max_length=128 --outputs runs/outputs
 
-With --outputs each run leaves there what it makes of target-train, source-validation and test
-texts (one .npz a run, features in half precision), so that an idea which acts after training costs
-seconds; a run that is killed goes on where it stopped.
+With --outputs, each run stores its features (in half precision) and probabilities of target-train,
+source-validation and test texts in one .npz file, so that trying an idea that acts after training
+takes seconds; a run that is killed resumes where it stopped.
 
-Protocol of the sentiment board: 30 % of each domain, drawn once, is its test set. Of the rest, at
-most 2,400 texts train; several sources, joined as in amazon+movies:tweets, share them. The other
-boards have splits of their own (`boards.py`). --test-texts takes the first so many of each test
-set, drawn at random, since at base size to test takes as long as to train. The target's labels are
-used by nothing but the final score and the row `target_trained`.
+Protocol of the sentiment board: 30 % of each domain, drawn once, is its test set. At most 2,400 of
+the other texts are used for training; several sources, joined as in amazon+movies:tweets, share
+this number. The other boards have splits of their own (`boards.py`). --test-texts N uses the first
+N texts of each test set, which is in random order, because at base size testing takes as long as
+training. Only the final score and the row `target_trained` use the target's labels.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ from dann_transfer.texts.weights import hold_out
 # Parameters of each encoder, and how many of its layers are frozen by default.
 SIZES = {"minilm": (22_700_000, 0), "mpnet": (109_000_000, 6)}
 BASELINES = {"source_only", "target_trained"}
-# What does not change a result, or is recorded beside it.
+# Settings that do not change a result, or that are recorded elsewhere in the row.
 UNRECORDED = {
     "encoder", "method", "random_state", "progress", "device", "checkpoint_dir", "checkpoint_every",
 }  # fmt: skip
 
 
 def by_size(encoder: str, params: dict[str, Any]) -> dict[str, Any]:
-    """Return the defaults that follow the encoder's size, written down in each row."""
+    """Return the defaults that depend on the encoder's size; each row records them."""
     size, frozen = SIZES[encoder]
     rate = Settings.of(params, 0, 0.0, size).learning_rate
     return {"learning_rate": rate, "freeze_layers": frozen}
@@ -81,7 +81,7 @@ def settings_of(
             full[key] = value
     full["precision"] = Runtime.of(full["device"], full["precision"]).kind
     if method in BASELINES:
-        # A baseline does not depend on what belongs to adaptation alone, so it is run once.
+        # A baseline does not depend on settings that only affect adaptation, so it is run once.
         for key in ADAPTATION:
             del full[key]
     return {key: value for key, value in sorted(full.items()) if key not in UNRECORDED}
@@ -97,7 +97,7 @@ def _adapter(method: str, seed: int, params: dict[str, Any], encoder: str) -> Do
 
 
 def _fit(adapter: DomainAdapter, folder: Path | None, *args: Any, **kwargs: Any) -> float:
-    """Fit, from where a killed run stopped if a folder is given, and return the seconds."""
+    """Fit, resuming a killed run if a folder is given, and return the seconds."""
     started = time.perf_counter()
     adapter.set_params(checkpoint_dir=folder).fit(*args, **kwargs)
     if folder is not None:
@@ -117,7 +117,7 @@ def _trained(
     encoder: str,
     outputs: Path | None,
 ) -> tuple[DomainAdapter, float, Seen]:
-    """Train on one domain alone. All its pairs share the model: no target text enters it."""
+    """Train on one domain alone. All its pairs share the model, which sees no target text."""
     split = _load(board, train_texts)[domain]
     adapter = _adapter("source_only", seed, ast.literal_eval(params), encoder)
     validation = split.validation if validated else None
@@ -141,7 +141,7 @@ def run(
 ) -> dict[str, Any]:
     names = source.split("+")
     parts = _load(board, train_texts // len(names), test_texts)
-    # A target keeps its share of the texts, however many sources share theirs.
+    # The target keeps its number of texts, however many sources share theirs.
     goal = _load(board, train_texts, test_texts)[target] if len(names) > 1 else parts[target]
     tests = [parts[name].own_test or parts[name].test for name in names]
     X_test, y_test = tests[0]
@@ -151,7 +151,7 @@ def run(
     alone = (seed, train_texts, repr(params), encoder, outputs and outputs.parent)
     if method == "target_trained":
         T_test, t_test = goal.own_test or goal.test
-        # Amazon's validation texts are what it is tested on.
+        # Amazon's validation texts serve as its test texts here.
         adapter, seconds, seen = _trained(board, target, False, *alone)
     elif method == "source_only" and len(names) == 1:
         validated = parts[source].validation is not None
@@ -168,8 +168,8 @@ def run(
         folder = outputs and outputs.parent / "checkpoints" / outputs.stem
         seconds = _fit(adapter, folder, X, y, X_target=goal.unlabelled, **validation)
         seen = {}
-    # One pass over each test set gives features and predictions both; models that several pairs
-    # share pass over it once. The lists live as long as `_load`, and so do their ids.
+    # One pass over each test set gives both features and predictions; a model that several pairs
+    # share makes this pass once. `_load` keeps the lists alive, so their ids stay valid.
     for texts in (X_test, T_test):
         if id(texts) not in seen:
             seen[id(texts)] = adapter.outputs(texts)
@@ -185,7 +185,7 @@ def run(
     accuracies = [row["domain_accuracy"] for row in last if "domain_accuracy" in row]
     predicted_source = labels(p_source, adapter.classes_)
     guessed = predicted_source == np.array(y_test)
-    # What could be known without target labels; whether it goes with accuracy is the question.
+    # Known without target labels; the question is whether these correlate with accuracy.
     criteria = {
         "information_maximization": selection.information_maximization(p_target),
         "neighborhood_density": selection.neighborhood_density(p_target),
@@ -225,7 +225,7 @@ def run(
 
 
 def made_with() -> dict[str, Any]:
-    """Return what a row says of the versions and the machine that it was measured with."""
+    """Return a row's fields about the versions and the machine that it was measured with."""
     machine = f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
     if torch.cuda.is_available():
         machine += f", {torch.cuda.get_device_name()}, {torch.get_float32_matmul_precision()}"
@@ -236,12 +236,12 @@ def made_with() -> dict[str, Any]:
 
 
 def params_of(items: list[str]) -> dict[str, Any]:
-    """Read keywords from the command line: KEY=VALUE, the value as Python has it."""
+    """Read keywords from the command line: KEY=VALUE, with the value as a Python literal."""
     return {key: ast.literal_eval(value) for key, value in (item.split("=", 1) for item in items)}
 
 
 def held_out_texts(split: boards.Split, adapter: DomainAdapter) -> list[str]:
-    """Return the source texts that the epoch was chosen by."""
+    """Return the source texts that were used to choose the epoch."""
     if split.validation is not None:
         return split.validation[0]
     texts, labels = split.train
@@ -251,7 +251,7 @@ def held_out_texts(split: boards.Split, adapter: DomainAdapter) -> list[str]:
 
 
 def _keep(file: Path, made: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
-    """Write what a model makes of texts, whole or not at all."""
+    """Write a model's features and probabilities, completely or not at all."""
     arrays = {f"{name}.features": x.astype(np.float16) for name, (x, _) in made.items()}
     arrays |= {f"{name}.probabilities": p for name, (_, p) in made.items()}
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -262,19 +262,19 @@ def _keep(file: Path, made: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None
 
 
 def name_of(row: dict[str, Any]) -> str:
-    """Return a run's name for files."""
+    """Return the name of a run's files."""
     digest = sha256(key_of(row).encode()).hexdigest()[:8]
     parts = (row["board"], row["source"], row["target"], row["method"], row["seed"], digest)
     return "-".join(map(str, parts))
 
 
 def key_of(row: dict[str, Any]) -> str:
-    """Return what a run is known by."""
+    """Return the key that identifies a run."""
     kept = {key: row[key] for key in ("board", "source", "target", "method", "seed")}
-    # Rows of before are of the one encoder that there was.
+    # Older rows do not name the encoder, since there was only one.
     if "encoder" in row:
         kept["encoder"] = row["encoder"]
-    # A keyword that is off is as good as absent: rows stay valid when one is added later.
+    # A keyword that is off counts as absent, so rows stay valid when one is added later.
     kept["settings"] = {k: v for k, v in row["settings"].items() if v is not None}
     return json.dumps(kept, sort_keys=True)
 
@@ -282,15 +282,15 @@ def key_of(row: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--board", choices=boards.DOMAINS, default="sentiment")
-    parser.add_argument("--pairs", nargs="+", help="source:target ...; all of the board if absent")
+    parser.add_argument("--pairs", nargs="+", help="source:target ...; default: all pairs")
     parser.add_argument("--methods", nargs="+", default=["source_only", "dann"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--train-texts", type=int, default=2400)
-    parser.add_argument("--test-texts", type=int, help="of each domain; all if absent")
+    parser.add_argument("--test-texts", type=int, help="per domain; default: all")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--encoder", default="minilm", help="A name of datasets.encoder.")
-    parser.add_argument("--outputs", type=Path, help="Folder for what each run makes of texts.")
-    parser.add_argument("--out", type=Path, help="benchmarks/results/BOARD.jsonl if absent")
+    parser.add_argument("--encoder", default="minilm", help="a name that datasets.encoder knows")
+    parser.add_argument("--outputs", type=Path, help="folder for the outputs of each run")
+    parser.add_argument("--out", type=Path, help="default: benchmarks/results/BOARD.jsonl")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="start no run after")
     args = parser.parse_args()
     params = params_of(args.set)

@@ -1,4 +1,4 @@
-"""The boards: which domains there are, and which of their texts train, adapt and test."""
+"""The boards: their domains, and which texts are used to train, adapt and test."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ DOMAINS = {
     "medical": ("abstracts", "notes"),
 }
 
-# The pairs of the sentiment board that every choice of the defaults was made on. What the others
-# say was seen by nobody who chose.
+# All defaults were chosen on these pairs of the sentiment board. Results on the other pairs were
+# not looked at while choosing.
 TUNED = {
     ("movies", "tweets"),
     ("tweets", "nyt"),
@@ -32,19 +32,19 @@ TUNED = {
 
 @dataclass(frozen=True)
 class Split:
-    """The texts of one domain by role. Labels of the unlabelled ones exist nowhere here."""
+    """The texts of one domain by role. It does not hold labels of the unlabelled texts."""
 
     train: tuple[list[str], list[Any]]
     unlabelled: list[str]
     test: tuple[list[str], list[Any]]
     validation: tuple[list[str], list[Any]] | None = None
     own_test: tuple[list[str], list[Any]] | None = None
-    """What a model trained on this domain's own labels is tested on, where `test` holds texts
-    that it was trained on."""
+    """The test set of a model trained on this domain's own labels, for domains whose `test` holds
+    texts that it was trained on."""
 
 
 def pairs(board: str) -> list[tuple[str, str]]:
-    """Return the ordered pairs of a board; medical abstracts go to notes only."""
+    """Return the ordered pairs of a board; the medical board has only abstracts to notes."""
     found = list(permutations(DOMAINS[board], 2))
     return found[:1] if board == "medical" else found
 
@@ -56,7 +56,7 @@ def data_folder() -> Path:
 
 
 def load(board: str, train_texts: int, test_texts: int | None = None) -> dict[str, Split]:
-    """Read all domains of a board; at most so many texts of each train, and test if not None.
+    """Read all domains of a board, with at most this many training and test texts of each.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def _load(board: str, train_texts: int) -> dict[str, Split]:
                 labels = labels.astype(int)
             return rows["text"].tolist(), labels.tolist()
 
-        # The order is drawn anew, because files may be sorted by class.
+        # The texts are shuffled, because files may be sorted by class.
         own = own.sample(frac=1, random_state=0)
         X, y = part("train", own=own)
         train = X[:train_texts], y[:train_texts]

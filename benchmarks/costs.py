@@ -1,11 +1,10 @@
-"""What each method costs beside source-only: parameters, training time, memory.
+"""What each method costs compared with source-only: parameters, training time, memory.
 
     python benchmarks/costs.py
 
-Each method runs in a process of its own: first alone, for the peak of its memory, then in turns
-with source-only on the same 96 + 96 real texts, three epochs without validation. The ratio is
-that of the medians. One JSON line a method goes to benchmarks/results/costs.jsonl, which is
-replaced.
+Each method runs in its own process: first alone, to measure its peak memory, then alternating with
+source-only on the same 96 + 96 real texts, three epochs without validation. The time ratio is the
+ratio of the medians. benchmarks/results/costs.jsonl is replaced, with one JSON line per method.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ def train(name: str) -> tuple[float, int]:
 
 
 def measure(name: str) -> dict[str, Any]:
-    """Measure one method; to be called in a fresh process."""
+    """Measure one method; call this in a fresh process."""
     _, parameters = train(name)
     # Linux counts in KiB.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -1,13 +1,13 @@
-"""Kill real training runs, let them go on, and compare what they come to with whole runs.
+"""Kill real training runs, resume them, and compare their results with uninterrupted runs.
 
     python benchmarks/crash.py                    # all methods, 30 + 10 kills each
     python benchmarks/crash.py dann shot --kills 5 --kills-in-writes 5
     python benchmarks/crash.py --saves 60         # the saving of a fitted model
 
-Each run is a process of its own, ended by SIGKILL: at a random moment, or in the middle of the
-writing of a checkpoint (at a random write, sync, rename or removal). It is started again, killed
-again, and in the end let through; its weights, history and validation must equal those of the run
-that was never stopped, bit for bit.
+Each run is a process of its own, ended by SIGKILL at a random moment or while a checkpoint is being
+written (at a random write, sync, rename or removal). It is restarted and killed several times and
+finally allowed to finish; its weights, history and validation must equal those of a run that was
+never stopped, bit for bit.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ PARAMS = {**TINY, "epochs": 3, "checkpoint_every": 2, "batch_size": 32}
 
 @dataclass
 class Tally:
-    """What was seen of one method."""
+    """What was observed for one method."""
 
     method: str
     kills: int = 0
@@ -51,7 +51,7 @@ class Tally:
     most_left_over: int = 0
     left_over_in_the_end: int = 0
     without_a_checkpoint: int = 0
-    """Kills after the first checkpoint that left no whole one."""
+    """Kills after the first checkpoint that left no intact checkpoint."""
 
 
 def fit(
@@ -61,7 +61,7 @@ def fit(
     save: Path | None = None,
     **params: Any,
 ) -> str:
-    """Train, and return a digest of all that a run comes to."""
+    """Train, and return a digest of the run's weights, history and validation."""
     warnings.simplefilter("ignore")
     source = toy_texts(160, "film plot actor scene the", 0)
     target = toy_texts(120, "tweet lol omg today friend", 1)[0]
@@ -77,7 +77,7 @@ def fit(
 
 
 def child(work: Callable[[Callable[[str], None]], None]) -> tuple[int, int]:
-    """Start work in a process, and return its number and the end of a pipe with its words."""
+    """Start work in a process; return its ID and the read end of a pipe with its messages."""
     read, write = os.pipe()
     pid = os.fork()
     if pid:
@@ -90,7 +90,7 @@ def child(work: Callable[[Callable[[str], None]], None]) -> tuple[int, int]:
 
 
 def kill_in_a_write(rng: np.random.Generator) -> None:
-    """Let this process kill itself at a random one of the next things that it does to a file."""
+    """Make this process kill itself at one of its next file operations, chosen at random."""
     countdown = int(rng.integers(1, 220))
 
     def counted(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -104,13 +104,13 @@ def kill_in_a_write(rng: np.random.Generator) -> None:
         return call
 
     checkpoint._Hashed.write = counted(checkpoint._Hashed.write)  # type: ignore[method-assign]
-    # Once more after it, so that the moments between two of them are hit too.
+    # Counted twice, so that the kill can also come between two operations.
     for place, name in ((os, "fsync"), (Path, "replace"), (Path, "unlink")):
         setattr(place, name, counted(counted(getattr(place, name))))
 
 
 def whole_checkpoints(folder: Path) -> int:
-    """Count the checkpoints whose content fits their name."""
+    """Count the checkpoints whose content matches their name."""
     return sum(
         hashlib.sha256(path.read_bytes()).hexdigest()[:16] in path.name
         for path in folder.glob("checkpoint_*.pt")
@@ -120,14 +120,14 @@ def whole_checkpoints(folder: Path) -> int:
 def attempt(
     encoder: str, method: str, folder: Path, seconds: float | None, rng: np.random.Generator | None
 ) -> tuple[list[int], str | None, bool]:
-    """Start a run, or let one go on; kill it after some seconds, or in a write, or not at all.
+    """Start or resume a run; kill it after some seconds, or in a write, or not at all.
 
     Returns
     -------
     steps : list of int
-        Those that it took.
+        The steps that it took.
     digest : str or None
-        What it came to, where it was not killed.
+        The digest of its result, if it was not killed.
 
     """
 
@@ -151,11 +151,11 @@ def attempt(
 def torment(
     encoder: str, method: str, kills: int, kills_in_writes: int, seed: int, folder: Path
 ) -> Tally:
-    """Kill runs of a method until there were so many kills, and count what came of it."""
+    """Kill runs of a method this many times, and count the outcomes."""
     rng = np.random.default_rng([seed, *method.encode()])
     tally = Tally(method)
     begun = time.perf_counter()
-    # In a process too, so that this one never trains and can go on being copied.
+    # Also in a separate process, so that this one never trains and can still be forked.
     right = attempt(encoder, method, folder / "right", None, None)[1]
     span = time.perf_counter() - begun
     while tally.kills < kills or tally.kills_in_writes < kills_in_writes:
@@ -170,7 +170,7 @@ def torment(
             own = np.random.default_rng(rng.integers(2**63)) if in_write else None
             steps, digest, killed = attempt(encoder, method, run, moment, own)
             if steps:
-                # What is lost is done again.
+                # The steps that were lost are repeated.
                 tally.most_steps_lost = max(tally.most_steps_lost, reached - steps[0] + 1)
             reached = max([reached, *steps])
             if not killed:
@@ -192,7 +192,7 @@ def torment(
 
 
 def kill_saves(encoder: str, kills: int, seed: int, folder: Path) -> dict[str, Any]:
-    """Kill the saving of two models in turn, and count what is found in their place."""
+    """Kill a process that saves two models in turn, and count what it leaves behind."""
     rng = np.random.default_rng(seed)
     for own in (0, 1):
 
@@ -228,15 +228,15 @@ def kill_saves(encoder: str, kills: int, seed: int, folder: Path) -> dict[str, A
 
 
 def main() -> None:
-    """Torment every method and print a row for each."""
+    """Kill runs of every method and print a row for each."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("methods", nargs="*", default=methods.names())
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--kills-in-writes", type=int, default=10)
-    parser.add_argument("--saves", type=int, default=0, help="Kill so many saves, and no runs.")
+    parser.add_argument("--saves", type=int, default=0, help="kill this many saves instead of runs")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    # A process that has started threads cannot be copied.
+    # A process that has started threads cannot be forked safely.
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         encoder = make_tiny_encoder(Path(folder) / "encoder")

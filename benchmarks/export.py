@@ -1,9 +1,9 @@
-"""How fast an exported model predicts beside torch, and how far its answers are.
+"""How fast an exported model predicts compared with torch, and how far its answers differ.
 
     dann-transfer demo && python benchmarks/export.py
 
 Reads the model and the labelled test tweets that the demo left, exports the model as it is and with
-weights of 8 bits, and lets the three take turns on the same texts. One JSON line a kind goes to
+8-bit weights, and runs the three in turn on the same texts. One JSON line per kind goes to
 benchmarks/results/export.jsonl.
 """
 
@@ -28,7 +28,7 @@ RESULTS = Path(__file__).parent / "results" / "export.jsonl"
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Speed, size and answers of each kind."""
+    """Return the speed, size and answers of each kind as a Markdown table."""
     head = "| | texts a second | MB | accuracy | same label | largest difference of a probability |"
     lines = [
         f"| {r['kind']} | {r['texts_a_second']:.0f} | {r['mb']:.0f} | {r['accuracy']:.1%} | "

@@ -1,16 +1,18 @@
-"""What a GPU makes of a base-size encoder: training in bf16 beside the card's own matrix rate.
+"""How fast a GPU trains a base-size encoder in bf16, compared with the card's own matrix rate.
 
-    python benchmarks/gpu.py                       # needs a CUDA GPU; some minutes
-    python benchmarks/gpu.py --encoder FOLDER      # of this encoder's shape and weights
+    python benchmarks/gpu.py                       # needs a CUDA GPU; takes some minutes
+    python benchmarks/gpu.py --encoder FOLDER      # with this encoder's shape and weights
 
 An encoder of BERT's base size, with random weights unless a folder is given, trains on texts of 128
-tokens, 64 of the source and 64 of the target in a batch. The arithmetic of a step is 6 operations
-a weight and token, and 12 a layer for each pair of tokens and unit of width (Chowdhery et al.,
-PaLM, 2022, appendix B); head and discriminator are not counted. The card's matrix rate is that of a
-product of two 8192 x 8192 matrices. "floor" is the same encoder forward, backward and AdamW alone.
+tokens, 64 of the source and 64 of the target in each batch. A step is counted as 6 operations per
+weight and token, plus 12 per layer for each pair of tokens and unit of width (Chowdhery et al.,
+PaLM, 2022, appendix B); head and discriminator are not counted. The card's matrix rate is measured
+on a product of two 8192 x 8192 matrices. "floor" is forward, backward and AdamW of the same encoder
+alone.
 
 Losses of the first steps are compared between CPU and GPU with dropout off, and a run that was
-killed and continued with one that was not. One JSON line goes to benchmarks/results/gpu.jsonl.
+killed and resumed is compared with one that was not. One JSON line goes to
+benchmarks/results/gpu.jsonl.
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ WORDS = [f"w{i}" for i in range(30000)]
 
 
 def make_encoder(folder: Path, **config: Any) -> str:
-    """Save a BERT of random weights, of base size unless `config` says otherwise."""
+    """Save a BERT with random weights, of base size unless `config` says otherwise."""
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
     folder.mkdir(parents=True)
@@ -59,13 +61,13 @@ def make_encoder(folder: Path, **config: Any) -> str:
 
 
 def texts_of(n: int, words: int, seed: int) -> list[str]:
-    """Return n texts of so many words each."""
+    """Return n texts of this many words each."""
     rng = np.random.default_rng(seed)
     return [" ".join(rng.choice(WORDS, words)) for _ in range(n)]
 
 
 def seconds_of(step: Callable[[], object], steps: int, ignored: int = 10) -> float:
-    """Return the median seconds of a step, without the first ones."""
+    """Return the median seconds per step, without the first steps."""
     seconds = []
     for _ in range(steps):
         torch.cuda.synchronize()
@@ -77,7 +79,7 @@ def seconds_of(step: Callable[[], object], steps: int, ignored: int = 10) -> flo
 
 
 def matrix_rate(dtype: torch.dtype, n: int = 8192) -> float:
-    """Return operations a second of a matrix product."""
+    """Return the operations per second of a matrix product."""
     a, b = (torch.randn(n, n, device=GPU, dtype=dtype) for _ in range(2))
     return 2 * n**3 / seconds_of(lambda: a @ b, 30)
 
@@ -93,7 +95,7 @@ def operations(encoder: Encoder, rows: int, length: int) -> float:
 
 
 def trainer(encoder: Encoder, tokens: tuple[Tokens, Tokens], name: str, precision: str) -> Trainer:
-    """Return a run of one epoch, as `fit` makes it."""
+    """Return a trainer for one epoch, as `fit` makes it."""
     method = methods.create(name)
     method.attach(encoder, 1)
     method.build(encoder.features, 2)
@@ -110,7 +112,7 @@ def trainer(encoder: Encoder, tokens: tuple[Tokens, Tokens], name: str, precisio
 
 
 def train_seconds(encoder: Encoder, tokens: tuple[Tokens, Tokens], name: str, kind: str) -> float:
-    """Return the median seconds of a step of `fit`'s own loop."""
+    """Return the median seconds per step of `fit`'s own loop."""
     ends: list[float] = []
 
     def on_step(_: object) -> None:
@@ -141,7 +143,7 @@ def floor_seconds(encoder: Encoder, tokens: Tokens, rows: int, precision: str) -
 
 
 def compare_devices(folder: Path) -> dict[str, Any]:
-    """Compare a small run on both devices, and a resumed run with a whole one on the GPU."""
+    """Compare a small run on both devices, and resumed with uninterrupted runs on the GPU."""
     small = {"hidden_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4}
     still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     encoder = make_encoder(folder / "small", intermediate_size=256, **small, **still)
@@ -156,7 +158,7 @@ def compare_devices(folder: Path) -> dict[str, Any]:
     def losses(adapter: DomainAdapter) -> np.ndarray:
         return np.array([row["task_loss"] for row in adapter.fit(X, y, X_target=T).history_])
 
-    # The masks of dropout differ between devices.
+    # Dropout masks differ between devices.
     with mock.patch.object(TaskHead.__init__, "__defaults__", (0.0,)):
         kinds = (("cpu", "fp32"), ("cuda", "fp32"), ("cuda", "bf16"))
         cpu, gpu, bf16 = (losses(fit(*kind)) for kind in kinds)
@@ -185,7 +187,7 @@ def compare_devices(folder: Path) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--encoder", help="a Hugging Face folder; else random weights")
+    parser.add_argument("--encoder", help="a Hugging Face folder; default: random weights")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results/gpu.jsonl")
     args = parser.parse_args()
     if not torch.cuda.is_available():
@@ -209,7 +211,7 @@ def main() -> None:
             for name, compiled in product(("source_only", "dann", "mcc"), (False, True)):
                 own = Encoder.from_pretrained(encoder).to(GPU)
                 if compiled:
-                    # As `torch_compile` does it.
+                    # As `torch_compile` does.
                     own.model.compile(dynamic=True)
                 rows = BATCH if name == "source_only" else 2 * BATCH
                 seconds = train_seconds(own, tokens, name, precision)

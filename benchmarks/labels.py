@@ -1,12 +1,12 @@
-"""What a few labels of the target are worth, and which texts to spend them on.
+"""What a few target labels are worth, and which texts to spend them on.
 
     python benchmarks/board.py --methods source_only --train-texts 1000 --outputs runs/outputs ...
     python benchmarks/labels.py --outputs runs/outputs --train-texts 1000
 
-Takes what source-only models made of target texts (`board.py --outputs`), so it trains no encoder.
-Rows go to results/labels.jsonl in place of those of the same encoder; the tables of all rows are
-printed. Without --outputs the tables alone are printed. Each row is a mean over five draws, of
-texts or of where k-means starts; the least certain texts are the same at each.
+Uses the stored outputs of source-only models (`board.py --outputs`), so it trains no encoder. Rows
+replace those of the same encoder in results/labels.jsonl, and the tables of all rows are printed.
+Without --outputs, only the tables are printed. Each row is a mean over five random draws, of texts
+or of where k-means starts; the least certain texts are the same in each draw.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ STRATEGIES = {
 
 
 def accuracies(made: dict[str, np.ndarray], y: np.ndarray, truth: np.ndarray) -> dict[Any, float]:
-    """Return the accuracy on test texts by (strategy, number of labels); y is asked for labels."""
+    """Return the test accuracy by (strategy, number of labels); y answers the label queries."""
     x, p = made["target_train.features"], made["target_train.probabilities"]
     x_test, p_test = made["target_test.features"], made["target_test.probabilities"]
     sure = p.max(1)
@@ -80,7 +80,7 @@ def measure(
         _, source, target, _, seed, _ = file.stem.rsplit("-", 5)
         split = boards.load("sentiment", train_texts, test_texts)[target]
         classes = np.unique(split.train[1])
-        # The target's unlabelled texts are those of its train part, so labels of them are there.
+        # The target's unlabelled texts are its training texts, so their labels are available.
         y, truth = (np.searchsorted(classes, part[1]) for part in (split.train, split.test))
         arrays = np.load(file)
         made = {k: arrays[k].astype(np.float32) for k in arrays.files if k.startswith("target")}
@@ -88,8 +88,8 @@ def measure(
             if len(made[f"target_{part}.features"]) != len(labels):
                 raise ValueError(
                     f"{file.name} has {len(made[f'target_{part}.features'])} {part} texts of the "
-                    f"target and the board {len(labels)}; pass --train-texts and --test-texts as "
-                    "they were for board.py."
+                    f"target and the board has {len(labels)}; pass the --train-texts and "
+                    "--test-texts that were passed to board.py."
                 )
         run = {"encoder": encoder, "source": source, "target": target, "seed": int(seed)}
         run["train_texts"] = train_texts
@@ -127,7 +127,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def worth(rows: list[dict[str, Any]], others: list[dict[str, Any]], method: str) -> str | None:
-    """Say how many suggested labels reach a method's mean accuracy; None if it lacks a pair."""
+    """Return how many suggested labels reach a method's mean accuracy; None if it lacks a pair."""
     pairs = {(row["source"], row["target"]) for row in rows}
     own: dict[tuple[str, str], list[float]] = {pair: [] for pair in pairs}
     for row in others:
@@ -140,7 +140,7 @@ def worth(rows: list[dict[str, Any]], others: list[dict[str, Any]], method: str)
         return None
     accuracy = float(np.mean([np.mean(values) for values in own.values()]))
     by_n = means(rows, "suggested")
-    # More labels are never worth less, however the means differ by chance.
+    # More labels are never worth less, even if the means differ by chance.
     curve = np.maximum.accumulate(list(by_n.values()))
     if accuracy > curve[-1]:
         number = f"more than {max(by_n)}"
@@ -164,7 +164,7 @@ def readme(rows: list[dict[str, Any]]) -> str:
 
 
 def report(rows: list[dict[str, Any]]) -> str:
-    """Return the tables of all encoders, of all pairs and of those chosen on and not."""
+    """Return each encoder's tables: all pairs, the pairs used for choices, and the others."""
     others = [
         json.loads(line)
         for name in ("sentiment", "methods", "base_cpu")
@@ -185,7 +185,7 @@ def main() -> None:
     parser.add_argument("--outputs", type=Path)
     parser.add_argument("--train-texts", type=int, default=1000)
     parser.add_argument("--test-texts", type=int)
-    parser.add_argument("--encoder", default="minilm", help="what the outputs are of")
+    parser.add_argument("--encoder", default="minilm", help="the encoder of the outputs")
     parser.add_argument("--out", type=Path, default=RESULTS / "labels.jsonl")
     args = parser.parse_args()
     lines = args.out.read_text().splitlines() if args.out.exists() else []

@@ -1,11 +1,11 @@
-"""How much memory a target of up to a million texts takes, to adapt to and to predict.
+"""How much memory adapting to and predicting a target of up to a million texts takes.
 
     python benchmarks/memory.py
 
 Writes Parquet and CSV files of real sentences, numbered so that no two are the same, under the
-user's cache, and runs the command line on each in a process of its own: `adapt` with 320 labelled
-sentences and the small encoder, and `predict` with the model that came out. One JSON line a run
-goes to benchmarks/results/memory.jsonl; a run that has one is not run again.
+user's cache, and runs the command line on each in its own process: `adapt` with 320 labelled
+sentences and the small encoder, and `predict` with the resulting model. One JSON line per run goes
+to benchmarks/results/memory.jsonl; a run that already has a line is not repeated.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PART = 10_000
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Peak memory and seconds of each command and size."""
+    """Return peak memory and seconds of each command and size as a Markdown table."""
     lines = ["| command | file | target texts | peak MB | seconds |", "|---|---|---|---|---|"]
     lines += [
         f"| {r['command']} | {r['format']} | {r['texts']:,} | {r['peak_mb']:.0f} | "
@@ -44,20 +44,20 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def frames(sentences: list[str], n: int) -> Iterator[pd.DataFrame]:
-    """Yield a table of n different texts, some at a time."""
+    """Yield n different texts as tables, some texts at a time."""
     numbered = enumerate(cycle(sentences))
-    # Of one width, or later texts would have more tokens.
+    # The numbers have one width, or later texts would have more tokens.
     while part := [f"{text} {i:07}" for i, text in islice(numbered, min(PART, n))]:
         n -= len(part)
         yield pd.DataFrame({"text": part})
 
 
 def measured(arguments: list[str]) -> dict[str, float]:
-    """Run a command of the package in a process of its own, and return its peak and seconds."""
+    """Run a command of the package in its own process, and return its peak memory and seconds."""
     child = (
         "import sys; from dann_transfer.cli import app; "
         "app(sys.argv[1:], standalone_mode=False); "
-        # Linux hands a parent's ru_maxrss on to its child.
+        # On Linux, a child process inherits its parent's ru_maxrss.
         "lines = open('/proc/self/status').read().splitlines(); "
         "print('peak', *[row.split()[1] for row in lines if 'VmHWM' in row], file=sys.stderr)"
     )
@@ -73,7 +73,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", nargs="+", type=int, default=[10_000, 100_000, 1_000_000])
     parser.add_argument(
-        "--predict-sizes", nargs="*", type=int, default=[10_000, 100_000], help="These take longer."
+        "--predict-sizes", nargs="*", type=int, default=[10_000, 100_000], help="these take longer"
     )
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()

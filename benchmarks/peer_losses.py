@@ -1,9 +1,9 @@
-"""Our losses beside pytorch-adapt's on random inputs: values and gradients.
+"""Our losses compared with pytorch-adapt's on random inputs: values and gradients.
 
     python benchmarks/peer_losses.py
 
-The peer is installed without its dependencies into an environment of its own, which sees the
-packages of the one that runs this script; nothing is added to the latter.
+The peer is installed without its dependencies into its own environment, which sees the packages of
+the environment that runs this script; nothing is added to the latter.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PEER = [
 
 
 def both() -> dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor], list[Tensor]]]:
-    """Ours, theirs, and the inputs of each loss that both have."""
+    """Return ours, theirs and the inputs of each loss that both have."""
     from pytorch_adapt import layers
 
     from dann_transfer import methods
@@ -38,7 +38,7 @@ def both() -> dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor], list
     from dann_transfer.model.heads import reverse_gradient
 
     torch.manual_seed(0)
-    # As many rows of each domain, because the peer takes the bandwidth from one of them.
+    # Both domains have the same number of rows, because the peer takes the bandwidth from one.
     x, y = torch.randn(9, 6).double(), 1.5 * torch.randn(9, 6).double() + 0.3
     logits, other = 2 * torch.randn(9, 3).double(), 2 * torch.randn(9, 3).double()
     scales = torch.tensor([1 / s for s in mmd.SCALES]).double()
@@ -56,7 +56,7 @@ def both() -> dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor], list
         return unbiased(mmd.gaussian_kernel(torch.cat([a, b])), len(a))
 
     def unbiased(kernel: Tensor, n: int) -> Tensor:
-        # The peer leaves a row's kernel with itself (which is 1) out of the means.
+        # The peer leaves the kernel of each row with itself (which is 1) out of the means.
         m = len(kernel) - n
         ours = mmd.squared_mmd(kernel, n)
         within = kernel[:n, :n].mean(), kernel[n:, n:].mean()
@@ -70,7 +70,7 @@ def both() -> dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor], list
         return methods.create("jan").loss(forward, 1.0)["jmmd"] + rest
 
     def their_jmmd(a: Tensor, b: Tensor, p: Tensor, q: Tensor) -> Tensor:
-        # The peer takes one bandwidth for both kernels, so distances are scaled beforehand.
+        # The peer uses one bandwidth for both kernels, so distances are scaled beforehand.
         p, q = p.softmax(1), q.softmax(1)
         pairs = [(a, b), (p, q)]
         roots = [bandwidth(torch.cat(pair).detach()) ** 0.5 for pair in pairs]
@@ -79,7 +79,7 @@ def both() -> dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor], list
 
     def disagreement(p: Tensor, q: Tensor) -> Tensor:
         method = methods.create("mcd")
-        # In the place of its classifiers, what gives the logits that both sides are asked about.
+        # Its classifiers are replaced by functions that return the given logits.
         method.one, method.other = (lambda _: p), (lambda _: q)
         forward = Forward(torch.cat([p, q]), torch.cat([p, q]), torch.zeros(len(p)).long())
         return -method.loss(forward, 1.0)["disagreement"]
@@ -101,7 +101,7 @@ def both() -> dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor], list
 
 
 def compare() -> None:
-    """Print one JSON line a loss; to be run in the peer's environment."""
+    """Print one JSON line per loss; run this in the peer's environment."""
     for name, (ours, theirs, inputs) in both().items():
         values, grads = [], []
         for loss in (ours, theirs):

@@ -1,14 +1,15 @@
-"""The same pair with other libraries: accuracy, seconds, memory, and lines of the user's code.
+"""The same pair with other libraries: accuracy, seconds, memory, and lines of user code.
 
     python benchmarks/peers.py --texts 1000 --seeds 0 1 2
 
-Every peer gets the same encoder, texts, batch size, epochs and learning rate, and runs in an
-environment of its own (made under the user's cache, with the peer pinned and this environment's
-packages visible) and in a process of its own. Peers that know no text get the encoder wrapped in
-`TextModel` and texts padded to 128 tokens; its lines count as the user's. adapt (0.4.5) is not
-among them: it is built on TensorFlow and cannot train a torch encoder.
+Every peer gets the same encoder, texts, batch size, epochs and learning rate, and runs in its own
+environment (made under the user's cache, with the peer pinned and this environment's packages
+visible) and its own process. Peers that cannot handle text get the encoder wrapped in `TextModel`
+and texts padded to 128 tokens; the lines of `TextModel` count as user code. adapt (0.4.5) is left
+out because it is built on TensorFlow and cannot train a torch encoder.
 
-One JSON line a run goes to benchmarks/results/peers.jsonl; a run that has one is not run again.
+One JSON line per run goes to benchmarks/results/peers.jsonl; a run that already has a line is not
+repeated.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ EPOCHS, BATCH, RATE, LENGTH = 3, 32, 5e-5, 128
 
 
 class TextModel(torch.nn.Module):
-    """A torch module of padded ids, for libraries that pass one tensor on."""
+    """A torch module that takes padded ids, for libraries that pass a single tensor."""
 
     def __init__(self, encoder: str, classes: int | None) -> None:
         from transformers import AutoModel
@@ -134,7 +135,7 @@ def pytorch_adapt_dann(encoder, X, y, T, T_test, seed):
     optimizers = Optimizers((torch.optim.AdamW, {"lr": RATE}))
     optimizers.create_with(models)
     hook = DANNHook(list(optimizers.values()))
-    # The library's own data sets import torchvision, which a text model has no use for.
+    # The library's own data sets import torchvision, which a text model does not need.
     source = DataLoader(TensorDataset(pad_texts(encoder, X), torch.as_tensor(y)), BATCH, True)
     target = DataLoader(TensorDataset(pad_texts(encoder, T)), BATCH, True)
     models.train()
@@ -173,7 +174,7 @@ def skada_dann(encoder, X, y, T, T_test, seed):
     return net.predict(test, sample_domain=np.full(len(test), -2))
 
 
-# Name: what it runs, what it installs, and whether TextModel is among the user's lines.
+# Name: what it runs, what it installs, and whether TextModel counts as user code.
 PEERS: dict[str, tuple[Any, list[str], bool]] = {
     "dann_transfer dann": (dann_transfer_dann, [], False),
     "dann_transfer student": (dann_transfer_student, [], False),
@@ -199,13 +200,13 @@ PEERS: dict[str, tuple[Any, list[str], bool]] = {
 
 
 def lines_of(*functions: Any) -> int:
-    """Count the lines of code, blank ones and docstrings apart."""
+    """Count the lines of code, without blank lines and docstrings."""
     lines = [line.strip() for f in functions for line in inspect.getsource(f).splitlines()]
     return sum(bool(line) and not line.startswith(('"""', "#")) for line in lines)
 
 
 def run_one(name: str, texts: int, seed: int) -> dict[str, Any]:
-    """Run one peer; to be called in its environment."""
+    """Run one peer; call this in its environment."""
     function, _, wrapped = PEERS[name]
     domains = datasets.load("sentiment")
     X, _, y, _ = datasets.split(domains[PAIR[0]], texts)
@@ -230,7 +231,7 @@ def run_one(name: str, texts: int, seed: int) -> dict[str, Any]:
 
 
 def environment(requirements: list[str]) -> str:
-    """Return the Python of an environment with the peer in it, made if need be."""
+    """Return the Python of an environment with the peer, creating it if necessary."""
     if not requirements:
         return sys.executable
     folder = Path(platformdirs.user_cache_dir("dann_transfer"), "peers", requirements[0])
@@ -240,7 +241,7 @@ def environment(requirements: list[str]) -> str:
         minor = f"python{sys.version_info.major}.{sys.version_info.minor}"
         seen = [sysconfig.get_paths()["purelib"], str(Path(__file__).parents[1])]
         (folder / "lib" / minor / "site-packages" / "ours.pth").write_text("\n".join(seen))
-        # Without dependencies: torch and the rest are seen already.
+        # Without dependencies: torch and the rest are already visible.
         subprocess.run(
             [python, "-m", "pip", "install", "-q", "--no-deps", *requirements], check=True
         )

@@ -1,11 +1,11 @@
-"""Steps of two processes beside one, and the memory that small parts of a batch need.
+"""Speed of two processes beside that of one, and the memory that small parts of a batch need.
 
     python benchmarks/processes.py
 
-Each turn trains DANN with the small encoder for one epoch in fresh processes of one thread each:
-alone, as two processes that share every batch, and alone with parts of 8 texts. Seconds are those
-of the steps, without loading and tokenising; memory is the peak of one process. A line a turn goes
-to benchmarks/results/processes.jsonl.
+Each round trains DANN with the small encoder for one epoch in fresh processes of one thread each:
+one process, two processes that share every batch, and one process with parts of 8 texts. Seconds
+are those of the steps, without loading and tokenising; memory is the peak of one process. One JSON
+line per training goes to benchmarks/results/processes.jsonl.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results" / "processes.jsonl"
-# Processes, and texts that pass the encoder at once.
+# The number of processes, and of texts that pass through the encoder at once.
 KINDS: dict[str, tuple[int, int | None]] = {
     "one process": (1, None),
     "two processes": (2, None),
@@ -33,7 +33,7 @@ KINDS: dict[str, tuple[int, int | None]] = {
 
 
 def train(n: int, batch_size: int, micro_batch_size: int | None) -> None:
-    """Train in this process, or with the others, and let the first print what it took."""
+    """Train, alone or with other processes; the first prints the time and memory used."""
     from dann_transfer import DomainAdapter, datasets
     from dann_transfer.processes import Processes, joined
 
@@ -61,7 +61,7 @@ def train(n: int, batch_size: int, micro_batch_size: int | None) -> None:
         )
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         if Processes.current().rank == 0:
-            # The first step warms up what the others find warm.
+            # The first step is a warm-up.
             seconds = (started[-1] - started[0]) / (len(started) - 1)
             print(json.dumps({"seconds_a_step": seconds, "peak_gib": peak}))
 
@@ -83,7 +83,7 @@ def turn(kind: str, args: argparse.Namespace) -> dict[str, Any]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Medians of the turns, and what they are to one process."""
+    """Return the medians of the rounds, and their ratios to one process."""
     found = {kind: [row for row in rows if row["kind"] == kind] for kind in KINDS}
 
     def median(kind: str, key: str) -> float:
@@ -100,7 +100,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--texts", type=int, default=640, help="Of each domain.")
+    parser.add_argument("--texts", type=int, default=640, help="per domain")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--train", action="store_true", help=argparse.SUPPRESS)

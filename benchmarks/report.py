@@ -2,7 +2,7 @@
 
     python benchmarks/report.py
 
-Every number there comes from a line under benchmarks/results; none is written by hand.
+Every number comes from a line under benchmarks/results; none is written by hand.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ from tables import (
 from dann_transfer import plots
 
 HERE = Path(__file__).parent
-# How many texts train in the table of all methods and on the boards.
+# Number of training texts in the table of all methods and on the boards.
 TEXTS = 1000
-# What does not come from the board.
+# Files that do not come from the board.
 OTHERS = {
     "aligned.jsonl",
     "auto.jsonl",
@@ -97,7 +97,7 @@ START, END = "<!-- results: benchmarks/report.py writes this -->", "<!-- end of 
 
 
 def put(text: str, start: str, end: str, made: str) -> str:
-    """Replace what stands between two markers."""
+    """Replace the text between two markers."""
     before, rest = text.split(start)
     return f"{before}{start}\n{made}\n{end}{rest.split(end)[1]}"
 
@@ -109,12 +109,12 @@ def read(name: str) -> list[dict[str, Any]]:
 
 
 def last_ratios() -> dict[str, Any]:
-    """The latest ratios of speeds."""
+    """Return the latest speed ratios."""
     return [row for row in read("speed.jsonl") if row["kind"] == "ratios"][-1]
 
 
 def of_family(files: list[str]) -> list[str]:
-    """What every method gives at its defaults."""
+    """The results of every method at its defaults."""
     if "methods.jsonl" not in files:
         return []
     rows = [r for r in read("methods.jsonl") if label(r) == r["method"]]
@@ -143,7 +143,7 @@ def of_family(files: list[str]) -> list[str]:
 
 
 def kind_of(row: dict[str, Any]) -> tuple[str, str, int]:
-    """Return what makes one board of rows: its data, the encoder, and how many texts train."""
+    """Return what identifies a row's board: data, encoder and number of training texts."""
     return row["board"], row.get("encoder", "minilm"), row["settings"]["train_texts"]
 
 
@@ -187,7 +187,7 @@ def of_boards(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def halves(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """The runs on pairs that choices were made on (with a star), and on the others."""
+    """The runs on pairs that were used for choices (with a star), and on the others."""
     of_one = [r for r in rows if "+" not in r["source"]]
     ran: dict[str, set[tuple[str, str]]] = {}
     for r in of_one:
@@ -328,20 +328,20 @@ def of_others(files: list[str]) -> list[str]:
 
 
 def draw_growth(rows: list[dict[str, Any]], path: Path) -> None:
-    """Seconds (above) and peak memory (below) of an epoch over what grows."""
+    """Plot seconds (above) and peak memory (below) of an epoch against what grows."""
     kinds = list(dict.fromkeys(row["over"] for row in rows))
     figure, axes = plt.subplots(
         2, len(kinds), figsize=(3 * len(kinds), 5), sharex="col", sharey="row", layout="constrained"
     )
     for column, kind in zip(axes.T, kinds, strict=True):
-        # A point that was measured again replaces the earlier one.
+        # A repeated measurement replaces the earlier one.
         own = {row[kind]: row for row in rows if row["over"] == kind}
         for ax, key in zip(column, ("seconds", "peak_gib"), strict=True):
             ax.plot(sorted(own), [own[x][key] for x in sorted(own)], marker="o", color="#0072B2")
             ax.spines[["top", "right"]].set_visible(False)
         column[1].set(xlabel={"length": "tokens a text", "texts": "texts a domain"}.get(kind, kind))
     for ax in axes.flat:
-        ax.set(xlim=(0, None), ylim=(0, None))  # last: axes that share take the limits of all
+        ax.set(xlim=(0, None), ylim=(0, None))  # last: shared axes take the limits of all
     axes[0, 0].set_ylabel("seconds an epoch")
     axes[1, 0].set_ylabel("peak memory, GiB")
     figure.savefig(path, dpi=100)
@@ -350,7 +350,7 @@ def draw_growth(rows: list[dict[str, Any]], path: Path) -> None:
 def main() -> None:
     files = sorted(p.name for p in (HERE / "results").glob("*.jsonl"))
     rows = [row for name in files if name not in OTHERS for row in read(name)]
-    # One training took one time to the nanosecond, in whatever rows it stands.
+    # Rows with the same time to the nanosecond come from the same training.
     trainings = {r["seconds"] for r in rows}
     parts = [
         "# Results",

@@ -1,24 +1,24 @@
-"""Scores without target labels, judged by the target's labels: do they choose the right method?
+"""Scores without target labels, judged with target labels: do they choose the right method?
 
     python benchmarks/board.py --encoder mpnet --train-texts 1000 --outputs runs/outputs ...
     python benchmarks/scores.py --rows benchmarks/results/base.jsonl --outputs runs/outputs
         --out runs/scores.jsonl
 
-The methods that ran on a pair of domains with one seed are the candidates of a group; so are, once
-more, their means over the seeds of the pair, where there are several. `target_trained` is none,
-and rows without outputs are passed over. Every score of `selection.SCORES` ranks the candidates by
+The methods that ran on a pair of domains with one seed are the candidates of one group. If a pair
+has several seeds, the means over them form another group. `target_trained` is not a candidate, and
+rows without outputs are skipped. Every score of `selection.SCORES` ranks the candidates by
 target-train and source-validation texts, `ensemble_agreement` by what the candidates predict
-together, and `seed_agreement` by what the seeds of each predict. Where a candidate has no
-source-validation texts (`students.py` leaves none), source-test texts stand in for all of its
-group, so that candidates are judged by the same texts; the output says where.
+together, and `seed_agreement` by what the seeds of each candidate predict. If a candidate has no
+source-validation texts (`students.py` stores none), source-test texts replace them for its whole
+group, so that all candidates are judged on the same texts; the output reports this.
 
-Of each score: Spearman's rank correlation with the accuracy on target-test (0 where all are
-equal); regret, the best candidate's accuracy less that of the one chosen; gain, that of the one
-chosen less that of source-only. A tie goes to source-only. Beside the scores stand rules that do
-not choose: always the same method, and "mean of all", the mean of the candidates' probabilities.
-Means are over pairs, with 95 % intervals from a bootstrap over domains (`tables.pooled_share`).
+For each score: Spearman's rank correlation with the accuracy on target-test (0 if all are equal);
+regret, the best candidate's accuracy minus that of the chosen one; gain, the chosen one's accuracy
+minus that of source-only. A tie goes to source-only. The table also has rules that do not choose:
+always the same method, and "mean of all", the mean of the candidates' probabilities. Means are over
+pairs, with 95 % intervals from a bootstrap over domains (`tables.pooled_share`).
 
-A JSON line a group goes to --out, a Markdown table to standard output.
+One JSON line per group goes to --out, a Markdown table to standard output.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ from dann_transfer.texts.weights import hold_out
 _load = lru_cache(boards.load)
 Row = dict[str, Any]
 Numbers = dict[str, float]
-"""A number of each candidate."""
+"""One number per candidate."""
 
 
 def read(files: Iterable[Path]) -> list[Row]:
-    """Read rows of files: JSON lines, or of a name that ends in .json one object."""
+    """Read rows from files: JSON lines, or a single object if the name ends in .json."""
     rows = {}
     for file in files:
         text = file.read_text()
@@ -64,7 +64,7 @@ def read(files: Iterable[Path]) -> list[Row]:
 
 
 def name_of(row: Row) -> str:
-    """Name a candidate by its method, and by what belongs to adaptation and is not the default."""
+    """Name a candidate by its method and its adaptation settings that are not the defaults."""
     own = {key: value for key, value in row["settings"].items() if key in ADAPTATION}
     return tables.label({**row, "settings": own})
 
@@ -75,7 +75,7 @@ def splits_of(row: Row) -> dict[str, boards.Split]:
 
 
 def codes_of(row: Row, kind: str) -> np.ndarray:
-    """Class positions of the source texts that a run was asked about, in their order."""
+    """Return the class positions of the source texts whose outputs a run stored, in order."""
     source = splits_of(row)[row["source"]]
     classes, codes = np.unique(source.train[1], return_inverse=True)
     if kind == "source_test":
@@ -87,7 +87,7 @@ def codes_of(row: Row, kind: str) -> np.ndarray:
 
 
 def right(row: Row, p: np.ndarray) -> float:
-    """The share of the target's test texts that probabilities have right."""
+    """Return the share of the target's test texts that are predicted correctly."""
     splits = splits_of(row)
     classes = np.unique(splits[row["source"]].train[1])
     return float((classes[p.argmax(1)] == splits[row["target"]].test[1]).mean())
@@ -98,7 +98,7 @@ def part(made: Any, kind: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def judged(group: dict[str, Row], outputs: Path) -> tuple[Row, dict[str, np.ndarray]]:
-    """Score the candidates of a group, and return what each predicts of target-train too."""
+    """Score the candidates of a group; also return their predictions for target-train."""
     made = {name: np.load(outputs / f"{board.name_of(row)}.npz") for name, row in group.items()}
     whole = all("source_validation.features" in arrays for arrays in made.values())
     kind = "source_validation" if whole else "source_test"
@@ -115,8 +115,8 @@ def judged(group: dict[str, Row], outputs: Path) -> tuple[Row, dict[str, np.ndar
         accuracy[name] = right(row, tested[-1])
         if abs(accuracy[name] - row["target_accuracy"]) > 1e-6:
             raise ValueError(
-                f"{board.name_of(row)}.npz has {accuracy[name]:.4f} of the target right and its "
-                f"row says {row['target_accuracy']:.4f}: they are of two runs; make them again."
+                f"{board.name_of(row)}.npz has target accuracy {accuracy[name]:.4f} and its row "
+                f"{row['target_accuracy']:.4f}: they come from different runs; run the board again."
             )
     together = ensemble_agreement(list(predicted.values())).tolist()
     scores["ensemble_agreement"] = dict(zip(predicted, together, strict=True))
@@ -134,7 +134,7 @@ def judged(group: dict[str, Row], outputs: Path) -> tuple[Row, dict[str, np.ndar
 
 
 def over_seeds(groups: list[Row], predicted: list[dict[str, np.ndarray]]) -> Row:
-    """Average the groups of a pair over seeds, of the candidates that ran with each."""
+    """Average the groups of a pair over seeds, for candidates that ran with every seed."""
     names = [name for name in groups[0]["accuracy"] if all(name in g["accuracy"] for g in groups)]
 
     def mean(numbers: list[Numbers]) -> Numbers:
@@ -148,7 +148,7 @@ def over_seeds(groups: list[Row], predicted: list[dict[str, np.ndarray]]) -> Row
         **groups[0],
         "seed": None,
         "seeds": [group["seed"] for group in groups],
-        # source_test, if it stood in for one seed.
+        # source_test, if it was used for any seed.
         "judged_by": min(group["judged_by"] for group in groups),
         **{key: mean([g[key] for g in groups]) for key in ("accuracy", "effective_size")},
         "mean_of_all": float(np.mean([group["mean_of_all"] for group in groups])),
@@ -157,19 +157,19 @@ def over_seeds(groups: list[Row], predicted: list[dict[str, np.ndarray]]) -> Row
 
 
 def chosen(values: Numbers) -> str:
-    """The candidate of the highest score; of equal ones source-only, else the first."""
+    """Return the candidate with the highest score; in a tie source-only, or else the first."""
     best = [name for name, value in values.items() if value >= max(values.values()) - 1e-12]
     return tables.BASELINE if tables.BASELINE in best else best[0]
 
 
 def rank_correlation(values: Numbers, accuracy: Numbers) -> float:
     pairs = np.array([(values[name], accuracy[name]) for name in accuracy])
-    # Of numbers that are all equal there is no ranking.
+    # Numbers that are all equal have no ranking.
     return float(spearmanr(*pairs.T).statistic) if np.ptp(pairs, axis=0).all() else 0.0
 
 
 def with_choices(group: Row) -> Row:
-    """Add what each score and each rule chooses, and what it gains and loses by that."""
+    """Add what each score and each rule chooses, with its regret and gain."""
     accuracy, scores = group["accuracy"], group["scores"]
     best, base = max(accuracy.values()), accuracy[tables.BASELINE]
     reached = {f"always {name}": accuracy[name] for name in accuracy}
@@ -185,15 +185,15 @@ def with_choices(group: Row) -> Row:
 
 
 def mean_and_interval(values: dict[tuple[str, str], list[float]], form: str) -> str:
-    """The mean over pairs, with its interval."""
-    # The share of a gap of 1 is the number itself.
+    """Return the mean over pairs, with its interval."""
+    # With a gap of 1, the share is the number itself.
     pairs = {pair: np.column_stack([own, np.ones(len(own))]) for pair, own in values.items()}
     middle, (low, high) = tables.pooled_share(pairs)
     return f"{middle:{form}} ({low:{form}} to {high:{form}})"
 
 
 def table(groups: list[Row]) -> str:
-    """One line a score or rule."""
+    """One line per score or rule."""
     head = ["chosen by", "pairs", "groups", "rank correlation", "regret", "gain", "worst gain"]
     lines = [tables.row_of(head), "|---" * len(head) + "|"]
     rules = list(dict.fromkeys(rule for group in groups for rule in group["choices"]))
@@ -222,10 +222,10 @@ def table(groups: list[Row]) -> str:
 
 
 def grouped(rows: list[Row], outputs: Path) -> dict[str, dict[int, dict[str, Row]]]:
-    """Order rows by what their baselines share, seed and candidate; print what is left out."""
+    """Group rows by shared baseline settings, seed and candidate; print what is left out."""
     groups: dict[str, dict[int, dict[str, Row]]] = {}
     for row in rows:
-        # Of several sources, runs leave no source-validation texts.
+        # Runs with several sources store no source-validation texts.
         if row["method"] == "target_trained" or "+" in row["source"]:
             continue
         file = outputs / f"{board.name_of(row)}.npz"
@@ -268,7 +268,7 @@ def report(groups: list[Row]) -> str:
 
 
 def arguments(doc: str) -> argparse.Namespace:
-    """Read the command line of a script that looks at stored outputs."""
+    """Read the command line of a script that uses stored outputs."""
     parser = argparse.ArgumentParser(description=doc.split("\n")[0])
     parser.add_argument("--rows", nargs="+", type=Path, required=True, help="*.jsonl or *.json")
     parser.add_argument("--outputs", type=Path, default=Path("runs/outputs"))

@@ -1,11 +1,11 @@
-"""How many requests a second the HTTP service answers, and how long the slowest wait.
+"""How many requests per second the HTTP service answers, and how long the slowest wait.
 
     dann-transfer demo && python benchmarks/service.py
 
-Serves the model that the demo left, and lets 32 clients in the same process send its test tweets
-one a request, each waiting for its answer before it sends the next. Once as the service is, and
-once with batches of one text, which is what a service without batching does. One JSON line each
-goes to benchmarks/results/service.jsonl.
+Serves the model that the demo left, and lets 32 clients in the same process send its test tweets,
+one per request, each client waiting for its answer before it sends the next. This is done once with
+the service as it is and once with batches of one text, as in a service without batching. One
+JSON line for each goes to benchmarks/results/service.jsonl.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ RESULTS = Path(__file__).parent / "results" / "service.jsonl"
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Requests a second, and how long they took."""
+    """Return requests per second and waiting times as a Markdown table."""
     head = "| | requests a second | median, ms | 99th percentile, ms | lost or wrong |"
     lines = [
         f"| {r['kind']} | {r['requests_a_second']:.0f} | {r['median_ms']:.0f} | "
@@ -43,13 +43,13 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def _client(clients: int) -> httpx.Client:
-    """Return a client that keeps a connection for each thread."""
+    """Return a client that keeps one connection per thread."""
     limits = httpx.Limits(max_connections=clients, max_keepalive_connections=clients)
     return httpx.Client(timeout=120, limits=limits)
 
 
 def load(url: str, texts: list[str], wanted: list[str], clients: int) -> dict[str, Any]:
-    """Send each text once, from so many clients, and compare the answers."""
+    """Send each text once, from this many clients, and compare the answers."""
     seconds: list[float] = []
     lost: list[str] = []
 
@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=Path("runs/demo/model"))
     parser.add_argument("--texts", type=Path, default=Path("runs/demo/tweets.csv"))
     parser.add_argument("--clients", type=int, default=32)
-    parser.add_argument("--rounds", type=int, default=2, help="Each text is sent so often.")
+    parser.add_argument("--rounds", type=int, default=2, help="how often each text is sent")
     args = parser.parse_args()
     texts = pd.read_csv(args.texts)["text"].tolist() * args.rounds
     adapter = DomainAdapter.from_pretrained(args.model, device="cpu")

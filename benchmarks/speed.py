@@ -1,16 +1,16 @@
-"""How fast training and prediction are, beside the floor, the tutorial loop and a pipeline.
+"""How fast training and prediction are, compared with a floor, a common loop and a pipeline.
 
     python benchmarks/speed.py            # ratios
-    python benchmarks/speed.py --growth   # time and memory with texts, length, classes and batch
+    python benchmarks/speed.py --growth   # time and memory by texts, length, classes and batch
 
-Training is counted in real tokens a second (padding is not counted), prediction in texts a second.
+Training is measured in tokens per second (padding is not counted), prediction in texts per second.
 
 - floor: forward, mean and backward of the same encoder over texts of one length, nothing else; with
   AdamW also the step of the optimizer;
-- tutorial: the common loop, every text padded to 128 tokens, batches of 16, AdamW at once over
-  everything; for DANN source and target in a pass each and one discriminator step;
+- tutorial: the common loop, with every text padded to 128 tokens, batches of 16 and one AdamW for
+  everything; for DANN, one pass each for source and target and one discriminator step;
 - pipeline: ``transformers.pipeline("text-classification")`` of the same encoder;
-- bare encoder: its forward pass over as many texts, all of their mean length, without gradients.
+- bare encoder: its forward pass over as many texts, all of the mean length, without gradients.
 
 Ours is `Trainer` as `fit` runs it, with validation off. The kinds take turns in one process,
 and medians are compared. One JSON line goes to benchmarks/results/speed.jsonl.
@@ -57,7 +57,7 @@ def texts(n: int) -> tuple[list[str], list[str]]:
 def floor(
     encoder: Encoder, rows: int, length: int, steps: int, optimizer: torch.optim.Optimizer | None
 ) -> float:
-    """Return tokens a second of forward and backward alone, or with an optimizer's step."""
+    """Return tokens per second of forward and backward alone, or with an optimizer's step."""
     ids = torch.randint(1000, 20000, (rows, length))
     mask = torch.ones_like(ids)
     encoder.train()
@@ -73,14 +73,14 @@ def floor(
 def paired(
     source: Tokens, target: Tokens | None, classes: int = 2, batch: int = 32
 ) -> PairedBatches:
-    """Return the batches that ours trains on; what they are labelled makes no difference."""
+    """Return the batches that ours trains on; their labels make no difference to speed."""
     return PairedBatches(source, np.arange(len(source)) % classes, target, batch, seed=0)
 
 
 def ours(
     encoder: Encoder, source: Tokens, target: Tokens, name: str, classes: int = 2, batch: int = 32
 ) -> float:
-    """Return real tokens a second of one epoch."""
+    """Return tokens per second of one epoch, without padding."""
     method = methods.create(name)
     method.attach(encoder, 1)
     method.build(encoder.features, classes)
@@ -96,7 +96,7 @@ def ours(
 
 
 def tutorial(encoder: Encoder, domains: tuple[list[str], list[str]], adversarial: bool) -> float:
-    """Return real tokens a second of the common loop, tokenising done beforehand."""
+    """Return tokens per second of the common loop, without padding and tokenising."""
     encoder.train()
     head, discriminator = TaskHead(encoder.features, 2), DomainDiscriminator(encoder.features)
     parts = [encoder, head, discriminator] if adversarial else [encoder, head]
@@ -126,7 +126,7 @@ def tutorial(encoder: Encoder, domains: tuple[list[str], list[str]], adversarial
 
 
 def prediction(rounds: int, n: int) -> dict[str, list[float]]:
-    """Return texts a second of our prediction, of a pipeline and of the bare encoder."""
+    """Return texts per second of our prediction, of a pipeline and of the bare encoder."""
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
     folder = datasets.encoder("minilm")
@@ -168,7 +168,7 @@ def ratios(args: argparse.Namespace) -> None:
     few = tuple(each[: args.texts // 4] for each in domains)
     runs: dict[str, list[float]] = {}
     floor(encoder, 64, length, 3, None)
-    # What no training can do without, and the floor leaves out.
+    # All training needs an optimizer, which the floor leaves out.
     adamw = torch.optim.AdamW(encoder.parameters(), lr=1e-9, fused=True)
     for _ in range(args.rounds):
         for name, run in (
@@ -206,7 +206,7 @@ def ratios(args: argparse.Namespace) -> None:
 
 
 def growth() -> None:
-    """Time and peak memory of one epoch as one thing grows, each point in a fresh process."""
+    """Measure time and peak memory of an epoch as one thing grows, each in a fresh process."""
     usual = {"texts": 320, "length": 32, "classes": 2, "batch": 32}
     for name, values in {
         "texts": (160, 320, 640, 1280),
@@ -224,7 +224,7 @@ def growth() -> None:
 
 
 def point(spec: dict[str, int]) -> None:
-    """Measure one point of the growth, of texts that are all of one length."""
+    """Measure one point of the growth, with texts that all have the same length."""
     encoder = Encoder.from_pretrained(datasets.encoder("minilm"))
     rng = np.random.default_rng(0)
     n, length = spec["texts"], spec["length"]

@@ -1,16 +1,16 @@
-"""What makes a source-only model reliable: how its head starts, its rates, and averaged weights.
+"""What makes a source-only model reliable: its head's start, its rates, and averaged weights.
 
     python benchmarks/starts.py --sources movies tweets --seeds 0 1 2 --train-texts 1000
         --test-texts 500 --out benchmarks/results/starts.jsonl
 
 A model of each source, start and seed is tested on every target of the sentiment board. The head
-starts at random ("plain"), or as a logistic regression on the features of the pretrained encoder,
-trained on at the encoder's rate (LP-FT: Kumar et al., Fine-Tuning can Distort Pretrained Features
-and Underperform Out-of-Distribution, ICLR 2022); "decay" multiplies the rate by 0.8 with each
-layer further down. Each is tested as it is and with its encoder's weights moved part of the way
-back to the pretrained ones (WiSE-FT: Wortsman et al., Robust Fine-Tuning of Zero-Shot Models, CVPR
-2022). One JSON line each. Two columns of the table need no target label: the accuracy on held-out
-source texts, and the share of the target's texts on which two seeds agree.
+starts at random ("plain"), or as a logistic regression on the features of the pretrained encoder
+that is then trained at the encoder's rate (LP-FT: Kumar et al., Fine-Tuning can Distort Pretrained
+Features and Underperform Out-of-Distribution, ICLR 2022); "decay" multiplies the rate by 0.8 for
+each layer further down. Each model is tested as it is and with its encoder's weights moved part of
+the way back to the pretrained ones (WiSE-FT: Wortsman et al., Robust Fine-Tuning of Zero-Shot
+Models, CVPR 2022), with one JSON line per test. Two columns of the table need no target labels: the
+accuracy on held-out source texts, and the share of the target's texts on which two seeds agree.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ STARTS: dict[str, dict[str, Any]] = {
     "decay": {"layer_decay": 0.8},
 }
 SHARES = (1.0, 0.75, 0.5)
-"""Of the way from the pretrained weights to the trained ones."""
+"""Shares of the way from the pretrained weights to the trained ones."""
 
 
 class Probed(DomainAdapter):
-    """Starts its head as a logistic regression on what the encoder makes of the source."""
+    """Starts its head as a logistic regression on the encoder's features of the source."""
 
     def _build(self, method: Any, roles: Roles, seed: int) -> Classifier:
         model = super()._build(method, roles, seed)
@@ -59,7 +59,7 @@ class Probed(DomainAdapter):
         weight = fitted.coef_ / scale.scale_
         bias = fitted.intercept_ - weight @ scale.mean_
         if len(weight) == 1:
-            # Of two classes there is one row, for the difference of two logits.
+            # With two classes there is one row, for the difference of two logits.
             weight, bias = np.stack([-weight[0], weight[0]]) / 2, np.append(-bias, bias) / 2
         linear = next(m for m in model.head.modules() if isinstance(m, torch.nn.Linear))
         with torch.no_grad():
@@ -120,14 +120,14 @@ def held_out_texts(split: boards.Split, adapter: DomainAdapter) -> tuple[list[st
 
 
 def agreement(rows: list[dict[str, Any]]) -> float:
-    """Return the share of texts that two seeds of a model label alike, over pairs of seeds."""
+    """Return the mean share of texts that two seeds of a model label alike."""
     labels = [np.array(list(row["predicted"])) for row in rows]
     shares = [float((a == b).mean()) for a, b in combinations(labels, 2)]
     return mean(shares) if shares else float("nan")
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """One line for each encoder, start and share of weights: means over pairs of domains."""
+    """One line per encoder, start and share of weights: means over pairs of domains."""
     head = ["encoder", "start", "share of training", "sources", "seeds", "held-out source texts"]
     head += ["own test texts", "target", "spread over seeds", "worst", "seeds agree on"]
     lines = [tables.row_of(head), "|---" * len(head) + "|"]
@@ -163,7 +163,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--train-texts", type=int, default=1000)
     parser.add_argument("--test-texts", type=int, default=500)
-    parser.add_argument("--encoder", default="minilm", help="A name of datasets.encoder.")
+    parser.add_argument("--encoder", default="minilm", help="a name that datasets.encoder knows")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     lines = args.out.read_text().splitlines() if args.out.exists() else []

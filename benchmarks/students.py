@@ -5,15 +5,15 @@
     python benchmarks/students.py --encoder mpnet --train-texts 1000 --test-texts 1000
         --outputs runs/outputs --out benchmarks/results/base.jsonl
 
-Method "student" trains a model on the source, labels the target and trains a student on that. The
-first of these two is what the board's source-only run did, and what it made of the target's texts
-is in its outputs (features in half precision); here the second one follows. A row stands in the
-file as one of the method itself, with the seconds of the student alone.
+Method "student" trains a model on the source, labels the target with it and trains a student on
+these labels. The board's source-only run has already trained the first model and stored its outputs
+for the target's texts (features in half precision), so this script trains only the student. Its row
+goes into the file as a row of the method itself, with the seconds of the student alone.
 
-With --teacher mcc the outputs of that method's run teach in place of source-only's.
-With --members 0 1 2 the students of these seeds, which have to be among the outputs, teach a last
-one together. Those of one run with method_options={"members": 3} have one seed, so their heads
-start alike; the settings of a row name the seeds.
+With --teacher mcc, the outputs of that method's run teach instead of source-only's. With --members
+0 1 2, the students of these seeds, which must be among the outputs, together teach a final student.
+The members of a run with method_options={"members": 3} share one seed instead, so their heads start
+alike; the settings of a row name the seeds.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def run(
     student: dict[str, Any],
     outputs: Path | None = None,
 ) -> dict[str, Any]:
-    """Train a student, given a source-only run's row, what its teachers made of texts, and its own
-    row so far."""
+    """Train a student, given a source-only run's row, its teachers' outputs, and its own row so
+    far."""
     settings, encoder = teacher["settings"], teacher.get("encoder", "minilm")
     texts, test_texts = settings["train_texts"], settings.get("test_texts")
     splits = boards.load(teacher["board"], texts, test_texts)
@@ -65,7 +65,7 @@ def run(
     seconds = board._fit(adapter, folder, target.unlabelled, classes[codes])
     X_test, y_test = source.own_test or source.test
     T_test, t_test = target.test
-    # A class that is none of the labels has a column all the same, as in the method itself.
+    # A class that no label has still gets a column, as in the method itself.
     columns = np.searchsorted(classes, adapter.classes_)
 
     def outputs_of(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -94,14 +94,14 @@ def run(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--board", choices=boards.DOMAINS, default="sentiment")
-    parser.add_argument("--pairs", nargs="+", help="source:target ...; all that ran if absent")
+    parser.add_argument("--pairs", nargs="+", help="source:target ...; default: all that ran")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--teacher", default="source_only", help="the method that teaches")
     parser.add_argument("--members", nargs="+", type=int, help="seeds of students that teach")
     parser.add_argument("--train-texts", type=int, default=2400)
     parser.add_argument("--test-texts", type=int)
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--encoder", default="minilm", help="A name of datasets.encoder.")
+    parser.add_argument("--encoder", default="minilm", help="a name that datasets.encoder knows")
     parser.add_argument("--outputs", type=Path, default=Path("runs/outputs"))
     parser.add_argument("--out", type=Path, required=True, help="the file with the board's rows")
     args = parser.parse_args()

@@ -32,7 +32,7 @@ def spread(values: list[float]) -> str:
 
 
 def gain(rows: list[dict[str, Any]], baseline: dict[tuple[str, int], float]) -> str:
-    """Mean gain over source-only of the same seeds, with its 95 % interval by Student's t."""
+    """Mean gain over source-only with the same seeds, with its 95 % interval by Student's t."""
     keys = [(base(row), row["seed"]) for row in rows]
     pairs = [(row, baseline[key]) for row, key in zip(rows, keys, strict=True) if key in baseline]
     gains = [100 * (row["target_accuracy"] - before) for row, before in pairs]
@@ -43,11 +43,11 @@ def gain(rows: list[dict[str, Any]], baseline: dict[tuple[str, int], float]) -> 
 
 
 def base(row: dict[str, Any]) -> str:
-    """What a run has in common with the baselines it is to be compared with."""
+    """What a run has in common with the baselines it is compared with."""
     kept = {
         key: value
         for key, value in row["settings"].items()
-        # A keyword that is off is as good as absent: rows stay valid when one is added later.
+        # A keyword that is off counts as absent, so rows stay valid when one is added later.
         if key not in ADAPTATION and value is not None
     }
     encoder = row.get("encoder", "minilm")
@@ -74,7 +74,7 @@ def label(row: dict[str, Any]) -> str:
 def baselines(
     rows: list[dict[str, Any]], method: str, score: str = "target_accuracy"
 ) -> dict[tuple[str, int], float]:
-    """Scores of a baseline by what it is the baseline of, and by seed."""
+    """Scores of a baseline by the runs it is the baseline of, and by seed."""
     return {(base(r), r["seed"]): r[score] for r in rows if r["method"] == method}
 
 
@@ -84,7 +84,7 @@ def of_pair(rows: list[dict[str, Any]], pair: tuple[str, str]) -> list[dict[str,
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """One line a method, for one pair of domains."""
+    """One line per method, for one pair of domains."""
     lines = [
         "| method | seeds | target accuracy | worst | gain | macro-F1 | source acc. | A-distance |",
         "|---|---|---|---|---|---|---|---|",
@@ -151,7 +151,7 @@ def gap_closed(rows: list[dict[str, Any]]) -> str:
 
 
 def lower_bound(gains: np.ndarray) -> float:
-    """The one-sided 95 % bound below a mean gain over seeds, by Student's t; of one seed none."""
+    """The one-sided lower 95 % bound of a mean gain over seeds (Student's t); -inf for one seed."""
     if len(gains) < 2:
         return -np.inf
     error = gains.std(ddof=1) / len(gains) ** 0.5
@@ -163,9 +163,9 @@ def pooled_share(
 ) -> tuple[float, np.ndarray]:
     """The sum of the gains over the sum of the gaps, and its 95 % interval by bootstrap.
 
-    Domains are drawn and not pairs, since pairs that share a domain are not independent; a pair
-    counts as often as its source and its target were drawn together. Of two domains none can be
-    drawn at random, and then only seeds are.
+    Domains are drawn instead of pairs, since pairs that share a domain are not independent; the
+    weight of a pair is how often its source was drawn times how often its target was. With only
+    two domains, seeds alone are drawn.
     """
     rng = np.random.default_rng(0)
     domains = sorted({name for source, target in pairs for name in (*source.split("+"), target)})
@@ -179,7 +179,7 @@ def pooled_share(
         for (source, target), values in pairs.items():
             weight = times[target] * np.prod([times[name] for name in source.split("+")])
             total += weight * values[rng.integers(0, len(values), len(values)), :2].mean(0)
-        # Where one domain alone was drawn, there is no pair.
+        # If only one domain was drawn, there is no pair.
         if total.any():
             drawn.append(total[0] / total[1])
     gains, gaps = np.mean([values.mean(0) for values in pairs.values()], axis=0)[:2]
@@ -187,11 +187,11 @@ def pooled_share(
 
 
 def board_table(rows: list[dict[str, Any]], tuned: set[tuple[str, str]]) -> str:
-    """One line a pair: the baselines' accuracies, and what each method with all seeds gains.
+    """One line per pair: the baselines' accuracies, and the gain of each method with all seeds.
 
-    A method that ran on fewer seeds than source-only did somewhere is left out.
+    A method that ran on fewer seeds than source-only on any pair is left out.
 
-    Pairs that choices were made on are marked with a star.
+    Pairs that were used for choices are marked with a star.
     """
     own_names = {label(r): r["method"] for r in rows}
     pairs = sorted({(r["source"], r["target"]) for r in rows if "+" not in r["source"]})
@@ -214,7 +214,7 @@ def board_table(rows: list[dict[str, Any]], tuned: set[tuple[str, str]]) -> str:
         bases = {base(r) for r in own if label(r) in shown}
         cells = [f"{pair[0]} → {pair[1]}{' *' if pair in tuned else ''}"]
         for name in ORDER:
-            # Baselines of other settings than those of the methods shown would blur these.
+            # Baselines with settings other than those of the methods shown are left out.
             accuracies = [
                 r["target_accuracy"]
                 for r in own
@@ -227,7 +227,7 @@ def board_table(rows: list[dict[str, Any]], tuned: set[tuple[str, str]]) -> str:
 
 
 def base_readme(rows: list[dict[str, Any]], tuned: set[tuple[str, str]]) -> str:
-    """One line a pair: accuracies of the baselines, and mean gains over seeds of three methods."""
+    """One line per pair: the baselines' accuracies, and mean gains over seeds of three methods."""
     before, above = baselines(rows, BASELINE), baselines(rows, "target_trained")
     shown = ("dann", "mcc", "student")
     gains: dict[str, dict[tuple[str, str], list[tuple[float, float]]]] = {n: {} for n in shown}
@@ -294,7 +294,7 @@ TAUGHT = {
 
 
 def student_trials(trials: list[dict[str, Any]], rows: list[dict[str, Any]]) -> str:
-    """What each change of the student is worth beside the student of the same pair and seed."""
+    """What each change of the student gains over the student of the same pair and seed."""
     of = {
         name: {(r["source"], r["target"], r["seed"]): r["target_accuracy"] for r in rows
                if label(r) == name}
@@ -318,7 +318,7 @@ def student_trials(trials: list[dict[str, Any]], rows: list[dict[str, Any]]) -> 
 
 
 def members(last: list[dict[str, Any]], rows: list[dict[str, Any]]) -> str:
-    """What a student taught by several gains, beside the mean of those that taught it."""
+    """The gain of a student taught by several students, and the mean gain of its teachers."""
     head = ["pair", "source_only", "students that teach", "the student that they teach"]
     lines = [row_of(head), "|---" * len(head) + "|"]
     means = []
@@ -342,7 +342,7 @@ def members(last: list[dict[str, Any]], rows: list[dict[str, Any]]) -> str:
 
 
 def family(rows: list[dict[str, Any]], costs: list[dict[str, Any]]) -> str:
-    """One line a method: what it costs, and what it gives on each pair."""
+    """One line per method: what it costs, and its results on each pair."""
     pairs = sorted({(r["source"], r["target"]) for r in rows if "+" not in r["source"]})
     head = ["method", "parameters", "time", "peak GiB"]
     for source, target in pairs:
@@ -395,7 +395,7 @@ def family_readme(rows: list[dict[str, Any]], costs: list[dict[str, Any]]) -> st
 
 
 def judges(rows: list[dict[str, Any]]) -> str:
-    """How far what can be known without target labels goes with the target's accuracy."""
+    """How well scores without target labels correlate with the target's accuracy."""
     judged = [r for r in rows if "criteria" in r and r["method"] != "target_trained"]
     if not judged:
         return ""
@@ -416,7 +416,7 @@ def judges(rows: list[dict[str, Any]]) -> str:
 
 
 def choices(rows: list[dict[str, Any]]) -> str:
-    """What each judge would have chosen among the models of a board's pair and seed."""
+    """What each judge would have chosen among the models of each pair and seed of a board."""
     judged = [r for r in rows if r.get("criteria") and r["method"] != "target_trained"]
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in judged:
@@ -472,7 +472,7 @@ def corrections(rows: list[dict[str, Any]]) -> str:
 
 
 def lora(rows: list[dict[str, Any]]) -> str:
-    """Accuracy at each learning rate of low-rank matrices, beside training of the layers."""
+    """Accuracy at each learning rate of low-rank matrices, and of training the layers."""
     kinds: dict[tuple[str, bool, float], list[dict[str, Any]]] = {}
     for row in rows:
         settings = row["settings"]
@@ -490,7 +490,7 @@ def lora(rows: list[dict[str, Any]]) -> str:
 
 
 def peers(rows: list[dict[str, Any]]) -> str:
-    """Other libraries on the same pair; other work shared the machine for a part of the runs."""
+    """Other libraries on the same pair; other work shared the machine during some of the runs."""
     lines = [
         "| library | seeds | target accuracy | seconds at best | peak GiB | lines of code |",
         "|---|---|---|---|---|---|",
@@ -510,7 +510,7 @@ def peers(rows: list[dict[str, Any]]) -> str:
 
 
 def speed(row: dict[str, Any]) -> str:
-    """Ratios of speeds, taken in turns, and the padding that costs some of them."""
+    """Speed ratios, measured in turn, and the shares of padding, which cost some speed."""
     lines = [row_of([name, f"{value:.2f}"]) for name, value in row["ratios"].items()]
     for name, share in row.get("padding", {}).items():
         lines.append(row_of([f"share of padding in {name}'s batches", f"{share:.2f}"]))
@@ -518,13 +518,13 @@ def speed(row: dict[str, Any]) -> str:
 
 
 def epochs_kept(best: list[dict[str, Any]], rows: list[dict[str, Any]]) -> str:
-    """What it changes that a later epoch is kept than the best one, run by run."""
+    """What keeping a later epoch than the best one changes, run by run."""
     usual = {"validation_tolerance": DomainAdapter().validation_tolerance}
     now = {key_of(row): row["target_accuracy"] for row in rows}
     changes: dict[str, dict[str, float]] = {}
     for row in best:
         key = key_of({**row, "settings": row["settings"] | usual})
-        # A model that was trained on the target's labels is the same for every source.
+        # A model trained on the target's labels is the same for every source.
         model = key_of({**row, "source": ""}) if row["method"] == "target_trained" else key
         change = 100 * (now[key] - row["target_accuracy"])
         changes.setdefault(row["method"], {})[model] = change
@@ -539,7 +539,7 @@ def epochs_kept(best: list[dict[str, Any]], rows: list[dict[str, Any]]) -> str:
 
 
 def trials(rows: list[dict[str, Any]]) -> str:
-    """Single runs that choices were made by: what each gave over source-only, epoch by epoch."""
+    """Single runs used for choices: the gain of each over source-only, epoch by epoch."""
     pairs = sorted({(r["source"], r["target"]) for r in rows})
     before = {
         (r["source"], r["target"]): r["target_accuracy_by_epoch"][-1]
@@ -562,7 +562,7 @@ def trials(rows: list[dict[str, Any]]) -> str:
 
 
 def hyperparameters() -> str:
-    """Return README's table of keywords, from their one definition."""
+    """Return README's table of keywords, made from their single definition."""
     lines = ["| keyword | what it does | default |", "|---|---|---|"]
     for name, h in HYPERPARAMETERS.items():
         lines.append(f"| `{name}` | {h.meaning} | `{h.default!r}` |")

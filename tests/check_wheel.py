@@ -1,4 +1,4 @@
-"""What README promises, in an environment that has the built wheel alone: `make test-wheel`."""
+"""What README promises, in an environment with only the built wheel: `make test-wheel`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import dann_transfer
 from dann_transfer import DomainAdapter, datasets
 
-assert "site-packages" in dann_transfer.__file__, "the clone was imported and not the wheel"
+assert "site-packages" in dann_transfer.__file__, "the clone was imported instead of the wheel"
 program = Path(sys.executable).with_name("dann-transfer")
 shown = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
 assert shown.stdout.strip() == dann_transfer.__version__

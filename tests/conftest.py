@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-# Set before torch is imported: the tests say the same on any number of cores, and the tiny models
-# run fastest on few.
+# Set before torch is imported: the tests give the same results on any number of cores, and the tiny
+# models run fastest on few.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 if "PYTEST_XDIST_WORKER" in os.environ:
-    # Workers that each take all cores wait for one another most of the time.
+    # Workers that each use all cores spend most of the time waiting for each other.
     os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
@@ -20,7 +20,7 @@ import torch
 
 from dann_transfer import DomainAdapter, methods
 
-# Of an environment of its own: `make test-wheel`.
+# This runs in its own environment: `make test-wheel`.
 collect_ignore = ["check_wheel.py"]
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
@@ -28,10 +28,10 @@ CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file in one worker, which then makes what they share once.
+    """Keep the tests of a file in one worker, which then creates what they share once.
 
-    Tutorials and shifts, the longest tests, share little: each is a group of its own, and they
-    begin.
+    Tutorials and shifts, the longest tests, share little: each is its own group, and
+    they run first.
     """
     long = ("test_the_quickstart_runs", "test_a_tutorial_runs", "test_a_method_beats")
 
@@ -49,7 +49,7 @@ BAD = ("bad", "poor", "sad", "awful", "dull")
 OTHER = ("film", "plot", "actor", "scene", "the", "tweet", "lol", "omg", "today", "friend")
 
 ADAPTING = [name for name in methods.names() if name != "source_only"]
-# Combinations go through the same road as a method of one part.
+# Combinations take the same path as a method of one part.
 ADAPTING += ["mmd+mcc", "cdan+e+coral", "mlm+dann", "mcc+self_training"]
 
 TINY: dict[str, object] = {
@@ -141,7 +141,7 @@ def minilm() -> str:
 
 
 class Killed(Exception):
-    """Ends a run in its middle."""
+    """Ends a run part-way through."""
 
 
 def kill_at(step: int):
@@ -171,16 +171,16 @@ def weights(adapter: DomainAdapter, part: str = "") -> dict[str, torch.Tensor]:
 
 
 def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-    """Tell whether two sets of weights are equal bit for bit."""
+    """Return whether two sets of weights are equal bit for bit."""
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
 @pytest.fixture(scope="module")
 def browser():
-    """Open a page in Chromium: it, its errors so far and every address it asked for.
+    """Return a function that opens a page in Chromium and gives it, its errors and its requests.
 
-    Of a module and not of the session: while it lives, playwright's event loop runs, beside which
-    notebooks cannot be run.
+    The scope is the module instead of the session because playwright's event loop runs for as long
+    as the fixture lives, and notebooks cannot run beside it.
     """
     sync_api = pytest.importorskip("playwright.sync_api")
     if not Path(CHROMIUM).exists():

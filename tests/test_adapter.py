@@ -187,7 +187,7 @@ def test_balanced_classes_find_the_rare_one(tiny, source, target):
 
 def test_a_shifted_prior_is_estimated_and_corrected(tiny, source, tmp_path):
     texts, labels = toy_texts(400, "tweet lol omg today friend", 1)
-    # Nine good texts for each bad one, where the source has as many of each.
+    # Nine good texts for each bad one, while the source has equally many of each.
     kept = [i for i in range(400) if labels[i] == "pos" or i % 18 == 0]
     target = [texts[i] for i in kept]
     share = np.mean([labels[i] == "pos" for i in kept])
@@ -201,7 +201,7 @@ def test_a_shifted_prior_is_estimated_and_corrected(tiny, source, tmp_path):
     plain = adapter.predict_proba(texts)
     adapter.set_params(correct_prior="em")
     corrected = adapter.predict_proba(texts)
-    # The logits as calibrated, and then the prior's odds.
+    # The calibrated logits, plus the log odds of the prior.
     prior, calibration = adapter.target_prior_["em"], adapter.calibration_
     odds = np.log(plain[:, 1] / plain[:, 0]) / calibration.temperature
     odds += calibration.bias[1] - calibration.bias[0]
@@ -324,7 +324,7 @@ def test_mdan_sees_which_source_a_text_is_of(tiny, source, target, tmp_path):
 
 
 def test_labelled_target_texts_teach_what_the_source_does_not(tiny):
-    """The target's own words of praise and blame, which no source text has."""
+    """The target has words of praise and blame that no source text has."""
     source = toy_texts(90, "film plot actor scene the", 0)
     words = {"good": "omg", "great": "omg", "fine": "omg", "lovely": "omg", "happy": "omg"}
     words |= {"bad": "lol", "poor": "lol", "sad": "lol", "awful": "lol", "dull": "lol"}
@@ -338,7 +338,7 @@ def test_labelled_target_texts_teach_what_the_source_does_not(tiny):
     one_sided.fit(
         *source, X_target=target, X_target_labelled=["omg", "omg"], y_target_labelled=["pos", "pos"]
     )
-    # 90 texts of 45 + 45 in 6 batches, each with two more of "pos".
+    # 90 texts (45 + 45) in 6 batches, each with two additional texts of "pos".
     assert one_sided.source_prior_ == pytest.approx([45 / 102, 57 / 102])
     for method in ("source_only", "dann", "mlm"):
         own = {"method": method, "epochs": 12, "validation_fraction": 0}
@@ -385,7 +385,7 @@ def test_empty_texts_are_predicted_with_one_warning(fitted):
         p = fitted.predict_proba(texts)
     assert len(seen) == 1
     assert np.isfinite(p).all()
-    # As LIME and SHAP ask: what remains of a text with all its words blanked out.
+    # As LIME and SHAP do: a text with all its words blanked out.
     assert np.allclose(p[1], p[2])
     assert np.allclose(p[[0, 3]], fitted.predict_proba(["good film", "bad film"]), atol=1e-6)
     with pytest.warns(EmptyTextWarning):
@@ -421,7 +421,7 @@ def test_several_labels_a_text(tiny, source):
 
 
 def test_a_pipeline_cleans_the_target_too(tiny, source, target):
-    """Without routing a step before the adapter sees X alone."""
+    """Without routing, a step before the adapter sees only X."""
     noisy = [f"@user {text} https://t.co/x" for text in target]
     cleaned: list[list[str]] = []
 

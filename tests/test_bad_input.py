@@ -1,4 +1,4 @@
-"""Every bad input gives an error that quotes what was wrong, before the encoder is even loaded."""
+"""Every bad input gives an error that quotes what is wrong, before the encoder is even loaded."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def replaced(values: list, at: int, value: object) -> list:
     return [*values[:at], value, *values[at + 1 :]]
 
 
-# what fit is given instead of (X, Y, T), the error, and words of its message
+# what fit gets instead of (X, Y, T), the error, and words from its message
 TEXTS: dict[str, tuple[dict, type[Exception], str]] = {
     "a bare string": ({"X": "good film"}, TypeError, "X is a single str, 'good film'; pass a list"),
     "bytes": ({"X": b"good"}, TypeError, "X is a single bytes"),
@@ -184,7 +184,7 @@ TEXTS: dict[str, tuple[dict, type[Exception], str]] = {
     ),
 }
 
-# parameters, the error, and words of its message
+# parameters, the error, and words from its message
 PARAMS: dict[str, tuple[dict, type[Exception], str]] = {
     "unknown method": (
         {"method": "dan"},

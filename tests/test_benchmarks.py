@@ -1,4 +1,4 @@
-"""What the report makes of rows whose answer is known."""
+"""The report on rows whose results are known, and the numbers that the documentation states."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_the_gap_is_pooled_and_not_averaged():
             ]
     line = tables.gap_closed(rows).splitlines()[-1]
     cells = [cell.strip() for cell in line.strip("|").split("|")]
-    # (0.2 - 0.01) of (0.4 + 0.01); a mean of ratios would say (0.5 - 1) / 2.
+    # (0.2 - 0.01) of (0.4 + 0.01); a mean of ratios would give (0.5 - 1) / 2.
     assert cells[:5] == ["dann", "2", "2", "+9.5", "-1.0"]
     assert cells[-1].startswith("46%")
 
@@ -101,7 +101,7 @@ def test_rows_say_which_epoch_they_kept():
     assert len(set(keys)) == len(keys), "no run is counted twice"
     best = report.read("best_epoch.jsonl")
     assert {r["settings"]["validation_tolerance"] for r in best} == {0.0}
-    # Each of them was made again.
+    # Each of these runs was repeated.
     assert tables.epochs_kept(best, rows)
 
 
@@ -147,9 +147,9 @@ def test_a_board_never_tests_on_what_it_adapts_to(monkeypatch, tmp_path):
 
 
 def gains_of(rows: list[dict], method: str) -> list[float]:
-    """What each run of a method gains over source-only of its seed, in points."""
+    """Return each run's gain over source-only with the same seed, in points."""
     before = tables.baselines(rows, "source_only")
-    # A board has its own length of texts; options are another method.
+    # A run with method options counts as a different method.
     own = [r for r in rows if r["method"] == method and not r["settings"].get("method_options")]
     return [100 * (r["target_accuracy"] - before[tables.base(r), r["seed"]]) for r in own]
 
@@ -163,7 +163,7 @@ def test_every_script_loads(name):
 
 
 def written() -> str:
-    """Return what README.md and the pages of docs/ say, in one line."""
+    """Return the text of README.md and of the pages of docs/, in one line."""
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
     return " ".join(word for page in pages for word in page.read_text().split())
 
@@ -234,7 +234,7 @@ def test_a_method_was_measured_at_its_default_strength(name):
         if name != "bsp":
             strengths = {r["settings"]["max_strength"] for r in own}
             assert strengths == {methods.default_strength(name)}
-    # Figures stand in docs/results.md and README.md, so that a new board edits no source file.
+    # Figures belong in docs/results.md and README.md, so that a new board changes no source file.
     assert "Measured here" not in (type(methods.create(name)).__doc__ or "")
 
 
@@ -349,7 +349,7 @@ def test_the_documentation_says_which_scores_chose_well():
 
 
 def test_the_share_of_the_gap_is_drawn_over_domains():
-    """Of pairs that share their domains the interval is wider than of independent ones."""
+    """The interval is wider for pairs that share domains than for independent pairs."""
     names = "abcd"
     pairs = {
         (s, t): np.array([[4.0 if t == "a" else 0.0, 8.0, 0.0]])
@@ -359,7 +359,7 @@ def test_the_share_of_the_gap_is_drawn_over_domains():
     }
     share, (low, high) = tables.pooled_share(pairs)
     assert share == pytest.approx(12 / 96)
-    # All that is gained is gained on one domain, which a draw of four leaves out in (3/4)^4.
+    # All of the gain is on one domain, which a draw of four leaves out with probability (3/4)^4.
     assert low == 0
     assert high > 0.2
     two = {pair: pairs[pair] for pair in (("a", "b"), ("b", "a"))}

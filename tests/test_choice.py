@@ -24,7 +24,7 @@ def test_the_model_with_most_information_is_kept():
         "source_only": probabilities(truth, 0.6),
         "mcc": probabilities(truth, 0.8),
         "student": probabilities(truth, 0.95),
-        # Sure, but of one class for all: that tells nothing of the texts.
+        # Sure, but of the same class for every text, which says nothing about the texts.
         "shot": probabilities(np.zeros(200, dtype=int), 0.99),
     }
     chosen = choose(pool)

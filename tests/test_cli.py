@@ -36,7 +36,7 @@ def write(path: Path, texts: list[str], labels: list[str] | None = None) -> Path
 def test_adapt_and_predict(tmp_path, tiny_encoder):
     source = write(tmp_path / "source.csv", *toy_texts(60, "film plot", 0))
     target = write(tmp_path / "target.csv", toy_texts(50, 'tweet, "lol" omg', 1)[0])
-    # The encoder takes 64 tokens, fewer than the default, which the message says.
+    # The encoder takes 64 tokens, fewer than the default, as the message says.
     options = ["--encoder", tiny_encoder, "--epochs", "1"]
     arguments = ["adapt", str(source), str(target), str(tmp_path / "model"), *options]
     long = run(cli.app, [*arguments, "--max-length", "512"])
@@ -66,7 +66,7 @@ def test_errors_are_one_line_and_come_before_training(tmp_path):
     absent = run(cli.app, ["predict", str(tmp_path / "nowhere"), str(source)])
     assert absent.exit_code == 2
     assert "is not a folder" in absent.stderr
-    # Excel writes a byte order mark in front of the header.
+    # Excel writes a byte order mark before the header.
     source.write_bytes(b"\xef\xbb\xbf" + source.read_bytes())
     marked = run(cli.app, ["adapt", str(source), str(source), str(tmp_path / "m")])
     assert "X_target holds the same texts as X" in marked.stderr
@@ -97,7 +97,7 @@ def test_demo_does_the_main_job(tmp_path, tiny_encoder, monkeypatch):
         "tweets.csv",
     ]
     assert "Try next" in done.output
-    # The commands that it names do what they say.
+    # The commands that it names work.
     predict = f"predict {out / 'model'} {out / 'tweets.csv'} --out {out / 'labels.csv'}"
     assert predict in done.output
     assert run(cli.app, predict.split()).exit_code == 0
@@ -114,7 +114,7 @@ def test_demo_does_the_main_job(tmp_path, tiny_encoder, monkeypatch):
     assert adapter.score(texts, labels) == report["rows"][2]["target_accuracy"]
     for picture in ("alignment.png", "history_dann.png", "history_student.png"):
         assert (out / picture).read_bytes()[:4] == b"\x89PNG"
-    # A second run replaces the first, with what is asked for.
+    # A second run replaces the first, with the requested options.
     asked = ["demo", "--out", str(out), "--epochs", "1", "--method", "mcc"]
     assert run(cli.app, asked).exit_code == 0
     rows = json.loads((out / "report.json").read_text())["rows"]
@@ -160,7 +160,7 @@ def test_files_of_many_kinds(tmp_path, tiny_encoder):
     parquet = run(cli.app, [*predict, "--out", str(tmp_path / "out.parquet")])
     assert parquet.exit_code == 0, parquet.output
     assert pd.read_parquet(tmp_path / "out.parquet").predicted.tolist() == rows.predicted.tolist()
-    # A pipe that has no letters for the labels: the output is UTF-8 all the same.
+    # A pipe whose encoding cannot represent the labels: the output is UTF-8 anyway.
     command = [sys.executable, "-m", "dann_transfer", *predict]
     environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
     piped = subprocess.run(command, capture_output=True, check=True, env=environment).stdout
@@ -192,7 +192,7 @@ def test_a_large_file_is_predicted_in_parts(suffix, tmp_path, fitted, monkeypatc
     pd.testing.assert_frame_equal(reader(out), whole)
     assert whole[["text", "id"]].equals(frame[["text", "id"]])
     if suffix == "csv":
-        # An error far down leaves what was written before as it is, and nothing half written.
+        # An error far down the file leaves earlier output unchanged, and nothing half written.
         with path.open("a") as file:
             file.write("too,many,cells,here\n")
         assert "line 52" in run(cli.app, predict).stderr

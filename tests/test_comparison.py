@@ -31,7 +31,7 @@ def rows(gains: list[float], error: float) -> list[dict]:
         ([-0.05], 0.01, "dann HURT: target accuracy went from 70.0% to 65.0% (-5.0 points ±"),
         ([0.01], 0.01, "dann made no clear difference"),
         ([0.10, -0.06], 0.001, "dann made no clear difference"),
-        # Student's t for three seeds: 4.30 * 0.01 / sqrt(3) = 2.48 points, with 2.0 of the texts.
+        # Student's t for three seeds: 4.30 * 0.01 / sqrt(3) = 2.48 points, with 2.0 from the texts.
         ([0.05, 0.06, 0.04], 0.01, "(+5.0 points ± 3.2; 3 seeds, standard deviation 1.0)"),
     ],
 )  # fmt: skip
@@ -103,7 +103,7 @@ def test_options_and_checkpoints_go_to_each_run_alone(tiny_encoder, source, targ
     )
     assert result.adapters["dann"].method_weights_["discriminator.1.weight"].shape == (16, 32)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["dann-0", "source_only-0"]
-    # Two texts are too few for a distance, not for a run.
+    # Two texts are too few for a distance, but not for a run.
     assert result.rows[0]["a_distance"] is None
     assert "made no clear difference" in result.verdict("dann")
 
@@ -199,7 +199,7 @@ def test_a_gain_by_group_names_those_that_are_harmed(result):
     whole = (frame.gain * frame.texts).sum() / 40
     before, after = (result.mean(name, "target_accuracy") for name in ("source_only", "dann"))
     assert whole == pytest.approx(after - before)
-    # Of two classes the likelier one has half or more.
+    # With two classes, the likelier one has a probability of at least half.
     assert (frame.coverage_before == 1).all()
     assert (frame.coverage_after == 1).all()
     with pytest.raises(ValueError, match="groups has 2 values for the 40 texts of X_target_test"):
@@ -229,7 +229,7 @@ def test_a_verdict_names_a_harmed_group():
 
 
 def test_of_many_groups_chance_harms_none():
-    """Twenty groups of nothing but chance: the interval is widened for their number."""
+    """Twenty groups that differ only by chance: the interval widens with their number."""
     rng = np.random.default_rng(0)
     groups = np.repeat(np.arange(20), 50)
     alarms = 0
@@ -238,7 +238,7 @@ def test_of_many_groups_chance_harms_none():
             Answers((rng.random(1000) < 0.8).astype(float), np.ones(1000)) for _ in range(2)
         )
         alarms += bool(harm(by_group(groups, [before], [after], 0.0)))
-    # Without the correction some forty of a hundred boards would be alarmed.
+    # Without the correction, about forty of a hundred comparisons would raise an alarm.
     assert alarms <= 10
 
 
@@ -268,10 +268,10 @@ def test_groups_may_be_a_column(tiny_encoder, source, target):
 @pytest.mark.filterwarnings("ignore::dann_transfer.texts.corpus.TruncationWarning")
 @pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
 def test_runs_in_processes_of_their_own_are_the_same_runs(tiny_encoder, source, target):
-    """The user's own method and what a run warns of come across."""
+    """The user's own method reaches the processes, and their warnings come back."""
 
     class Drawn(Method):
-        """Draws the means of the domains together."""
+        """Pulls the means of the domains together."""
 
         default_strength = 0.5
 
@@ -291,7 +291,7 @@ def test_runs_in_processes_of_their_own_are_the_same_runs(tiny_encoder, source, 
             own = {w.filename for w in heard if w.category is TruncationWarning}
             assert own == {__file__}
             kept.append(result)
-        # With fewer seeds than processes each run has its own.
+        # With fewer seeds than processes, each run has its own process.
         fewer = compare(*source, seeds=(0,), n_jobs=2, **common, **test)
     alone, apart = (result.frame().drop(columns="seconds") for result in kept)
     pd.testing.assert_frame_equal(apart, alone, rtol=1e-4)
@@ -307,7 +307,7 @@ def test_runs_in_processes_of_their_own_are_the_same_runs(tiny_encoder, source, 
 def test_a_process_takes_up_what_has_changed_since_its_last_run(
     tiny_encoder, source, target, tmp_path, monkeypatch
 ):
-    """Processes outlive a call; methods of one name and the current folder may not."""
+    """Processes outlive a call, but a method's definition and the current folder may change."""
 
     def method(factor):
         class Scaled(Method):

@@ -10,7 +10,7 @@ from dann_transfer.conformal import ConformalSets
 
 
 def limits(conformal: ConformalSets, weights: np.ndarray, alpha: float) -> np.ndarray:
-    """The largest score that is in the set of a text of each weight, from sets of a fine grid."""
+    """Return the largest score in the set of a text of each weight, found on a fine grid."""
     grid = np.concatenate([conformal.scores, [1.0]])
     inside = conformal.sets(1 - np.tile(grid, (len(weights), 1)), weights, alpha)
     return np.where(inside[:, -1], np.inf, np.where(inside, grid, -1).max(1))
@@ -22,10 +22,10 @@ def of_scores(scores: list[float], weights: list[float]) -> ConformalSets:
 
 
 def test_the_weighted_quantile_by_hand():
-    """Scores 0.1 to 0.4 weigh 1 to 4, in any order: 1, 3, 6 and 10 of them lie up to each."""
+    """Scores 0.1 to 0.4 weigh 1 to 4, in any order: their cumulative weights are 1, 3, 6 and 10."""
     conformal = of_scores([0.3, 0.1, 0.4, 0.2], [3, 1, 4, 2])
-    # With 2 at infinity the whole is 12, half of it 6: reached at 0.3, and not at 0.2. With 3 the
-    # half is 6.5, at 0.4; with 10 it is 10, still at 0.4; with 11 it is beyond all of them.
+    # With 2 at infinity the total is 12, and half of it, 6, is reached at 0.3 but not at 0.2. With
+    # 3, half is 6.5, reached at 0.4; with 10 it is 10, still at 0.4; with 11 it is never reached.
     found = limits(conformal, np.array([2.0, 3.0, 10.0, 11.0]), 0.5)
     assert found == pytest.approx([0.3, 0.4, 0.4, np.inf])
     assert conformal.sets(np.array([[0.7, 0.25, 0.05]]), np.array([2.0]), 0.5).tolist() == [
@@ -35,7 +35,7 @@ def test_the_weighted_quantile_by_hand():
 
 
 def test_the_weighted_quantile_is_the_papers():
-    """The smallest score up to which the normalised weights sum to 1 - alpha, in exact numbers."""
+    """The smallest score up to which the normalised weights sum to 1 - alpha, computed exactly."""
     rng = np.random.default_rng(0)
     for _ in range(30):
         scores = rng.choice(np.arange(1, 16) / 16, 12).tolist()
@@ -64,7 +64,7 @@ def test_equal_weights_give_the_ordinary_quantile(n, alpha):
 
 
 def guesses(rng, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities of a model that is much too sure, and the true classes."""
+    """Return the probabilities of a model that is much too sure, and the true classes."""
     logits = rng.normal(size=(n, 3))
     codes = (logits + rng.gumbel(size=(n, 3))).argmax(1)
     p = np.exp(4 * logits)
@@ -81,17 +81,17 @@ def coverage(rng, n: int, alpha: float, draws: int) -> float:
 
 
 def test_without_shift_coverage_is_exact():
-    """Of n + 1 places in order the true class's is equally likely to be each."""
+    """The true class's score is equally likely to have each of the n + 1 ranks."""
     rng = np.random.default_rng(0)
-    # 18 of 20 places and 27 of 30; 1500 draws have a standard error of 0.002.
+    # 18 of 20 ranks and 27 of 30; 1500 draws have a standard error of 0.002.
     assert coverage(rng, 19, 0.1, 1500) == pytest.approx(18 / 20, abs=0.008)
     assert coverage(rng, 29, 0.1, 1500) == pytest.approx(27 / 30, abs=0.008)
-    # Never less than asked, and more where the places do not come out even: 12 of 13.
+    # Never less than requested, and more where the ranks do not divide evenly: 12 of 13.
     assert coverage(rng, 12, 0.1, 1500) == pytest.approx(12 / 13, abs=0.008)
 
 
 def shifted(rng, n: int, mean: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Places of texts, what a model makes of them, and true classes, harder to the right."""
+    """Return positions of texts, probabilities and true classes, harder further right."""
     x = rng.normal(mean, 1, n)
     q = rng.uniform(0, 1, n)
     codes = (rng.random(n) < np.where(x > 0.8, 0.5, q)).astype(int)
@@ -99,7 +99,7 @@ def shifted(rng, n: int, mean: float) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 
 def test_under_covariate_shift_weights_restore_coverage():
-    """The model knows the class to the left of 0.8, and nothing of it to the right."""
+    """The model knows the class to the left of 0.8, and nothing about it to the right."""
     rng = np.random.default_rng(0)
     plain, weighted = [], []
     for _ in range(150):

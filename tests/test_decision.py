@@ -12,7 +12,7 @@ from dann_transfer.label_shift import Calibration
 
 @pytest.fixture
 def texts() -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities of 400 texts, many of them alike, and true classes drawn from softer ones."""
+    """Return probabilities of 400 texts, many alike, and true classes drawn from softer ones."""
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(400, 3)).round(1)
     p = softmax(3 * logits, axis=1).round(2)
@@ -37,7 +37,7 @@ def test_the_calibration_error_of_known_probabilities():
     p = rng.dirichlet([1, 1, 1], 50_000)
     codes = (np.log(p) + rng.gumbel(size=p.shape)).argmax(1)
     assert decision.calibration_error(p, codes) < 0.01
-    # Sure of everything, it is off by its error.
+    # A model that is sure of everything is off by its error.
     sure = np.eye(3)[p.argmax(1)]
     error = (p.argmax(1) != codes).mean()
     assert decision.calibration_error(sure, codes) == pytest.approx(error)
@@ -71,7 +71,7 @@ def test_the_calibrations_own_prior_calibrates_and_corrects_nothing():
 def test_abstain_masks_what_is_not_sure_enough():
     p = np.array([[0.1, 0.9], [0.6, 0.4], [0.3, 0.7]])
     answers = decision.abstain(p, np.array(["no", "yes"]), below=0.7)
-    # At the threshold it is answered.
+    # A text exactly at the threshold is answered.
     assert answers.tolist() == ["yes", None, "yes"]
     assert isinstance(answers, np.ma.MaskedArray)
     assert decision.abstain(p, np.array(["no", "yes"]), below=0).mask.tolist() == [False] * 3
@@ -136,10 +136,10 @@ def test_the_area_of_known_curves():
     rng = np.random.default_rng(0)
     blind = decision.coverage_curve(p, (rng.random(10_000) < error).astype(int))
     assert blind.area == pytest.approx(error, abs=0.02)
-    # All errors among the least sure: error + (1 - error) * log(1 - error), the least there can be.
+    # All errors are among the least sure, which gives the smallest possible area.
     best = decision.coverage_curve(p, (np.arange(10_000) < 2500).astype(int))
     assert best.area == pytest.approx(error + (1 - error) * np.log(1 - error), abs=1e-3)
-    # Of one confidence, there is one point.
+    # If all confidences are equal, there is one point.
     one = decision.coverage_curve(np.array([[0.8, 0.2]] * 4), np.array([0, 0, 0, 1]))
     assert one.coverage.tolist() == [1]
     assert one.area == pytest.approx(0.25)

@@ -14,7 +14,7 @@ def test_known_distances():
     near, far = rng.normal(size=(400, 4)), rng.normal(size=(400, 4)) + 10
     assert proxy_a_distance(near, far) == 2.0
     assert proxy_a_distance(near, rng.normal(size=(400, 4))) < 0.25
-    # Two unit normals whose means are 2 apart are told apart with error Phi(-1) = 0.159.
+    # Two unit normals whose means are 2 apart can be separated with error Phi(-1) = 0.159.
     apart = rng.normal(size=(2000, 1)) + 2
     expected = 2 * (1 - 2 * 0.1587)
     assert proxy_a_distance(rng.normal(size=(2000, 1)), apart) == pytest.approx(expected, abs=0.06)

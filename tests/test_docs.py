@@ -1,4 +1,4 @@
-"""The code that README.md and CONTRIBUTING.md show does what they say."""
+"""The code in README.md and CONTRIBUTING.md does what they say."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_the_method_of_contributing_works(tiny, source, target):
     (code,) = blocks("CONTRIBUTING.md")
     assert len(code.splitlines()) <= 25
     names: dict = {"__name__": "shown"}
-    # Registered for good it would be in the way of a test that asks for every method's own.
+    # Registered permanently, it would interfere with tests that cover every registered method.
     head, _, rest = code.partition('@register("mean_distance")\n')
     assert rest
     exec(head + rest, names)

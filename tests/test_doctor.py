@@ -19,7 +19,7 @@ WORDS = [f"word{i:03}" for i in range(300)]
 
 
 def texts_of(rng, shift: float, n: int = N) -> list[str]:
-    """Texts of 20 words as long as one another, of which the second half is likelier by `shift`."""
+    """Return texts of 20 words of equal length; `shift` makes the second half of WORDS likelier."""
     p = np.repeat([1 - shift, 1 + shift], len(WORDS) // 2)
     return [" ".join(rng.choice(WORDS, 20, p=p / p.sum())) for _ in range(n)]
 
@@ -50,7 +50,7 @@ def history(
 
 
 def noise(n: int = STEPS, seed: int = 5) -> np.ndarray:
-    """What batches of 32 and 32 texts add to an accuracy."""
+    """Return the noise of an accuracy on batches of 32 + 32 texts."""
     return np.random.default_rng(seed).normal(0, 0.06, n)
 
 
@@ -58,7 +58,7 @@ SOURCE, TARGET = (texts_of(np.random.default_rng(i), shift) for i, shift in enum
 
 
 def healthy(**changes) -> Run:
-    """A run without a finding, of too few texts to be told apart by what stands in them."""
+    """A run without findings, and with too few texts to tell the domains apart by their words."""
     rng = np.random.default_rng(0)
     codes = np.arange(N) % 3
     accuracy = np.linspace(0.9, 0.7, STEPS) + noise()
@@ -84,12 +84,12 @@ def healthy(**changes) -> Run:
 
 
 def wordy(**changes) -> Run:
-    """The same of many texts."""
+    """The same with many texts."""
     return healthy(**{"source_texts": SOURCE, "target_texts": TARGET, **changes})
 
 
 def only(run: Run) -> Finding:
-    """The single finding of a run that is healthy but for one thing."""
+    """Return the single finding of a run that is healthy except for one thing."""
     findings = diagnose(run)
     assert len(findings) == 1, findings
     return findings[0]
@@ -99,7 +99,7 @@ def test_a_healthy_run_has_no_finding():
     assert diagnose(healthy()) == ()
     run = wordy()
     assert diagnose(run) == ()
-    # And not because nothing was looked at.
+    # This is not because nothing was examined.
     assert run.a_distance == proxy_a_distance(run.source_features, run.target_features)
     assert doctor.NEAR < run.a_distance < doctor.FAR
     assert len(run.sample.texts) == 2 * N
@@ -118,7 +118,7 @@ def test_an_unbeaten_discriminator():
     assert "max_strength (it was 0.2)" in finding.remedy
     values[-STEPS // 4 :] = 0.94
     assert not diagnose(healthy(history=history(values)))
-    # At strength 0 nothing is asked of the encoder.
+    # At strength 0, the encoder is not trained against the discriminator.
     resting = healthy(history=history(np.full(STEPS, 0.97), strength=0.0), max_strength=0.0)
     assert not diagnose(resting)
 
@@ -144,9 +144,9 @@ def test_an_oscillating_discriminator():
     wave = 0.75 + 0.2 * np.sin(2 * np.pi * steps / 40)
     finding = only(healthy(history=history(wave + noise() / 2)))
     assert (finding.name, finding.severity) == ("oscillating discriminator", "warning")
-    # Its turns lie at 110, 130, 150 and 170; the first is too near where the half begins.
+    # It turns at 110, 130, 150 and 170; the first is too close to the start of the second half.
     assert " turned 3 times between " in finding.evidence
-    # Waves of the first half alone, a single dip, a slope and noise are no oscillation.
+    # Waves only in the first half, a single dip, a slope and noise are not oscillation.
     dip = 0.85 - 0.35 * np.exp(-(((steps - 150) / 12) ** 2))
     for calm in (np.where(steps < 100, wave, 0.75), dip, np.linspace(0.95, 0.65, STEPS)):
         assert not diagnose(healthy(history=history(calm + noise())))
@@ -224,7 +224,7 @@ def test_an_absent_class():
     finding = only(healthy(target_probabilities=shares(150, 150, 0), target_prior=None))
     assert (finding.name, finding.severity) == ("absent class", "warning")
     assert "predicted to be 'none' (33%)" in finding.evidence
-    # Of a rare class none may be there by chance.
+    # A rare class may be absent by chance.
     rare = np.array([0.5, 0.48, 0.02])
     assert not diagnose(
         healthy(target_probabilities=shares(150, 150, 0), target_prior=None, source_prior=rare)
@@ -268,12 +268,12 @@ def test_similar_domains_by_features_and_by_words():
     assert 0.1 < same.a_distance < doctor.NEAR
     assert (finding.name, finding.severity) == ("similar domains", "note")
     assert f"A-distance {same.a_distance:.2f} of 2" in finding.evidence
-    # Features that were made alike say nothing; words do.
+    # Features that were trained to be alike are no evidence; words are.
     assert not diagnose(wordy(target_features=same.target_features))
     by_words = only(wordy(target_texts=texts_of(rng, 0.0)))
     assert by_words.name == "similar domains"
     assert "by words" in by_words.evidence
-    # Too few texts tell nothing apart.
+    # Too few texts cannot be told apart.
     few = texts_of(rng, 0.0, 60)
     assert not diagnose(wordy(target_texts=few))
 
@@ -298,8 +298,8 @@ def test_a_casing_difference():
 
 
 def test_telltale_words():
-    # Each target text has one of three marks in front, and one source text in twenty has one too.
-    # All are of one length.
+    # Each target text starts with one of three marks, and so does one source text in twenty. All
+    # texts have the same length.
     marks = [["@@@@", "rtrt", "http"][i % 3] for i in range(N)]
     finding = only(
         wordy(
@@ -312,7 +312,7 @@ def test_telltale_words():
     named = set(words.removeprefix("Whether a text has ").split(", "))
     assert named == {"'@'", "'rtrt'", "'http'"}
     told = float(finding.evidence.split("to tell ")[1].split("%")[0])
-    # Told are all target texts and nineteen source texts in twenty.
+    # All target texts and nineteen in twenty source texts are identified.
     assert told == pytest.approx(97.5, abs=1.5)
 
 
@@ -334,7 +334,7 @@ def test_twenty_marks_are_no_handful():
 
 
 def test_shared_texts():
-    # The same but for the space around them.
+    # The same except for the spaces around them.
     again = [f" {text}\n" for text in SOURCE[:12]] + TARGET[12:]
     finding = only(wordy(target_texts=again))
     assert (finding.name, finding.severity) == ("shared texts", "warning")
@@ -372,7 +372,7 @@ def test_an_unlearnt_source():
     assert "35% of 300 held-out source texts right" in finding.evidence
     assert "always 'bad' gets 33%" in finding.evidence
     assert "learning_rate" in finding.remedy
-    # 1/3 and two standard errors are 0.388; what is on top of that is the margin's.
+    # 1/3 and two standard errors are 0.388; the rest is the margin.
     needed = 1 / 3 + 2 * (2 / 9 / N) ** 0.5 + 0.04 * 2 / 3
     for accuracy, count in ((needed - 0.001, 1), (needed + 0.001, 0)):
         rows = [{"epoch": 1, "validation_accuracy": accuracy}]
@@ -399,12 +399,12 @@ def test_a_damaged_source_task():
     assert "epoch 2 the model got 90% of 300" in finding.evidence
     assert finding.evidence.endswith(f"gets {after:.0%}.")
     assert not diagnose(replace(damaged, method="source_only"))
-    # What adda, shot and student keep is for the target alone.
+    # The models that adda, shot and student keep are only for the target.
     rows = [{k: v for k, v in row.items() if k != "task_loss"} for row in damaged.history]
     assert not diagnose(replace(damaged, history=rows))
 
 
-# What may be missing.
+# Missing data.
 
 
 def test_a_run_without_columns_of_domains_validation_and_held_out_texts():
@@ -424,7 +424,7 @@ def test_a_run_without_columns_of_domains_validation_and_held_out_texts():
     assert not diagnose(bare)
     nothing = {"target_features": np.empty((0, 8)), "target_probabilities": np.empty((0, 3))}
     assert not diagnose(replace(bare, target_texts=[], history=[], **nothing))
-    # Where no held-out features are there, the words speak for source-only.
+    # Without held-out features, source-only is judged by words.
     assert only(replace(bare, target_texts=texts_of(np.random.default_rng(3), 0))).severity == (
         "note"
     )
@@ -546,7 +546,7 @@ def test_frame_and_json():
     assert Findings().frame().shape == (0, 4)
     assert Findings().to_json() == []
     assert not Findings().severe
-    # All of a diagnosis can be written: no number of numpy's is in it.
+    # A whole diagnosis can be written as JSON: it holds no numpy numbers.
     real = diagnose(healthy(truncated={"source": 12}, target_prior=np.array([0.1, 0.3, 0.6])))
     assert len(real) == 2
     json.dumps(real.to_json())

@@ -72,7 +72,7 @@ def test_what_an_onnx_file_cannot_hold_is_refused(tiny, adapter, source, target,
     with pytest.raises(ValueError, match="mine"):
         to_onnx(adapter, tmp_path / "mine")
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
-    # A saved adapter would be gone.
+    # A saved adapter would be lost.
     adapter.save_pretrained(tmp_path / "saved")
     with pytest.raises(ValueError, match="holds something other than an exported model"):
         to_onnx(adapter, tmp_path / "saved")

@@ -10,7 +10,7 @@ from dann_transfer.folders import exchange, workplace
 
 @pytest.fixture(params=["at once", "in two steps"])
 def how(request, monkeypatch):
-    """As this system does it, and as one does that cannot do it at once."""
+    """Exchange folders as this system does, and as a system that cannot do it at once."""
     if request.param == "in two steps":
         monkeypatch.setattr(folders, "_exchange_at_once", lambda one, two: False)
 
@@ -36,7 +36,7 @@ def test_a_folder_takes_its_place_or_that_of_another(tmp_path):
 @pytest.mark.usefixtures("how")
 def test_what_fails_changes_nothing(tmp_path):
     write(tmp_path / "model", "one")
-    too_much = "\ud800"  # which UTF-8 cannot write
+    too_much = "\ud800"  # which UTF-8 cannot encode
     with pytest.raises(UnicodeEncodeError):
         write(tmp_path / "model", too_much)
     assert (tmp_path / "model" / "content").read_text() == "one"
@@ -49,7 +49,7 @@ def test_what_a_killed_process_left_is_swept_and_what_another_does_is_not(tmp_pa
     (tmp_path / mark).mkdir()
     (tmp_path / mark / "content").write_text("half")
     (tmp_path / f"{mark}.lock").touch()
-    # Its neighbour is of another place.
+    # This one belongs to another folder.
     (tmp_path / ".other-saving-000000000000").mkdir()
     with workplace(path) as work:
         (work / "content").write_text("alive")
@@ -69,7 +69,7 @@ def test_a_name_with_brackets_is_swept_too(tmp_path):
 
 
 def test_what_was_taken_away_is_given_back(tmp_path):
-    """Killed between two renames, where a system has no exchange."""
+    """A process was killed between two renames, on a system without an exchange."""
     write(tmp_path / "model", "one")
     mark = ".model-saving-000000000000"
     (tmp_path / "model").rename(tmp_path / f"{mark}-old")

@@ -19,7 +19,7 @@ TOKEN = "for-this-test-alone"
 
 @pytest.fixture
 def lab(request, tmp_path, minilm):
-    """Serve a copy of a tutorial without outputs: the address that opens it, and the copy."""
+    """Serve a copy of a tutorial without outputs; give the address that opens it, and the copy."""
     pytest.importorskip("jupyterlab")
     folder = tmp_path / "notebooks"
     (folder / "images").mkdir(parents=True)
@@ -30,7 +30,7 @@ def lab(request, tmp_path, minilm):
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     nbformat.write(notebook, folder / name)
-    # All cells stay in the page, also those that are scrolled away.
+    # All cells stay in the page, including those that are scrolled out of view.
     settings = tmp_path / "settings" / "@jupyterlab" / "notebook-extension"
     settings.mkdir(parents=True)
     (settings / "tracker.jupyterlab-settings").write_text('{"windowingMode": "none"}')
@@ -40,7 +40,7 @@ def lab(request, tmp_path, minilm):
         "JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime"),
         "IPYTHONDIR": str(tmp_path / "ipython"),
     }
-    # A kernel that finds a backend named draws nothing into the page.
+    # With MPLBACKEND set, the kernel draws nothing into the page.
     env.pop("MPLBACKEND", None)
     log = (tmp_path / "lab.log").open("w+")
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--port=0"]
@@ -72,11 +72,11 @@ def test_a_tutorial_runs_in_jupyterlab(browser, lab):
         page.get_by_role("menuitem", name=menu, exact=True).click()
         page.get_by_role("menuitem", name=item).first.click()
 
-    # The claims' source is folded, and a folded cell has no prompt to see its number in.
+    # The source of the claims is collapsed, and a collapsed cell has no prompt with its number.
     choose("View", "Expand All Code")
     choose("Run", "Run All Cells")
     code = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
-    # An error stops the run, and then the claims, which stand last, get no number.
+    # An error stops the run, and then the claims, which come last, get no number.
     page.wait_for_function(
         """n => document.querySelector("[data-mime-type='application/vnd.jupyter.error']") ||
              [...document.querySelectorAll(".jp-CodeCell .jp-InputPrompt")]
@@ -84,7 +84,7 @@ def test_a_tutorial_runs_in_jupyterlab(browser, lab):
         arg=len(code),
         # It takes four minutes alone, and twice that beside another notebook on slow cores.
         timeout=900_000,
-        # At every frame, the default, the page would be drawn without pause beside the training.
+        # The default, every frame, would redraw the page without pause during the training.
         polling=1000,
     )
     failed = page.locator("[data-mime-type='application/vnd.jupyter.error']")

@@ -40,7 +40,7 @@ def test_known_priors_are_found(source, target):
     p, q = posterior(x, source), posterior(z, source)
     assert bbse(p, y, q) == pytest.approx(target, abs=0.03)
     assert em(source, q) == pytest.approx(target, abs=0.03)
-    # What it is for: the naive shares are far off.
+    # This is why it is needed: the naive shares are far off.
     assert np.abs(q.mean(0) - target).max() > 0.05
 
 
@@ -70,7 +70,7 @@ def test_a_class_that_is_never_predicted_does_not_break_bbse():
 
 
 def overconfident(rng, prior: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Logits of a model that is five times surer than it should be, and leans to one class."""
+    """Return logits of a model that is five times too sure and leans towards one class."""
     x, labels = draw(rng, prior, n)
     exact = np.log(posterior(x, np.array([0.5, 0.5])))
     return 5 * exact + [0.0, 2.0], labels
@@ -88,7 +88,7 @@ def test_overconfident_probabilities_are_calibrated():
 
 
 def test_em_on_calibrated_probabilities_finds_what_it_misses_on_raw_ones():
-    """It said 1e-8 against 1 where predictions were half and half."""
+    """It once gave 1e-8 against 1 where predictions were half and half."""
     rng = np.random.default_rng(0)
     prior = np.array([0.8, 0.2])
     source, labels = overconfident(rng, np.array([0.5, 0.5]), 400)
@@ -110,21 +110,21 @@ def test_em_is_the_mean_of_corrected_probabilities_again_and_again():
         expected = np.mean([row * ratio / (row * ratio).sum() for row in q], axis=0)
     assert np.allclose(em(prior, q, steps=7), expected)
     assert expected[3] == 0
-    # It ends sooner where it may, and near the same place.
+    # With a larger tolerance it stops earlier, close to the same estimate.
     early = em(prior, q, tolerance=1e-3)
     assert np.abs(early - em(prior, q)).max() < 0.05
     assert (early != em(prior, q)).any()
 
 
 def many_classes(rng, n: int, classes: int = 40) -> tuple[np.ndarray, np.ndarray]:
-    """Logits of a model three times surer than it should be, and labels of equally many texts."""
+    """Return logits of a model that is three times too sure, and labels with balanced classes."""
     labels = np.arange(n) % classes
     x = rng.normal(size=(n, classes)) + 3 * np.eye(classes)[labels]
     return 9 * x, labels
 
 
 def test_a_few_texts_of_each_of_many_classes_calibrate():
-    """Doubt of 1 in 6 for each class of four texts left a model that is sure at 60 %."""
+    """A doubt of 1 in 6 for each class of four texts once left a sure model at only 60 %."""
     rng = np.random.default_rng(0)
     found = Calibration.fit(*many_classes(rng, 160))
     logits, labels = many_classes(rng, 8000)
@@ -137,7 +137,7 @@ def test_influence_says_what_a_fit_to_a_resample_gives(classes):
     rng = np.random.default_rng(0)
     shares = np.arange(1, classes + 1) ** 2
     x, labels = draw(rng, shares / shares.sum(), 2000)
-    # A model that leans far to the last class: its bias and its temperature hang together.
+    # The model leans far towards the last class, so its bias and its temperature are correlated.
     logits = 3 * np.log(posterior(x, np.ones(classes))) + 6 * np.arange(classes)
 
     def parameters(rows: np.ndarray) -> np.ndarray:
@@ -154,7 +154,7 @@ def test_influence_says_what_a_fit_to_a_resample_gives(classes):
 
 
 def test_an_interval_holds_the_true_prior_as_often_as_it_says():
-    """Without refitting the calibration, intervals of EM held it in half of the cases."""
+    """Without refitting the calibration, EM's intervals held it in only half of the cases."""
     rng = np.random.default_rng(0)
     prior, hits, widths = np.array([0.8, 0.2]), [], []
     for seed in range(60):
@@ -165,7 +165,7 @@ def test_an_interval_holds_the_true_prior_as_often_as_it_says():
             [(low <= prior).all() and (prior <= high).all() for low, high in bounds.values()]
         )
         widths.append([high[0] - low[0] for low, high in bounds.values()])
-    # Of 60, a share of 0.9 has a standard error of 0.04.
+    # With 60 runs, a share of 0.9 has a standard error of 0.04.
     assert bounds.keys() == {"em", "bbse"}
     assert (np.mean(hits, axis=0) > 0.78).all()
     assert (np.mean(hits, axis=0) < 1).all()
@@ -235,24 +235,24 @@ def test_estimates_have_the_intervals_of_those_that_are_not_refused():
 
 
 def test_an_estimate_that_the_source_contradicts_is_refused():
-    """The target's texts lie where the source has none: its shares are not what differs."""
+    """The target's texts lie where the source has none: the difference is not in class shares."""
     rng = np.random.default_rng(0)
     even = np.array([0.5, 0.5])
     x, labels = draw(rng, even, 400)
     source = np.log(posterior(x, even))
-    # All of them look a little like class 1, and half are predicted to be of it.
+    # All target texts look a little like class 1, and half are predicted to be class 1.
     target = np.log(posterior(rng.choice([-0.05, 0.4], 1000), even))
     found = estimate(source, labels, target)
     assert "em" in found.refused
     assert "would be predicted for" in found.refused["em"]
-    # Of a class that no held-out text is of nothing is known.
+    # Nothing is known about a class without held-out texts.
     lone = estimate(source[labels == 0], labels[labels == 0], target)
     assert lone.priors == {}
     assert lone.refused["bbse"] == "there is no held-out source text of class 1"
 
 
 def test_too_few_held_out_texts_check_nothing():
-    """Of ten held-out texts EM's 0 against 1 was within what their confusion allows."""
+    """With ten held-out texts, their confusion once allowed even EM's 0 against 1."""
     rng = np.random.default_rng(0)
     for _ in range(20):
         source, labels = overconfident(rng, np.array([0.5, 0.5]), 10)

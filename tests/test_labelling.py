@@ -9,7 +9,7 @@ from dann_transfer.neighbors import Neighborhood, spread
 
 
 def blobs(rng, n: int, number: int = 6) -> tuple[np.ndarray, np.ndarray]:
-    """Texts around directions at right angles, and which direction each is of."""
+    """Return texts around perpendicular directions, and the direction of each."""
     blob = np.arange(n) % number
     return np.eye(number, 8)[blob] + rng.normal(0, 0.05, (n, 8)), blob
 
@@ -50,7 +50,7 @@ def test_a_suggestion_is_the_text_nearest_to_the_weighted_centre():
         centre = weights[own] @ unit[own] / weights[own].sum()
         nearest.append(own[np.linalg.norm(unit[own] - centre, axis=1).argmin()])
         masses.append(weights[own].sum())
-    # The cluster that weighs most comes first.
+    # The heaviest cluster comes first.
     assert suggest(x, p, 3).tolist() == [nearest[i] for i in np.argsort(masses)[::-1]]
 
 
@@ -63,7 +63,7 @@ def test_uncertain_blobs_come_first_and_sure_ones_are_not_forgotten():
     assert sorted(chosen) == [0, 1, 2, 3]
 
 
-# Whoever suggests texts to label gets no warning that there are copies of them.
+# Copies of texts cause no warning.
 @pytest.mark.filterwarnings("error")
 def test_copies_of_texts_are_suggested_once_each():
     x = np.repeat(np.eye(3), 4, axis=0)
@@ -78,7 +78,7 @@ def test_labels_mend_a_blob_that_the_model_is_wrong_on():
     rng = np.random.default_rng(4)
     x, blob = blobs(rng, 300)
     truth = blob % 2
-    # Of blob 1 the model says throughout that it is of the other class.
+    # The model assigns all of blob 1 to the wrong class.
     p = np.where(np.where(blob == 1, 0, truth)[:, None], [0.1, 0.9], [0.9, 0.1])
     assert (spread(x, p, 10).argmax(1) == truth).mean() == pytest.approx(5 / 6)
     positions = suggest(x, p, 6)
@@ -111,8 +111,8 @@ def test_a_label_does_not_reach_far():
     x = np.stack([np.cos(turn), np.sin(turn), np.zeros(100)], 1) + rng.normal(0, 0.02, (100, 3))
     p = np.where(turn[:, None] == 0, [0.95, 0.05], [0.65, 0.35])
     corrected = spread_labels(x, p, np.array([0]), np.array([1]))
-    # The model is sure of the one blob and wrong. A linear kernel, which is 1/2 at 60 degrees,
-    # would turn the other one over as well.
+    # The model is sure of one blob, and wrong. A linear kernel, which is 1/2 at 60 degrees, would
+    # flip the other blob as well.
     assert (corrected.argmax(1) == (turn == 0)).all()
 
 

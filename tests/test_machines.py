@@ -15,7 +15,7 @@ from dann_transfer.serving import Predictor
 
 @pytest.fixture(scope="module")
 def ray():
-    """Start Ray on this machine: two workers of the test, and two for what reads and writes."""
+    """Start Ray on this machine: two workers for the test, and two for reading and writing."""
     ray = pytest.importorskip("ray")
     ray.init(
         num_cpus=4,
@@ -28,9 +28,9 @@ def ray():
 
 
 def predictor(killed: Path) -> type[Predictor]:
-    """Return a Predictor whose process dies over the batch of row 100, the first time.
+    """Return a Predictor whose process dies on the batch with row 100, the first time.
 
-    Made here, so that the workers need not find this file.
+    It is defined here so that the workers need not find this file.
     """
 
     class Mortal(Predictor):
@@ -62,6 +62,6 @@ def test_a_worker_that_is_killed_loses_no_text(ray, fitted, target, tmp_path):
     assert written["label"].tolist() == fitted.predict(texts).tolist()
     p = fitted.predict_proba(texts).max(1)
     np.testing.assert_allclose(written["confidence"], p, atol=1e-5)
-    # What the one that died had given before stays; the batch it died over came from another.
+    # Earlier results of the dead worker stay; another worker did the batch on which it died.
     killed = int((tmp_path / "killed").read_text())
     assert written.loc[written["id"] == 100, "worker"].item() != killed

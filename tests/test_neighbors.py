@@ -11,7 +11,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.Colla
 
 
 def clouds(rng, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Two clouds of directions, their labels, and a head that is led astray by a third one."""
+    """Return two clouds of directions, their labels, and a head misled by a third direction."""
     labels = rng.integers(0, 2, n)
     angle = np.where(labels, 0.25, 0.75) * np.pi + rng.normal(0, 0.12, n)
     x = np.stack([np.cos(angle), np.sin(angle), rng.normal(0, 0.1, n)], 1)
@@ -50,7 +50,7 @@ def test_few_texts_and_copies_of_one():
     assert (spread(np.ones((1, 2)), p[:1], 10) == p[:1]).all()
     copies = spread(np.ones((3, 2)), p, 10)
     assert np.isfinite(copies).all()
-    # Each is given the two others, and not itself again.
+    # Each text gets the two others as neighbours, and not itself again.
     assert copies[0, 0] < 0.9
 
 

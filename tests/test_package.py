@@ -27,7 +27,7 @@ def bounds(requirements: list[str]) -> set[str]:
 
 def test_environment_yml_equals_pyproject():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    # What conda-forge has not, or under another name, is left to pip.
+    # pip installs what conda-forge lacks or has under another name.
     left = ("browser", "docs", "ray")
     groups = {k: v for k, v in project["optional-dependencies"].items() if k not in left}
     extras = [r for group in groups.values() for r in group]
@@ -100,7 +100,7 @@ FILES = {
 
 
 def imports_of(file: Path) -> set[str]:
-    """Return the modules of the package that a file imports anywhere, for its types too."""
+    """Return the modules of the package that a file imports anywhere, including for types."""
     modules = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dann_transfer"):
@@ -113,13 +113,13 @@ def imports_of(file: Path) -> set[str]:
 
 
 IMPORTS = {name: imports_of(file) - {name, "dann_transfer"} for name, file in FILES.items()}
-# The package's face hands on what it names; `DomainAdapter.report` is a door to `plots.report`.
+# The package's face re-exports names; `DomainAdapter.report` is a door to `plots.report`.
 FACE, DOOR = "dann_transfer", ("dann_transfer.adapter", "dann_transfer.plots")
 
 
 def test_the_imports_have_no_circle():
     graph = {name: modules for name, modules in IMPORTS.items() if name != FACE}
-    assert DOOR[1] in graph[DOOR[0]], "the door is gone, and so is this exception"
+    assert DOOR[1] in graph[DOOR[0]], "the door is gone; remove this exception"
     graph[DOOR[0]] = graph[DOOR[0]] - {DOOR[1]}
     # `static_order` raises a CycleError that names the circle.
     assert set(TopologicalSorter(graph).static_order()) >= graph.keys()
@@ -144,7 +144,7 @@ def test_imports_run_one_way():
 
 
 def code_lines(function: ast.FunctionDef, lines: list[str]) -> int:
-    """Count a function's lines of code: no signature, docstring, comment or blank line."""
+    """Count a function's lines of code, without signature, docstring, comments and blank lines."""
     body = function.body[1:] if ast.get_docstring(function) else function.body
     if not body:
         return 0
@@ -162,7 +162,7 @@ def test_functions_stay_short():
 
 
 def test_training_knows_no_method():
-    """Neither a name of a method nor what only a method's class would say."""
+    """It holds neither names of methods nor words that only a method's class would use."""
     names = set(dann_transfer.methods.names()) - {"dann"}
     for name, file in FILES.items():
         if name.startswith("dann_transfer.training"):

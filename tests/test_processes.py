@@ -1,4 +1,4 @@
-"""Several processes train one model: the same weights as one, whatever the method."""
+"""Several processes train one model and get the weights of one process, for every method."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ pytestmark = [
 ]
 
 NAMES = ["source_only", *ADAPTING]
-# Adam makes a full step of a gradient that is all rounding, and a penalty on gradients doubles it.
+# Adam makes a full step from a gradient that is only rounding; a gradient penalty doubles it.
 ROUNDING = {"wdgrl": 3e-3, "mcd": 1e-3}
 
 
 @pytest.fixture(scope="module")
 def still_encoder(tmp_path_factory):
-    """The tiny encoder without dropout, which processes would draw apart."""
+    """The tiny encoder without dropout, which each process would draw differently."""
     off = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     return make_tiny_encoder(tmp_path_factory.mktemp("still") / "encoder", **off)
 
@@ -49,7 +49,7 @@ def fit(encoder, name, n_source=48, on_step=None, **params):
 
 
 def work(rank, encoder, out):
-    """Do on every process what the tests look at: to start processes takes longest."""
+    """Do all that the tests check in each process at once: starting processes is slowest."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     with pytest.raises(ValueError, match=r"in the source texts.*Pass the same to all processes\."):
@@ -67,7 +67,7 @@ def work(rank, encoder, out):
 
 
 def parallel(function, *args, n=2):
-    # A port that is free now, and not the one that other runs on this machine would take too.
+    # A port that is free now, and not the default, which other runs on this machine may use.
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     with idist.Parallel(backend="gloo", nproc_per_node=n, master_port=port) as processes:
@@ -76,7 +76,7 @@ def parallel(function, *args, n=2):
 
 @pytest.fixture(scope="module")
 def by_two(still_encoder, tmp_path_factory):
-    """The folder with the weights that two processes make of every method's run."""
+    """The folder with the weights of every method, trained by two processes."""
     out = tmp_path_factory.mktemp("two")
     parallel(work, still_encoder, str(out))
     return out
@@ -91,7 +91,7 @@ def assert_close(one, other, name):
 def test_two_processes_give_the_weights_of_one(name, by_two, still_encoder):
     one = weights(fit(still_encoder, name))
     assert_close(one, torch.load(by_two / f"{name}.pt", weights_only=True), name)
-    # And they have moved.
+    # The weights have moved.
     start = weights(fit(still_encoder, name, learning_rate=1e-12, head_learning_rate=1e-12))
     assert max((one[key] - start[key]).abs().max() for key in one) > 4e-4
 
@@ -195,7 +195,7 @@ def tokens(rng, n):
     start=st.integers(0, 40),
 )
 def test_any_processes_share_any_plan(n_source, n_target, batch_size, world, seed, start):
-    """Each source text passes once an epoch, in one process, wherever the run was taken up."""
+    """Each source text passes once per epoch, in one process, wherever the run is resumed."""
     rng = np.random.default_rng(seed)
     source, target = tokens(rng, n_source), tokens(rng, n_target)
 

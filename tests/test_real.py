@@ -1,4 +1,4 @@
-"""End to end with the real encoder and real texts: small, but nothing in it is a stand-in."""
+"""End to end with the real encoder and real texts: small, but nothing is a stand-in."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def parts():
 def runs(parts, minilm) -> dict[str, DomainAdapter]:
     (X, _, y, _), (T, _, _, _) = parts
     common = {"freeze_layers": 3, "epochs": 3, "random_state": 0, "progress": False}
-    # Few steps need larger ones, and a stronger reversal.
+    # With few steps, training needs a larger rate and a stronger reversal.
     common |= {"learning_rate": 2e-4, "max_length": 128, "max_strength": 2.0}
     return {
         method: DomainAdapter(minilm, method=method, **common).fit(X, y, X_target=T)
@@ -43,8 +43,8 @@ def test_both_learn_the_task(parts, runs):
             for _, texts, _, labels in parts
         ]
         print(f"{adapter.method}: macro-F1 source {scores[0]:.3f}, target {scores[1]:.3f}")
-        # One constant answer scores 0.34 on the source and 0.41 on the target. So strong a reversal
-        # moves the target's score by a tenth when rounding alone changes.
+        # A constant answer scores 0.34 on the source and 0.41 on the target. With a reversal this
+        # strong, a change in rounding alone moves the target's score by a tenth.
         assert scores[0] > 0.70
         assert scores[1] > 0.50
 

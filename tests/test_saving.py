@@ -104,7 +104,7 @@ def test_a_damaged_folder_is_refused(saved, name, how):
     elif how == "truncated":
         file.write_bytes(data[: len(data) // 2])
     else:
-        # The last digit or letter becomes another, so that JSON stays JSON.
+        # The last digit or letter is changed, so that JSON stays JSON.
         at = max(i for i in range(len(data)) if chr(data[i]).isalnum())
         other = b"1" if data[at : at + 1] != b"1" else b"2"
         file.write_bytes(data[:at] + other + data[at + 1 :])
@@ -140,7 +140,7 @@ def test_no_pickle_is_read_and_no_code_of_the_folder_runs(saved, tmp_path, monke
 
 
 def resign(folder: Path) -> None:
-    """Do what an attacker can: write checksums that fit."""
+    """Do what an attacker can do: write matching checksums."""
     config = json.loads((folder / "adapter.json").read_text())
     config["files"] = {
         str(p.relative_to(folder)): saving._sha256(p)
@@ -252,7 +252,7 @@ def test_a_method_that_is_not_registered_still_predicts(tiny_encoder, source, ta
         adapter.fit(*source, X_target=target).save_pretrained(tmp_path / "m")
     loaded = DomainAdapter.from_pretrained(tmp_path / "m")
     assert (loaded.predict_proba(target) == adapter.predict_proba(target)).all()
-    # Saved once more by one who does not know the method, the method's weights are still there.
+    # Saved again where the method is not registered, the method's weights are still there.
     loaded.save_pretrained(tmp_path / "again")
     first, second = (load_file(tmp_path / name / "heads.safetensors") for name in ("m", "again"))
     assert "method.layer.weight" in first
@@ -262,7 +262,7 @@ def test_a_method_that_is_not_registered_still_predicts(tiny_encoder, source, ta
 def test_the_model_card_says_what_it_is(saved):
     card = (saved / "README.md").read_text()
     assert card.startswith("---\nlibrary_name: dann_transfer\n")
-    # A pipeline would open the folder with a random head: it is not invited.
+    # A pipeline would open the folder with a random head, so the card has no tag for one.
     assert "pipeline_tag" not in card
     assert "on 90\nlabelled source texts and 70 unlabelled target texts" in card
     assert "`'neg'`, `'pos'`" in card
@@ -351,7 +351,7 @@ for i in itertools.count():
 
 @pytest.fixture
 def saver(tiny, source, target, tmp_path):
-    """Start a process that saves two models in turn, and return what these make of texts."""
+    """Start a process that saves two models in turn, and return their outputs for texts."""
     made = []
     for seed in (0, 1):
         adapter = tiny(epochs=1, random_state=seed).fit(*source, X_target=target)
@@ -396,7 +396,7 @@ def test_a_save_that_is_killed_leaves_a_whole_model_and_nothing_for_long(saver, 
         process.wait()
         probabilities = DomainAdapter.from_pretrained(folder, device="cpu").predict_proba(target)
         assert any(np.allclose(probabilities, own, atol=1e-6) for own in made)
-        # Its folder and its lock, and in no more than one copy.
+        # The folder and its lock, and at most one more copy.
         assert len(list(folder.parent.iterdir())) <= 3
     fitted.save_pretrained(folder)
     assert [p.name for p in folder.parent.iterdir()] == ["model"]
@@ -491,7 +491,7 @@ def test_arrays_and_tensors_among_the_settings_are_saved(tiny, source, target, t
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    """A folder that acts as the hub: what is uploaded there can be downloaded."""
+    """A folder that acts as the hub: uploads to it can be downloaded."""
     import huggingface_hub
 
     def place(name):
@@ -538,11 +538,11 @@ def test_a_model_goes_to_the_hub_and_comes_back(hub, fitted, target, tmp_path):
     assert (
         fitted.push_to_hub("someone/reviews-to-tweets") == "https://hub/someone/reviews-to-tweets"
     )
-    # What the hub keeps beside a model, and a licence, are no part of it.
+    # Files that the hub keeps beside a model, and a licence, are not part of the model.
     (tmp_path / "hub/someone/reviews-to-tweets/LICENSE").touch()
     again = DomainAdapter.from_pretrained("someone/reviews-to-tweets")
     assert (again.predict_proba(target) == fitted.predict_proba(target)).all()
-    # On the command line too.
+    # This also works on the command line.
     done = CliRunner().invoke(cli.app, ["diagnose", "someone/reviews-to-tweets"])
     assert done.exit_code == 0, done.output
     card = (tmp_path / "hub/someone/reviews-to-tweets/README.md").read_text()
@@ -581,7 +581,7 @@ def test_what_the_hub_does_not_have_is_said(hub, fitted):
         DomainAdapter.from_pretrained("some/one")
     with pytest.raises(ValueError, match="'model' must be of the form 'user/model'"):
         fitted.push_to_hub("model")
-    # A folder of that name comes first, and a path is never asked for elsewhere.
+    # A folder of that name takes precedence, and a Path is never looked up on the hub.
     fitted.save_pretrained("some/one")
     assert DomainAdapter.from_pretrained("some/one").classes_.tolist() == ["neg", "pos"]
     with pytest.raises(ValueError, match="is not a folder"):

@@ -39,7 +39,7 @@ def test_the_best_run_is_returned_and_source_only_is_the_first(search, source):
     result = search(score="source_validation")
     assert [row["run"] for row in result.rows] == [0, 1, 2, 3]
     assert result.rows[0]["method"] == "source_only"
-    # What only methods use is not searched for source-only.
+    # Parameters that only methods use are not searched for source-only.
     assert "max_strength" not in result.rows[0]
     assert any(row["method"] == "dann" for row in result.rows)
     scores = [row["score"] for row in result.rows]
@@ -47,7 +47,7 @@ def test_the_best_run_is_returned_and_source_only_is_the_first(search, source):
     assert {name: best[name] for name in result.params} == result.params
     assert {name: result.adapter.params_[name] for name in result.params} == result.params
     assert result.frame().score.iloc[0] == max(scores)
-    # The score is that of the texts that the run held out itself.
+    # The score comes from the texts that the run itself held out.
     assert best["score"] == result.adapter.validation_[-1]["validation_accuracy"]
     assert result.verdict() in str(result)
     assert "not known without target labels" in result.verdict() or "None of" in result.verdict()
@@ -79,7 +79,7 @@ def test_a_search_goes_on_where_it_stopped(search, tmp_path):
     model = DomainAdapter.from_pretrained(tmp_path / "best")
     texts = ["good lol", "bad lol"]
     assert (model.predict_proba(texts) == again.adapter.predict_proba(texts)).all()
-    # All runs are done: nothing is trained, and the best one is read.
+    # All runs are finished: nothing is trained, and the best model is loaded.
     done = search(folder=tmp_path, runs=5)
     assert done.rows == again.rows
     assert (done.adapter.predict_proba(texts) == model.predict_proba(texts)).all()
@@ -209,7 +209,7 @@ def test_the_first_run_is_source_only_at_the_defaults(search):
     }
     first = search(space=space, runs=2).rows[0]
     assert (first["method"], first["epochs"], first["warmup"]) == ("source_only", 3, 0.1)
-    # The default of 0.01 is out of this span, of which it is the middle.
+    # The default of 0.01 lies outside this range, so the first value is the range's middle.
     assert first["weight_decay"] == pytest.approx(10**-3.5)
 
 

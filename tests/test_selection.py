@@ -51,7 +51,7 @@ def test_information_maximization_is_the_mutual_information(p):
     assert information_maximization(p) == pytest.approx(
         entropy(p.mean(0)) - entropy(p, axis=1).mean()
     )
-    # All of one class tells nothing of the text, however sure it is.
+    # Predicting one class for all says nothing about the texts, however sure it is.
     assert information_maximization(np.eye(3)[[0] * 10]) == pytest.approx(0)
 
 
@@ -87,7 +87,7 @@ def test_batch_nuclear_norm_reaches_1_and_no_more(p):
 
 
 def adjusted_mutual_information(a: np.ndarray, b: np.ndarray) -> float:
-    """Adjust by what chance gives: the mean over all ways to shuffle the labels."""
+    """Adjust for chance: subtract the mean over all ways to shuffle the labels."""
     n, sizes = len(a), [np.bincount(codes) for codes in (a, b)]
     chance = 0.0
     for x in sizes[0]:
@@ -102,13 +102,13 @@ def adjusted_mutual_information(a: np.ndarray, b: np.ndarray) -> float:
 def test_cluster_agreement_is_that_of_directions():
     rng = np.random.default_rng(2)
     codes = rng.integers(0, 3, 90)
-    # Classes lie in directions, at lengths that say nothing of them.
+    # Classes differ by direction; lengths say nothing about them.
     features = (np.eye(3)[codes] + 0.05 * rng.normal(size=(90, 3))) * rng.uniform(1, 30, (90, 1))
     p = np.eye(3)[codes]
     assert cluster_agreement(features, p) == pytest.approx(1)
     plain = KMeans(3, n_init=10, random_state=0).fit_predict(features)
     assert adjusted_mutual_information(plain, codes) < 0.8, "lengths must mislead k-means here"
-    # Twenty texts are labelled wrong: the clusters are the classes still.
+    # Twenty texts are labelled wrongly, but the clusters are still the classes.
     predicted = codes.copy()
     predicted[:20] = (predicted[:20] + 1) % 3
     agreement = cluster_agreement(features, np.eye(3)[predicted])
@@ -121,7 +121,7 @@ def test_cluster_agreement_is_that_of_directions():
 def test_importance_weights_are_ratios_of_densities():
     source, target = shifted(4000, 0.8)
     weights = importance_weights(source, target[:2000])
-    # Of two normal distributions at 0 and 0.8 the ratio is exp(0.8 x - 0.32).
+    # For two normal distributions at 0 and 0.8, the ratio is exp(0.8 x - 0.32).
     truth = np.exp(0.8 * source[:, 0] - 0.32)
     assert np.corrcoef(np.log(weights), np.log(truth))[0, 1] > 0.99
     assert weights.mean() == pytest.approx(1, abs=0.05), "twice as many source texts cancel out"
@@ -149,7 +149,7 @@ def test_a_weighted_validation_finds_the_targets_accuracy(validation):
     truth = right(target).mean()
     assert truth > right(source).mean() + 0.15
     assert validation(source, right(source), target) == pytest.approx(truth, abs=0.05)
-    # Where the domains are alike it is the source's own accuracy.
+    # If the domains are alike, it is the source's own accuracy.
     correct = right(source)
     same = validation(source, correct, shifted(4000, 0, seed=4)[1])
     assert same == pytest.approx(correct.mean(), abs=0.02)
@@ -179,7 +179,7 @@ def test_reverse_validation_is_a_classifier_back_to_the_source():
     accuracy = np.mean(model.predict(scaler.transform(source)) == codes)
     assert 0.5 < accuracy < 1
     assert reverse_validation(source, codes, target, p) == pytest.approx(accuracy)
-    # What is labelled the wrong way round comes back the wrong way round.
+    # If the labels are swapped, they come back swapped.
     flipped = reverse_validation(source, codes, target, p[:, ::-1])
     assert flipped == pytest.approx(1 - accuracy)
     for code in (0, 1):
@@ -196,7 +196,7 @@ def test_ensemble_agreement_is_counted(pool):
             alike += int(np.argmax(candidate[i]) == np.argmax(mean))
         agreements.append(alike / 30)
     assert ensemble_agreement(pool) == pytest.approx(agreements)
-    # Probabilities are averaged, and not votes counted: one sure candidate outweighs two unsure.
+    # Probabilities are averaged instead of counting votes: one sure candidate outweighs two unsure.
     sure, unsure = np.array([[0.9, 0.1]]), np.array([[0.4, 0.6]])
     assert ensemble_agreement([sure, unsure, unsure]).tolist() == [1, 0, 0]
 
@@ -250,7 +250,7 @@ def test_bad_input_is_named(p, pool):
 
 @pytest.mark.parametrize("validation", [deep_embedded_validation, importance_weighted_validation])
 def test_an_estimate_of_accuracy_is_one(validation):
-    """Weights that differ a lot let the control variate carry it below 0 or above 1."""
+    """With very different weights, the control variate could push it below 0 or above 1."""
     rng = np.random.default_rng(0)
     for shift in (1.0, 3.0, 6.0):
         source, target = rng.normal(size=(40, 2)), rng.normal(shift, 1, size=(40, 2))
@@ -276,7 +276,7 @@ def test_the_table_of_scores_is_what_the_functions_give():
         "deep_embedded_validation": deep_embedded_validation(source, correct, target),
         "reverse_validation": reverse_validation(source, codes, target, p_target),
     }
-    assert len(set(scores.values())) == len(scores), "each is another"
+    assert len(set(scores.values())) == len(scores), "no two are the same"
 
 
 class Counting:
@@ -292,7 +292,7 @@ class Counting:
 
 def test_labels_become_class_positions():
     evidence = Evidence.of(Counting(), ["a", "b", "a", "b"], ["a", "b", "b", "c"], ["b"])
-    # A class that training never saw is never predicted right.
+    # A class that training never saw is never predicted correctly.
     assert evidence.codes.tolist() == [0, 1, 1, -1]
     assert evidence.correct.tolist() == [True, True, False, False]
     assert SCORES["source_validation"](evidence) == 0.5
@@ -300,7 +300,7 @@ def test_labels_become_class_positions():
 
 @pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
 def test_grid_search_chooses_by_every_score(tiny, source, target):
-    """Each fold's score is that of a model fitted by hand, on the fold that it did not see."""
+    """Each fold's score is that of a model fitted by hand, on the fold it did not see."""
     texts, labels = (np.array(values) for values in source)
     adapter, strengths = tiny(epochs=1), [0.0, 0.2]
 
@@ -316,7 +316,7 @@ def test_grid_search_chooses_by_every_score(tiny, source, target):
     means = found["mean_test_batch_nuclear_norm"]
     assert means[0] != means[1]
     assert chosen.best_params_ == {"max_strength": strengths[int(np.argmax(means))]}
-    # The target's labels are not read.
+    # The target's labels are not used.
     corrupted = search(["neg"] * len(target), refit=False).cv_results_
     for number, (train, held_out) in enumerate(StratifiedKFold(2).split(texts, labels)):
         for place, strength in enumerate(strengths):
@@ -334,7 +334,7 @@ def test_grid_search_chooses_by_every_score(tiny, source, target):
 
 
 def test_density_ratios_are_those_of_both_domains():
-    """Of two normals one apart the log-ratio is linear: x - 1/2."""
+    """For two normals whose means are 1 apart, the log-ratio is linear: x - 1/2."""
     rng = np.random.default_rng(3)
     x, z = rng.normal(size=(3000, 1)), rng.normal(1, 1, size=(2000, 1))
     of_source, of_target = density_ratios(x, z)

@@ -126,7 +126,7 @@ def test_many_clients_get_their_own_answers(fitted):
 
 
 class Model:
-    """Gives the length of each text, and notes what it was asked for."""
+    """Gives the length of each text, and records the batches it got."""
 
     def __init__(self):
         self.batches = []
@@ -152,7 +152,7 @@ def test_requests_that_wait_pass_together():
     model = Model()
     rows = together(model, Limits(batch=4), ["a"], ["bb", "ccc"], ["d"], ["eeeee"] * 6, ["f"])
     assert [row.ravel().tolist() for row in rows] == [[1], [2, 3], [1], [5] * 6, [1]]
-    # A request is never parted: one of six texts passes alone, though a batch has four.
+    # A request is never split: one with six texts passes alone, although a batch holds four.
     assert model.batches == [["a", "bb", "ccc", "d"], ["eeeee"] * 6, ["f"]]
 
 

@@ -26,7 +26,7 @@ def test_datasets_map_gives_what_predict_gives(processes, folder, fitted, target
 
 
 def test_a_batch_of_arrays_comes_back_in_order(folder, fitted, target):
-    """As Ray Data hands it over."""
+    """A batch in the form that Ray Data passes."""
     batch = {"tweet": np.array(target, dtype=object), "n": np.arange(len(target))}
     found = Predictor(folder, "tweet", "class", "p")(batch)
     assert list(found) == ["tweet", "n", "class", "p"]

@@ -1,4 +1,4 @@
-"""One fact in one place: what is written again somewhere says the same."""
+"""One fact in one place: where it is repeated, it agrees."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every tutorial runs from top to bottom, and says what its committed outputs say."""
+"""Every tutorial runs from top to bottom and gives its committed outputs."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from nbclient import NotebookClient
 FOLDER = Path(__file__).parents[1] / "tutorials"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 IN_THE_BROWSER = ("01_quickstart", "03_is_it_aligned")
-# Numbers of a fresh run may differ from the committed ones by a tenth, and by this much.
+# Numbers of a fresh run may differ from the committed ones by a tenth or by this much.
 SLACK = 0.1
-SECONDS = 1500  # a cell, where two notebooks share two cores
+SECONDS = 1500  # per cell, when two notebooks share two cores
 
 
 def numbers(notebook: nbformat.NotebookNode) -> list[float]:
-    """All numbers that cells printed, in order."""
+    """Return all numbers that cells printed, in order."""
     printed = [
         output["text"]
         for cell in notebook.cells
@@ -67,7 +67,7 @@ def test_a_tutorial_runs_and_says_the_same(path, tmp_path, monkeypatch):
         if not where.is_dir():
             pytest.skip(f"no benchmark data in {where}; set DANN_TRANSFER_DATA")
         monkeypatch.setenv("DANN_TRANSFER_DATA", str(where.resolve()))
-    # A kernel that finds a backend named draws nothing into the notebook.
+    # With MPLBACKEND set, the kernel draws nothing into the notebook.
     monkeypatch.delenv("MPLBACKEND", raising=False)
     (tmp_path / "images").mkdir()
     fresh = NotebookClient(
@@ -89,7 +89,7 @@ def test_a_tutorial_keeps_to_the_form(path):
     assert median(lines) <= 3
     assert not [o for cell in code for o in cell.outputs if o.get("name") == "stderr"]
     assert all(cell.execution_count for cell in code), "outputs are committed"
-    # Pages show it to those who do not see the figure; pictures in text have theirs in brackets.
+    # Alternative texts for readers who cannot see the figures; images in Markdown have their own.
     drawn = [c for c in code if any("image/png" in o.get("data", {}) for o in c.outputs)]
     assert all(len(cell.metadata.get("alt", "")) > 40 for cell in drawn)
     claims = [cell for cell in code if "claims" in cell.metadata.get("tags", [])]
@@ -99,7 +99,7 @@ def test_a_tutorial_keeps_to_the_form(path):
     assert text.count("<summary>Solution</summary>") == 3
     questions = text.split("## Five questions")[1]
     assert len(re.findall(r"^\d\. .*\?$", questions, re.M)) == 5
-    # The picture that answers the question stands in the first cell, and the notebook draws it.
+    # The picture that answers the question is in the first cell, and the notebook draws it.
     pictures = re.findall(r"!\[.+\]\((images/[\w.]+)\)", notebook.cells[0].source)
     assert pictures
     assert all((FOLDER / picture).is_file() for picture in pictures)

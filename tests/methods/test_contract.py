@@ -21,10 +21,10 @@ JOINED = [name for name in ADAPTING if name not in methods.names()]
 
 @pytest.fixture(scope="module")
 def plain(tiny_encoder):
-    """Train without any method, on batches that carry the target as every method's do.
+    """Train without any method, on batches that carry the target as in every method.
 
-    It is done twice: with the target's texts in the encoder's pass, as most methods have them,
-    and without, because rows more in a pass draw other dropout.
+    This is done twice: with the target's texts in the encoder's pass, as in most methods, and
+    without, because additional rows in a pass change the dropout that is drawn.
     """
 
     class Nothing(Method):
@@ -56,7 +56,7 @@ def shared(state: dict) -> dict:
 
 
 def off(plain: dict, name: str) -> dict:
-    """Return the weights of a run without a method, of the same passes as the first phase."""
+    """Return the weights of a run without a method, with the same passes as the first phase."""
     first = methods.create(name).phases(2)[0]
     return shared(plain[isinstance(first, Joint) and first.target_pass])
 
@@ -73,7 +73,7 @@ def test_a_gradient_reaches_the_encoder(name, plain, tiny, source, target):
     assert not same(shared(weights(on)), off(plain, name))
     losses = [item for row in on.history_ for item in row.items() if item[0].endswith("_loss")]
     assert {name for name, _ in losses} > {"task_loss"}
-    # A phase of a target alone has one loss a step, and every other has the task's beside its own.
+    # A phase on the target alone has one loss per step; every other phase also has the task's.
     assert len(losses) > len(on.history_) or name == "student"
     assert np.isfinite([value for _, value in losses]).all()
 
@@ -124,7 +124,7 @@ def test_target_labels_cannot_matter(name, tiny, source, target):
 
 @pytest.mark.parametrize("name", ADAPTING)
 def test_batches_of_one_row_a_domain_train_or_are_refused(name, tiny, source, target):
-    """None trains to the end and does nothing."""
+    """No method trains to the end without doing anything."""
     texts = [source[0][:6], source[1][:6]]
     run = {"method": name, "batch_size": 1, "epochs": 2, "validation_fraction": 0}
     if methods.create(name).min_batch > 1:
@@ -140,14 +140,14 @@ def test_batches_of_one_row_a_domain_train_or_are_refused(name, tiny, source, ta
         (a - b).abs().max()
         for a, b in zip(weights(on, "enc").values(), weights(off, "enc").values(), strict=True)
     ]
-    # Beside the task's gradient Adam magnifies rounding to steps of this size; a phase without the
-    # task takes none at strength 0.
+    # With the task's gradient, Adam magnifies rounding to steps of this size; a phase without the
+    # task takes no steps at strength 0.
     assert max(moved) > (0 if len(methods.create(name).phases(2)) > 1 else 2e-4)
 
 
 @pytest.fixture(scope="module")
 def mpnet(tmp_path_factory, tiny_encoder):
-    """A small MPNet: positions are counted from its padding, and layers share a table of them."""
+    """A small MPNet: positions count from its padding, and its layers share a table of them."""
     from transformers import AutoTokenizer, MPNetConfig, MPNetModel
 
     folder = tmp_path_factory.mktemp("mpnet")

@@ -112,7 +112,7 @@ def test_mcc_in_closed_form():
 def test_afn_asks_each_norm_to_grow_by_one_step(rng):
     x = torch.tensor(rng.normal(size=(5, 3)), requires_grad=True)
     loss = step_norm_loss(x, 1.5)
-    # The norm itself cancels, which leaves the step, squared; what matters is the gradient.
+    # The norm itself cancels, which leaves the squared step; what matters is the gradient.
     assert loss.item() == pytest.approx(1.5**2)
     loss.backward()
     norms = x.detach().norm(dim=1, keepdim=True)
@@ -184,7 +184,7 @@ def test_wdgrls_penalty_of_a_linear_critic_is_known(rng):
     linear.weight.data = slope
     method.critic = torch.nn.Sequential(linear, torch.nn.Flatten(0))
     x = torch.tensor(rng.normal(size=(4, 3)), dtype=torch.float32)
-    # Its gradient is the slope everywhere, of norm 5.
+    # Its gradient is the slope everywhere, with norm 5.
     assert method.gradient_penalty(x, x + 1).item() == pytest.approx((5 - 1) ** 2)
 
 
@@ -297,7 +297,7 @@ def test_mdan_of_one_source_is_dann(rng):
 
 
 def test_addas_discriminator_and_encoder_learn_apart(rng):
-    # Of seven units all may be dead on a row, by chance of the first weights.
+    # With unlucky initial weights, all seven units could be dead on a row.
     torch.manual_seed(0)
     f = replace(forward(rng), encode=lambda ids, mask: ids)
     method = methods.create("adda", {"width": 7})
@@ -307,7 +307,7 @@ def test_addas_discriminator_and_encoder_learn_apart(rng):
     logits = method.discriminator(f.features).detach().numpy()
     told = np.log1p(np.exp(-logits[:7])).mean(), np.log1p(np.exp(logits[7:])).mean()
     assert terms["domain"].item() == pytest.approx(0.5 * sum(told))
-    # The target's labels are inverted: the encoder wants each target row taken for the source's.
+    # The target's labels are inverted: the encoder wants each target row to be taken for source.
     assert terms["mapping"].item() == pytest.approx(np.log1p(np.exp(-logits[7:])).mean())
     own = list(method.parameters())
     seen = torch.autograd.grad(terms["domain"], [*own, f.features], allow_unused=True)
@@ -385,7 +385,7 @@ def test_shot_is_entropy_less_diversity_and_the_centroids_cross_entropy(rng):
     information = entropy(p, axis=1).mean() - 0.7 * entropy(p.mean(0))
     assert terms["information"].item() == pytest.approx(information)
     assert terms["pseudo"].item() == pytest.approx(-0.4 * np.log(p[np.arange(5), given]).mean())
-    # The strength is the learning rate's and not the loss's.
+    # The strength scales the learning rate and not the loss.
     again = method.loss(replace(f, batch=batch), 1.0)
     assert {k: v.item() for k, v in again.items()} == {k: v.item() for k, v in terms.items()}
 

@@ -29,7 +29,7 @@ CPU = Runtime(torch.device("cpu"))
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """Sums over threads round differently; with one, every machine of a kind sees the same run."""
+    """Sums over threads round differently; with one thread, similar machines see the same run."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -57,7 +57,7 @@ def turn(degrees: float) -> np.ndarray:
 
 
 def moons(seed: int, target: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Two moons, in the target turned by 30 degrees."""
+    """Two moons, turned by 30 degrees in the target."""
     points, labels = make_moons(400, noise=0.08, random_state=seed + 100 * target)
     points = points - [0.5, 0.25]
     return (points @ turn(30).T if target else points), labels
@@ -71,26 +71,26 @@ def blobs(seed: int, target: bool, height: float = 0.35) -> tuple[np.ndarray, np
 
 
 def moved(seed: int, target: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Two blobs, in the target moved so far that one lies in the source's gap."""
+    """Two blobs, moved so far in the target that one lies in the source's gap."""
     points, labels = blobs(seed, target)
     return points + np.array([1.3, 0.4]) * target, labels
 
 
 def shrunk(seed: int, target: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Two blobs on one side of the origin, in the target at less than half the scale."""
+    """Two blobs on one side of the origin, at less than half the scale in the target."""
     points, labels = blobs(seed, target)
     points = points + np.array([2.2, 0])
     return points * (0.45 if target else 1), labels
 
 
 def stretched(seed: int, target: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Two tall blobs, in the target turned and flattened: another covariance."""
+    """Two tall blobs, turned and flattened in the target: a different covariance."""
     points, labels = blobs(seed, target, height=1.0)
     return (points @ turn(40).T @ np.diag([1.0, 0.5]) if target else points), labels
 
 
 def several(seed: int, target: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Two moons, half of the source as they are and half turned by -20; the target by 30."""
+    """Two moons, turned by -20 degrees in half of the source and by 30 in the target."""
     points, labels = moons(seed, target)
     if not target:
         points[200:] = points[200:] @ turn(-20).T
@@ -182,9 +182,9 @@ def test_a_method_beats_source_only_on_its_shift(method, shift, strength, option
 
 
 def reviews(seed: int, part: str, n: int = 300) -> tuple[list[str], np.ndarray]:
-    """Texts of two words of praise or blame among others: the target's are not the source's.
+    """Texts with two words of praise or blame among others; these words differ between domains.
 
-    Half of the target's texts have one of the source's words too, those of the test none.
+    Half of the target's texts also have one of the source's words; the test texts have none.
     """
     rng = np.random.default_rng([seed, *part.encode()])
     labels = np.arange(n) % 2

@@ -24,7 +24,7 @@ def test_labels_are_those_of_spread(rng, monkeypatch):
     x, p = rng.normal(size=(30, 4)), rng.dirichlet([1, 1, 1], 30)
     assert (neighbor_labels(x, p, 5) == spread(x, p, 5).argmax(1)).all()
     assert (neighbor_labels(x, p, 0) == p.argmax(1)).all()
-    # Of more texts than neighbours are looked for among, the others are labelled by those.
+    # Texts beyond the number that is searched for neighbours are labelled by the searched ones.
     monkeypatch.setattr("dann_transfer.neighbors.MAX_TEXTS", 20)
     labels = neighbor_labels(x, p, 5)
     first = spread(x[:20], p[:20], 5)
@@ -90,7 +90,7 @@ def test_the_student_starts_where_the_run_did_on_labels_made_once(
 
 
 def test_the_mean_of_several_students_teaches_the_last(tiny, source, target, monkeypatch):
-    """Each member is a teacher and its student, from one start; the last one learns from all."""
+    """Each member is a teacher and its student with the same start; the last learns from all."""
     seen, starts = [], []
     start_epoch = Anew.start_epoch
 
@@ -124,7 +124,7 @@ def test_the_mean_of_several_students_teaches_the_last(tiny, source, target, mon
     ]
     losses = [{"task_loss", "pseudo_loss"} & row.keys() for row in adapter.history_]
     steps = len(losses) // 5
-    # Nothing adapts while a teacher learns. The doctor counts what comes after the last teacher.
+    # Nothing adapts while a teacher learns. The doctor counts the steps after the last teacher.
     assert all((row["strength"] > 0) <= ("pseudo_loss" in row) for row in adapter.history_)
     assert f"Adaptation acted in {2 * steps} steps" in str(adapter.diagnose())
     assert (
@@ -135,7 +135,7 @@ def test_the_mean_of_several_students_teaches_the_last(tiny, source, target, mon
 
 
 def test_members_start_and_stop_like_any_run(tiny, source, target, tmp_path):
-    """At strength 0 there is one teacher; a run killed in any phase ends as if it had not been."""
+    """At strength 0 there is one teacher; a run killed in any phase ends as if uninterrupted."""
     params = {"method": "student", "method_options": {"members": 2, "extra_epochs": 1}, "epochs": 1}
     teacher, off = (
         tiny(**params | {"max_strength": 0.0, "method_options": {"members": n}}) for n in (1, 2)
@@ -143,7 +143,7 @@ def test_members_start_and_stop_like_any_run(tiny, source, target, tmp_path):
     assert same(*(weights(run.fit(*source, X_target=target)) for run in (teacher, off)))
     whole = tiny(**params).fit(*source, X_target=target)
     length = len(whole.history_) // 5
-    # At the end of each phase, and within the next one.
+    # At the end of each phase, and in the middle of the next.
     for step in (end + more for end in range(length, 5 * length, length) for more in (0, 2)):
         folder = tmp_path / str(step)
         killed = tiny(checkpoint_dir=folder, checkpoint_every=1, **params)
@@ -164,7 +164,7 @@ def test_a_few_labels_of_the_target_teach_the_student_too(tiny, source, target):
 
 
 def test_joined_to_others_the_student_learns_from_both_domains(tiny, source, target, monkeypatch):
-    """Phase one is the source's alone; in phase two all rows pass and every part acts."""
+    """Phase one uses only the source; in phase two all rows pass and every part acts."""
     starts = []
     start_epoch = TargetAnew.start_epoch
 
@@ -185,7 +185,7 @@ def test_joined_to_others_the_student_learns_from_both_domains(tiny, source, tar
         if name.startswith("encoder."):
             assert torch.allclose(value, untrained[name], atol=1e-6), name
     assert all(torch.equal(labels, starts[0][1]) for _, labels in starts)
-    # The strength is the discriminator's: it grows from 0, and the rate does not depend on it.
+    # The strength affects only the discriminator's part: it grows from 0 and leaves the rate alone.
     assert adapter.history_[half]["strength"] < adapter.history_[-1]["strength"] <= 1.0
     assert adapter.method_weights_.keys() == {
         name for name in adapter.method_weights_ if name.startswith("parts.dann.")
@@ -193,7 +193,7 @@ def test_joined_to_others_the_student_learns_from_both_domains(tiny, source, tar
 
 
 def test_labels_given_teach_a_joined_student_once(rng):
-    """All rows pass, and those with labels are in the task's loss already."""
+    """All rows pass, and those with labels are already in the task's loss."""
     logits = torch.tensor(rng.normal(size=(7, 3)))
     source, given, guessed = torch.tensor([0, 1]), torch.tensor([2, 0]), torch.tensor([1, 1, 0])
     nothing = torch.zeros(0, dtype=torch.long)

@@ -17,8 +17,8 @@ def texts_of(encoder: Encoder):
     return tokenize(encoder.tokenizer, texts, 16)[0]
 
 
-# What these make of a text depends on its padding, their dropout cannot be set apart, or a lower
-# layer gives positions to the upper ones.
+# The output of these depends on padding, or their dropout cannot be separated, or a lower layer
+# passes positions to the upper ones.
 NOT_CACHED = {"convbert", "flaubert", "longformer", "nystromformer", "t5", "xlm", "xlnet"}
 
 
@@ -42,7 +42,7 @@ def test_nothing_is_cached_where_it_does_not_pay_or_would_be_wrong(tiny_encoder,
     encoder = Encoder.from_pretrained(tiny_encoder, freeze_layers=1)
     assert frozen_states(encoder, texts_of(encoder), max_bytes=100) is None
     assert frozen_states(encoder, texts_of(encoder)) is not None
-    # Something between the layers that a frozen module's output does not tell of.
+    # Something between the layers that a frozen module's output does not show.
     monkeypatch.setattr(
         encoder.model.encoder.layer[1],
         "forward",
@@ -105,7 +105,7 @@ def test_runs_that_are_compared_compute_the_states_of_a_text_once(
     params = {**TINY, "encoder": tiny_encoder, "freeze_layers": 1, "epochs": 1}
     del params["random_state"]
     result = compare(*source, X_target=target, methods=["dann", "mcc"], seeds=(0, 1), **params)
-    # The target once in all, and of the source what each seed leaves to train on.
+    # The target only once, and of the source the texts that each seed trains on.
     whole = [n for n in passed if n > 2]
     assert sorted(whole) == [len(target), 81, 81]
     passed.clear()

@@ -11,11 +11,11 @@ KINDS = [
     "megatron-bert", "mobilebert", "modernbert", "mpnet", "mra", "nystromformer", "rembert",
     "roberta", "roberta-prelayernorm", "roformer", "t5", "xlm", "xlm-roberta", "xlnet",
 ]  # fmt: skip
-"""The text encoders of transformers that can be made small and that have layers of their own."""
+"""The text encoders in transformers that can be made small and do not share their layers."""
 
 
 def build(kind: str, folder, tokenizer, **changed: object) -> str:
-    """Save a small random encoder of some architecture."""
+    """Save a small random encoder of the given architecture."""
     from transformers import CONFIG_MAPPING, AutoModel, T5EncoderModel
 
     small = {

@@ -28,7 +28,7 @@ def test_reversal_keeps_low_precision():
 
 
 def gradients(strength: float | None) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """Gradient of DANN's domain loss in encoder and discriminator; None leaves reversal out."""
+    """Return the gradients of DANN's domain loss; None leaves the reversal out."""
     torch.manual_seed(0)
     encoder = nn.Linear(6, 4).double()
     dann = create("dann")
@@ -59,7 +59,7 @@ def test_discriminator_gives_one_logit_a_row_and_a_gradient():
     x = torch.randn(7, 12, requires_grad=True)
     logits = DomainDiscriminator(12, 8)(x)
     assert logits.shape == (7,)
-    # A soft-max over one unit, which a peer ships, would always give 1 and no gradient.
+    # A softmax over one unit, as in another library, would always give 1 and no gradient.
     assert len(set(logits.tolist())) > 1
     logits.sum().backward()
     assert x.grad is not None

@@ -1,4 +1,4 @@
-"""An encoder that will not do is refused when it is loaded, with the remedy."""
+"""An unsuitable encoder is refused when it is loaded, and the error names the remedy."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_only_safetensors_of_the_folder_itself_are_read(by, shard, folder, monke
     else:
         config = json.loads((folder / "config.json").read_text())
         (folder / "config.json").write_text(json.dumps({**config, "transformers_weights": shard}))
-        # So that a pickle is not what is told of.
+        # So that the error is not about a pickle.
         save_file({}, folder / "other.safetensors")
     with pytest.raises(ValueError, match=f"names the weights '{shard}'; only safetensors files"):
         Encoder.from_pretrained(folder)

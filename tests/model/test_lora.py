@@ -21,7 +21,7 @@ def test_low_rank_matrices_train_and_leave_a_plain_model(
     trained = adapter.encoder_.state_dict()
     assert trained.keys() == start.keys()
     moved = {name for name, value in trained.items() if not torch.equal(value, start[name])}
-    # What is no matrix of an upper layer stays as it was.
+    # Everything but the matrices of the upper layers stays as it was.
     assert moved
     assert all(".layer.1." in name or ".layer.2." in name for name in moved), moved
     assert all(name.endswith(".weight") and "LayerNorm" not in name for name in moved), moved

@@ -30,7 +30,7 @@ def test_what_frozen_layers_make_of_a_text_stays(kind, layers, tmp_path, tiny_en
     assert not any(module.training for part in encoder.frozen for module in part.modules())
     features = encoder(**ids)
     if layers == 3:
-        # Norms after the last layer may move, and no layer does.
+        # Norms after the last layer may move, but no layer does.
         stacked = {p for stack in stacks_of(encoder.model) for p in stack.parameters()}
         assert not any(p.requires_grad for p in stacked)
         return
@@ -40,7 +40,7 @@ def test_what_frozen_layers_make_of_a_text_stays(kind, layers, tmp_path, tiny_en
         for parameter in moved:
             parameter.add_(torch.ones_like(parameter))
     assert torch.equal(lower(), before)
-    # Both layers above train, in all their parts.
+    # All parts of both upper layers train.
     for stack in stacks_of(encoder.model):
         for layer in stack[layers:]:
             assert any(p.grad is not None for p in layer.parameters())
@@ -75,7 +75,7 @@ def test_half_of_a_large_encoder_is_frozen_unless_told(tiny_encoder, tmp_path, m
     trains = [{n for n, p in e.named_parameters() if p.requires_grad} for e in (encoder, told)]
     assert encoder.freeze_layers == 1
     assert trains[0] == trains[1] < {n for n, _ in encoder.named_parameters()}
-    # Nothing is asked of whom it cannot be done for.
+    # The default freezes nothing in an encoder whose layers cannot be frozen.
     tokenizer = AutoTokenizer.from_pretrained(tiny_encoder)
     small = {"vocab_size": len(tokenizer), "hidden_size": 16, "embedding_size": 8}
     config = AlbertConfig(**small, num_hidden_layers=3, num_attention_heads=2, intermediate_size=24)

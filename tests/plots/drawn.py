@@ -1,4 +1,4 @@
-"""What was drawn on Axes."""
+"""What was drawn on an Axes."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def test_a_display_is_drawn_again_and_read_as_a_table(layout, fitted, tiny, sour
     frame = display.frame()
     assert (frame[["x", "y"]].to_numpy() == again.frame()[["x", "y"]].to_numpy()).all()
     assert frame.groupby(["model", "domain"]).size().tolist() == [25] * 4
-    # Labels of one domain alone are no labels of the picture.
+    # Labels of only one domain do not count as labels of the picture.
     assert display.labels is None
     row = frame[frame.model == "after"].iloc[3]
     assert row.predicted == fitted.predict([row.text])[0]

@@ -70,7 +70,7 @@ def test_the_page_in_chromium(browser, display, tmp_path):
     page.wait_for_selector(".points path.point")
     assert page.locator(".points path.point").count() == 80
 
-    # Hovering shows the text, its classes and its domain, and runs nothing of it.
+    # Hovering shows the text, its classes and its domain, and does not execute the text.
     point = page.locator(".subplot.xy .points path.point").first
     at = point.bounding_box()
     page.mouse.move(at["x"] + at["width"] / 2, at["y"] + at["height"] / 2)
@@ -92,7 +92,7 @@ def test_the_page_in_chromium(browser, display, tmp_path):
     assert "<script>document.title" in page.locator(".hoverlayer .hovertext").first.text_content()
     assert page.title() == "Movies & tweets"
 
-    # The legend takes a class of a domain out of both panels.
+    # The legend removes a class of a domain from both panels.
     page.locator(".legend .traces").first.click()
     page.wait_for_timeout(700)
     assert page.locator(".points path.point").count() == 60
@@ -107,7 +107,7 @@ def test_wrong_predictions_can_be_shown(display):
     by_domain, wrong = (button.args[0]["marker.color"] for button in menu.buttons)
     assert list(by_domain) == [trace.marker.color for trace in drawn.data]
     for trace, colours in zip(drawn.data, wrong, strict=True):
-        # "before" says good to all, "after" says bad.
+        # "before" predicts good for every text, "after" predicts bad.
         panel_says = "good" if trace.xaxis == "x" else "bad"
         right = trace.name.endswith(panel_says)
         assert set(colours) == {RIGHT if right else WRONG}

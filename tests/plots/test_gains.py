@@ -28,7 +28,7 @@ def test_gains_are_paired_by_seed_and_losses_stand_out():
     # The interval of dann is 0 wide: both seeds gain ten points.
     assert frame.half_width.tolist() == pytest.approx([0, 63.53, 127.06], abs=0.01)
     ax = plots.gain(runs)
-    # The largest gain first, and what the target's own labels give above all.
+    # The largest gain comes first, and training on the target's own labels above all.
     names = [t.get_text() for t in ax.get_yticklabels()]
     assert names == ["target_trained", "dann", "mcc"]
     colours = [to_hex(c.lines[0].get_color()).upper() for c in ax.containers]
@@ -46,7 +46,7 @@ def test_an_axis_that_is_cut_says_so():
     assert "cut" not in whole.get_xlabel()
     ax = plots.gain(rows(source_only=[0.5, 0.5], **steady, wild=[0.2, 0.9]))
     assert ax.get_xlabel().endswith("(the axis is cut: 1 interval reaches farther, see arrows)")
-    assert ax.get_xlim()[1] - ax.get_xlim()[0] < 100, "that of the wild one is 890 points wide"
+    assert ax.get_xlim()[1] - ax.get_xlim()[0] < 100, "the wild interval is 890 points wide"
     arrows = [line.get_marker() for line in ax.lines if line.get_marker() in "<>"]
     assert arrows == ["<", ">"]
 

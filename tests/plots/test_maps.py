@@ -48,7 +48,7 @@ def test_embedding_is_repeatable_and_leaves_torch_its_threads():
 
 
 def test_many_points_are_laid_out_without_a_compiled_search(monkeypatch):
-    """UMAP compiles its approximate search for most of a minute; exact neighbours need none."""
+    """UMAP takes most of a minute to compile its approximate search; exact neighbours need none."""
 
     class Never:
         def __init__(self, *args, **kwargs):
@@ -60,7 +60,7 @@ def test_many_points_are_laid_out_without_a_compiled_search(monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         points = plots.embed(x)
-    # Two clouds stay two: nobody's nearest neighbour in the map is of the other.
+    # Two clouds stay two: no point's nearest neighbour in the map is in the other cloud.
     nearest = NearestNeighbors(n_neighbors=2).fit(points).kneighbors(points)[1][:, 1]
     assert points.shape == (4200, 2)
     assert np.mean((nearest < 2100) == (np.arange(4200) < 2100)) > 0.99
@@ -72,7 +72,7 @@ def test_colour_can_tell_the_class():
     ax = plots.feature_map(rng.normal(size=(100, 2)), ["a", "b"] * 50, labels, colour="class")
     assert sorted(drawn(ax).values()) == [40, 60]
     assert [t.get_text() for t in ax.get_legend().get_texts()] == ["bad", "good", "a", "b"]
-    # The colours of the two domains mean nothing else.
+    # The colours of the two domains are used for nothing else.
     by_domain = plots.feature_map(rng.normal(size=(100, 2)), ["a", "b"] * 50, labels)
     assert not set(drawn(ax)) & set(drawn(by_domain))
 
@@ -83,7 +83,7 @@ def test_a_crowd_gets_lines_around_its_densest_parts():
     ax = plots.feature_map(points, ["a"] * 5000 + ["b"] * 5000)
     lines = [c for c in ax.collections if type(c).__name__.endswith("ContourSet")]
     assert len(lines) == 2
-    # Of a normal cloud, half lies within 1.18 of its middle and nine tenths within 2.15.
+    # Half of a normal cloud lies within 1.18 of its centre, and nine tenths within 2.15.
     sizes = [np.ptp(path.vertices[:, 0]) for path in lines[0].get_paths()]
     assert sizes[0] == pytest.approx(2 * 2.15, rel=0.2)
     assert sizes[1] == pytest.approx(2 * 1.18, rel=0.2)

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.usefixtures("no_figure_shown_or_left")
 
 
 class Sure:
-    """Predicts what it was told, and as sure as it was told."""
+    """Returns the given probabilities."""
 
     method = "sure"
     classes_ = np.array(["neg", "pos"])
@@ -32,7 +32,7 @@ LABELS = ["neg"] * 4 + ["pos"] * 6
 TEXTS = [f"text {i}" for i in range(10)]
 
 
-# One of four "neg" and three of six "pos" are taken for the other.
+# One of four "neg" and three of six "pos" are predicted to be the other class.
 P = np.array([[0.9, 0.1]] * 3 + [[0.2, 0.8]] + [[0.1, 0.9]] * 3 + [[0.7, 0.3]] * 3)
 
 
@@ -97,7 +97,7 @@ def test_coverage_is_that_of_the_curve():
     models = {"before": Sure(P), "after": Sure(np.eye(2)[[0] * 4 + [1] * 6])}
     display = CoverageDisplay.from_estimator(models, TEXTS, LABELS)
     frame = display.frame().query("model == 'before'")
-    # Six of ten are right; of the six surest all; of the seven surest, the last is wrong.
+    # Six of ten are right; all of the six surest are right; the seventh surest is wrong.
     assert frame.coverage.round(1).tolist() == [1.0, 0.7, 0.6]
     assert frame.accuracy.round(3).tolist() == [0.6, 0.857, 1.0]
     ax = plots.coverage(models, TEXTS, LABELS)

@@ -33,7 +33,7 @@ def test_a_report_tells_the_run(page, fitted):
     for epoch in fitted.validation_:
         assert f'<td class="number">{epoch["validation_accuracy"]:.3g}</td>' in text
     assert '<td class="text">neg</td>' in text
-    # Of nine held-out texts no prior is estimated.
+    # No prior is estimated from nine held-out texts.
     assert fitted.target_prior_ == {}
     assert "prior by" not in text
     assert text.count('<td class="text">&lt;script&gt;') == 1
@@ -56,7 +56,7 @@ def test_the_report_in_chromium(browser, page, width):
     assert opened.title().startswith("dann: 90 source")
     for image in opened.locator("img").all():
         assert image.evaluate("i => i.naturalWidth") > 300
-    # Nothing hangs over the side of a phone.
+    # Nothing is wider than a phone's screen.
     assert opened.evaluate("document.documentElement.scrollWidth") <= width
     assert errors == []
     assert [url for url in requests if not url.startswith(("file:", "data:"))] == []

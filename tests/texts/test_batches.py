@@ -13,7 +13,7 @@ from dann_transfer.texts.corpus import Tokens, tokenize
 
 
 def fake(n: int, seed: int = 0, first: int = 10) -> Tokens:
-    """Texts whose first token tells their number."""
+    """Return texts whose first token identifies them."""
     rng = np.random.default_rng(seed)
     return Tokens.from_rows([[first + i] + [1] * rng.integers(2, 40) for i in range(n)])
 
@@ -56,7 +56,7 @@ def test_batch_composition_changes_between_epochs():
         return {pair for k in steps for pair in combinations(sorted(batches.rows(k)[0]), 2)}
 
     first, second = together(0), together(1)
-    # Buckets keep texts of one length near each other; yet more than half of the pairs are new.
+    # Buckets keep texts of similar length together, but more than half of the pairs are new.
     assert len(first & second) / len(first) < 0.5
     assert [tuple(batches.rows(k)[0]) for k in range(5)] != sorted(
         tuple(batches.rows(k)[0]) for k in range(5)
@@ -103,7 +103,7 @@ def test_tokenize_cuts_and_counts(tiny_encoder):
     tokens, cut = tokenize(tokenizer, ["good " * 20, "bad film"], 8)
     assert cut == 1
     assert tokens.lengths.tolist() == [8, 4]
-    # The closing special token survives the cut.
+    # The final special token survives truncation.
     assert tokens.text(0)[-1] == tokenizer.sep_token_id
 
 
@@ -163,7 +163,7 @@ def test_rows_of_like_length_go_together():
 
 @st.composite
 def plans(draw):
-    """A batch plan of any sizes, with labelled target texts or without."""
+    """A batch plan of any size, with or without labelled target texts."""
     n_source, size = draw(st.integers(1, 120)), draw(st.integers(1, 40))
     n_target = draw(st.one_of(st.none(), st.integers(1, 150)))
     labelled = draw(st.integers(0, 12)) if n_target else 0
@@ -187,11 +187,11 @@ def test_any_plan_shows_each_text_as_often_as_it_should(make, first_epoch):
     assert max(sizes) < 2 * batches.batch_size or len(batches) == 1
     if batches.target is not None:
         assert [len(rows) for rows in target] == sizes
-        # All target texts once before one comes again, from the run's first step on.
+        # From the first step on, no target text is repeated until all have appeared.
         seen = np.concatenate([batches.rows(k)[1] for k in range(steps.stop)])
         counts = np.bincount(seen, minlength=len(batches.target))
         assert counts.max() - counts.min() <= 1
-    # From any step on, in any order: what a resumed run sees.
+    # A resumed run sees the same batch at any step, whatever came before.
     k = steps[-1]
     again = make()[k]
     assert torch.equal(again.input_ids, batches[k].input_ids)

@@ -29,10 +29,10 @@ def test_of_a_very_long_text_only_its_beginning_is_tokenised(length, tokenizer, 
     assert tokens.text(1).tolist() == tokenizer(["good film"])["input_ids"][0]
     assert cut == 1
     assert max(seen) <= 32 * length
-    # Few tokens in many characters: more is looked at until there are enough.
+    # With few tokens in many characters, more text is read until there are enough.
     sparse = ("x" * 1500 + " ") * 60
     assert tokenize(tokenizer, [sparse], length)[0].lengths.tolist() == [length]
-    # One word of any length has no place to end at.
+    # A single endless word has no place to be cut.
     endless = "x" * 5000
     assert tokenize(tokenizer, [endless], length)[0].lengths.tolist() == [3]
 

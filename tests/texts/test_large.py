@@ -1,4 +1,4 @@
-"""Targets that need not fit into memory: every kind gives the same sample of them."""
+"""Targets that need not fit into memory: every kind gives the same sample."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_the_sample_is_even_and_a_part_of_a_larger_one():
     assert len(small) == 500
     assert small < large
     counts = np.histogram(list(large), bins=10, range=(0, N))[0]
-    # Of 2,000 in ten bins each has 200, give or take three standard deviations of 13.
+    # With 2,000 in ten bins, each has 200, give or take three standard deviations of 13.
     assert (abs(counts - 200) < 40).all()
 
 
@@ -135,7 +135,7 @@ def test_the_parts_of_a_file_are_the_whole(name, whole, tmp_path):
     parts = list(read_parts(path, ["text"], whole=whole, size=7))
     assert len(parts) == (1 if name == "json" or (whole and "json" in name) else 15)
     together = pd.concat(parts, ignore_index=True)
-    # Parts of Parquet keep Arrow's types.
+    # Parts of a Parquet file keep Arrow's types.
     pd.testing.assert_frame_equal(
         together, read_table(path, ["text"], whole=whole), check_dtype=name != "parquet"
     )

@@ -122,7 +122,7 @@ def test_splits_are_not_domains():
         as_sources({"a": splits}, None)
 
 
-class Sentiment(str, Enum):  # noqa: UP042 - what people have
+class Sentiment(str, Enum):  # noqa: UP042 - users have such classes
     POS = "positive"
     POS_2 = "positively"
     NEG = "negative"
@@ -172,7 +172,7 @@ def test_labels_become_positions():
 
 
 def tables() -> dict:
-    """The same table as each library has it."""
+    """Return the same table in the form of each library."""
     import datasets
     import polars as pl
     import pyarrow as pa
@@ -299,7 +299,7 @@ def test_a_domain_does_not_show_all_its_texts():
     assert repr(labelled) == "Domain(3 texts; 'a': 2, 'b': 1)"
 
 
-# What people have in lists: any text and any label, and none that is not one.
+# What users have in lists: any text and any label, and values that are neither.
 WORDS = st.text(min_size=1).filter(lambda t: t.strip() and "\0" not in t)
 KINDS = (WORDS, st.integers(-(2**63), 2**63 - 1), st.booleans())
 

@@ -59,7 +59,7 @@ def test_files_are_read_as_they_are(name, content, rows, tmp_path):
 
 
 def test_of_one_column_every_line_is_a_text(tmp_path):
-    """It lost all after the first comma."""
+    """Everything after the first comma was once lost."""
     content = '\ntext\na, b, c\n"d, ""e"""\n\nf; g\n\n\n'
     path = put(tmp_path, "one.csv", content)
     assert read_table(path, ["text"])["text"].tolist() == ["a, b, c", 'd, "e"', "", "f; g"]

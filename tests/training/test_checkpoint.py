@@ -29,7 +29,7 @@ from dann_transfer.texts.reading import Domain
 from dann_transfer.training.checkpoint import CheckpointWarning, _Hashed, check_folder
 from dann_transfer.training.loop import Trainer
 
-# A few steps of a random encoder predict one class; what these tests look at is elsewhere.
+# After a few steps a random encoder predicts one class; these tests are not about that.
 pytestmark = pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
 
 
@@ -38,7 +38,7 @@ class Stop(Exception):
 
 
 def trainer(folder: str, name: str, labels: list) -> Trainer:
-    """A run of two epochs of the task, and of two more where the method has a second phase."""
+    """Return a run of two epochs, and two more if the method has a second phase."""
     torch.manual_seed(0)
     encoder = Encoder.from_pretrained(folder)
     method = methods.create(name, {"extra_epochs": 2} if name in {"adda", "shot"} else None)
@@ -68,7 +68,7 @@ def trainer(folder: str, name: str, labels: list) -> Trainer:
 @pytest.mark.parametrize("step", [2, 3])
 @pytest.mark.parametrize("name", ["dann", "self_training", "mlm", "shot", "adda"])
 def test_a_run_goes_on_from_the_middle_of_an_epoch_and_relabels_nothing(name, step, tiny_encoder):
-    """Ignite's EPOCH_STARTED fires again there, and would label the target with new weights."""
+    """Ignite's EPOCH_STARTED fires again there and would label the target with newer weights."""
     whole_labels: list = []
     whole = trainer(tiny_encoder, name, whole_labels)
     # The second phase begins with step 9.
@@ -99,19 +99,19 @@ def test_a_run_goes_on_from_the_middle_of_an_epoch_and_relabels_nothing(name, st
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """Return the whole checkpoints in a folder, the newest first."""
+    """Return the complete checkpoints in a folder, newest first."""
     found = folder.glob("checkpoint_*.pt")
     return sorted(found, key=lambda p: int(p.name.split("_")[1]), reverse=True)
 
 
 def left_over(folder: Path) -> list[str]:
-    """Return what is no whole checkpoint."""
+    """Return the files that are not complete checkpoints."""
     return sorted(p.name for p in folder.iterdir() if p.suffix != ".pt" and p.name != ".lock")
 
 
 @pytest.fixture
 def stopped(tiny, source, target, tmp_path):
-    """A run of ten steps that was killed in the ninth, and what it would have come to."""
+    """A run of ten steps that was killed in the ninth, and the same run uninterrupted."""
     params = {"checkpoint_every": 3, "method": "self_training"}
     whole = tiny(**params).fit(*source, X_target=target)
     with pytest.raises(Killed):
@@ -156,7 +156,7 @@ def test_a_run_is_saved_every_so_many_minutes(tiny, source, target, tmp_path, mo
     monkeypatch.setattr(checkpoint.Checkpoints, "write", watched)
     params = {"checkpoint_every": "1 min", "checkpoint_dir": tmp_path}
     tiny(**params).fit(*source, X_target=target)
-    # Every third look at the clock is a minute later, and epochs end with steps 5 and 10.
+    # Three looks at the clock take more than a minute, and epochs end with steps 5 and 10.
     assert written == [3, 5, 8, 10]
 
 
@@ -183,7 +183,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_named(damage, stopped, source, 
         CheckpointWarning, match=f"{newest.name}' is damaged .*; before it there is checkpoint_5_"
     ):
         went_on(again(), whole, source, target, first=6)
-    # It makes way for the next ones.
+    # The next checkpoints replace it.
     assert [p.name.split("_")[1] for p in checkpoints(folder)] == ["10", "9"]
 
 
@@ -211,7 +211,7 @@ def test_a_checkpoint_of_another_run_is_refused_and_what_differs_is_named(
         again(random_state=3).fit(*source, X_target=target)
     with pytest.raises(ValueError, match=r"it differs in .*the weights of texts"):
         again().fit(*source, X_target=target, sample_weight=np.linspace(1, 2, len(texts)))
-    # It is the same run with a progress bar, or where checkpoints are written at other times.
+    # A progress bar, or checkpoints at other times, do not make it another run.
     assert {p: p.read_bytes() for p in checkpoints(folder)} == files
     again(checkpoint_every=1, progress=True).fit(*source, X_target=target)
 
@@ -225,7 +225,7 @@ def test_a_checkpoint_knows_its_validation_labels(tiny, source, target, tmp_path
 
 
 def test_a_checkpoint_knows_the_encoder_that_it_started_from(source, target, tmp_path):
-    """Another encoder at the same path has the same name, and none of the weights."""
+    """Another encoder at the same path has the same name, but different weights."""
     folder = make_tiny_encoder(tmp_path / "encoder")
     params = {**TINY, "encoder": folder, "checkpoint_dir": tmp_path / "run"}
     DomainAdapter(**params).fit(*source, X_target=target)
@@ -243,7 +243,7 @@ def test_every_fit_of_a_search_has_its_own_checkpoints(tiny, source, target, tmp
         error_score="raise",
     )
     search.fit(texts, labels, X_target=Domain(target))
-    # Two folds of two settings, and the best of them on all texts.
+    # Two folds of two settings, and the best setting on all texts.
     folders = [p for p in tmp_path.iterdir() if p.is_dir()]
     assert len(folders) == 5
     assert all(len(checkpoints(p)) == 1 for p in folders)

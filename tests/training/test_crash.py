@@ -24,7 +24,7 @@ def test_killed_runs_end_as_if_they_had_never_been_stopped():
         assert tally["kills"] >= 3
         assert tally["kills_in_writes"] >= 4
         assert tally["wrong"] == tally["without_a_checkpoint"] == 0
-        # A checkpoint every two steps, and one step's may be lost while it is written.
+        # A checkpoint comes every two steps, and one may be lost while it is written.
         assert tally["most_steps_lost"] <= 4
         assert tally["most_left_over"] <= 1
         assert tally["left_over_in_the_end"] == 0

@@ -5,7 +5,7 @@ import torch
 
 from dann_transfer.training.keeping import Keeper
 
-# Of 30 texts the standard error of 0.8 is 0.073.
+# With 30 texts, the standard error of 0.8 is 0.073.
 SCORES = [0.5, 0.8, 0.7, 0.74, 0.6]
 
 
@@ -46,7 +46,7 @@ def test_what_is_frozen_is_not_kept_and_nothing_is_restored_twice():
     torch.nn.init.constant_(layer.weight, 7.0)
     again.restore()
     assert layer.weight.item() == 7
-    # A phase that starts anew is not measured against the one before it.
+    # A phase that starts anew is not compared with the one before it.
     again.offer(0.1)
     torch.nn.init.constant_(layer.weight, 8.0)
     again.restore()

@@ -11,7 +11,7 @@ from dann_transfer import methods, streams
 from dann_transfer.methods import Method
 from dann_transfer.training.phases import Joint
 
-# Two epochs of a random encoder predict one class; what these tests look at is elsewhere.
+# After two epochs a random encoder predicts one class; these tests are not about that.
 pytestmark = pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
 
 
@@ -29,7 +29,7 @@ def test_same_seed_same_weights_bit_for_bit(tiny, source, target):
 
 
 def test_seeds_and_steps_share_no_random_numbers():
-    """``seed + step`` gave seeds 0, 1 and 2 the same dropout one step apart."""
+    """With ``seed + step``, seeds 0, 1 and 2 had the same dropout one step apart."""
     numbers = {streams.number(seed, streams.STEP, k) for seed in range(50) for k in range(200)}
     assert len(numbers) == 50 * 200
     of_a_step = {streams.number(0, stream, 1) for stream in range(8)}
@@ -46,7 +46,7 @@ def test_the_users_random_numbers_are_left_alone(tiny, source, target):
 
 
 def test_strength_0_trains_as_without_a_method(tiny, source, target):
-    """The reversed gradient is the only road from a method to the encoder."""
+    """The reversed gradient is the only way from a method to the encoder."""
 
     class Nothing(Method):
         def loss(self, forward, strength):
@@ -93,7 +93,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tiny, source, target):
 
 @pytest.mark.parametrize("stop_at", [5, 8])
 def test_a_killed_run_resumes_exactly(tiny, source, target, tmp_path, stop_at):
-    """Stopped at an epoch's end (5) or in its middle (8), the run ends as if never stopped."""
+    """Stopped at the end of an epoch (5) or inside one (8), a run ends as if never stopped."""
     whole = tiny(epochs=3).fit(*source, X_target=target)
     assert len(whole.history_) == 15
     killed = tiny(epochs=3, checkpoint_dir=tmp_path)
@@ -102,10 +102,10 @@ def test_a_killed_run_resumes_exactly(tiny, source, target, tmp_path, stop_at):
     resumed = tiny(epochs=3, checkpoint_dir=tmp_path).fit(*source, X_target=target)
     assert same(weights(whole), weights(resumed))
     assert whole.history_ == resumed.history_
-    # The last two, and nothing half written.
+    # The last two checkpoints are there, and nothing half written.
     names = sorted(p.name for p in tmp_path.iterdir() if p.name != ".lock")
     assert [name.rsplit("_", 1)[0] for name in names] == ["checkpoint_10", "checkpoint_15"]
-    # Once more finds a finished run and trains nothing.
+    # Another fit finds a finished run and trains nothing.
     again = tiny(epochs=3, checkpoint_dir=tmp_path).fit(*source, X_target=target)
     assert same(weights(whole), weights(again))
 
@@ -123,7 +123,7 @@ def test_a_home_folder_is_resumed_from_and_guarded(tiny, source, target, tmp_pat
 
 
 def epoch_weights(seen: dict):
-    """Watch a training: its weights at the end of each epoch."""
+    """Return a watcher that records the weights at the end of each epoch."""
 
     def look(engine, model):
         if engine.state.iteration % engine.state.epoch_length == 0:
@@ -139,7 +139,7 @@ def test_the_latest_epoch_within_the_error_of_the_best_is_kept(tolerance, tiny, 
     adapter = tiny(**params, learning_rate=3e-4, random_state=2)
     adapter.fit(*source, X_target=target, on_step=epoch_weights(seen))
     scores = np.array([row["validation_accuracy"] for row in adapter.validation_])
-    # Of nine held-out texts; the best so far counts, as a run cannot look ahead.
+    # There are nine held-out texts. The best so far counts, as a run cannot look ahead.
     best = np.maximum.accumulate(scores)
     good = scores >= best - tolerance * np.sqrt(best * (1 - best) / 9)
     assert len(set(scores)) > 1
@@ -148,8 +148,8 @@ def test_the_latest_epoch_within_the_error_of_the_best_is_kept(tolerance, tiny, 
 
 
 def test_only_an_adapted_epoch_is_kept(tiny, source, target):
-    # A linear schedule reaches nine tenths of its strength in the fifth epoch alone, and of
-    # epochs that differ by nothing the first would be kept at a tolerance below zero.
+    # A linear schedule reaches nine tenths of its strength only in the fifth epoch. If the epochs
+    # did not differ, the first would be kept at a tolerance below zero.
     seen: dict = {}
     params = {"epochs": 5, "strength_schedule": "linear", "validation_tolerance": 0.0}
     adapter = tiny(**params).fit(*source, X_target=target, on_step=epoch_weights(seen))
@@ -158,7 +158,7 @@ def test_only_an_adapted_epoch_is_kept(tiny, source, target):
 
 @pytest.mark.parametrize(("schedule", "patience", "epochs"), [("constant", 2, 3), ("linear", 1, 5)])
 def test_patience_runs_out_among_adapted_epochs(schedule, patience, epochs, tiny, source, target):
-    # At such rates the accuracy stays as it is.
+    # At these rates the accuracy does not change.
     still = {"learning_rate": 1e-12, "head_learning_rate": 1e-12}
     adapter = tiny(epochs=5, strength_schedule=schedule, patience=patience, **still)
     adapter.fit(*source, X_target=target)
@@ -214,7 +214,7 @@ def test_adda_moves_the_targets_encoder_alone_in_its_second_phase(tiny, source, 
     assert not any("task_loss" in row for row in second)
     assert 0 < second[0]["strength"] < second[-1]["strength"]
     assert second[-1]["strength"] == pytest.approx(0.5, abs=1e-3)
-    # The head stays, and with it the phase before; the encoder goes on.
+    # The head stays as the first phase left it; the encoder moves on.
     at_rest = tiny(method="adda", max_strength=0.0, method_options=options)
     at_rest.fit(*source, X_target=target)
     assert same(weights(adda, "head"), weights(at_rest, "head"))
@@ -246,7 +246,7 @@ def test_shot_moves_the_encoder_alone_and_labels_the_target_in_its_second_phase(
         assert {"task_loss"} == {k for k in row if k.endswith("_loss")}
     for row in on.history_[half:]:
         assert {k for k in row if k.endswith("_loss")} == {"information_loss", "pseudo_loss"}
-    # What the loss asks for on the target: sure of one class each, and all classes together.
+    # The loss wants each target text sure of one class, and all classes used overall.
     loss = [row["information_loss"] for row in on.history_[half:]]
     epoch = len(loss) // 2
     assert np.mean(loss[epoch:]) < np.mean(loss[:epoch])
@@ -261,7 +261,7 @@ def test_shot_moves_the_encoder_alone_and_labels_the_target_in_its_second_phase(
     ],
 )
 def test_resume_late_in_a_run(method, options, tiny, source, target, tmp_path):
-    """In ADDA's second phase, and where a teacher has its own history."""
+    """In the second phase of ADDA and SHOT, and where a teacher has its own history."""
     params = {"method": method, "method_options": options, "max_strength": 0.5}
     params |= {"epochs": 4 if method == "self_training" else 2}
     whole = tiny(**params).fit(*source, X_target=target)
@@ -288,7 +288,7 @@ def test_the_teacher_is_the_moving_average_of_the_model(tiny, source, target):
             return {}
 
     def keep(engine, model):
-        # A plain mean of the first three steps' weights, then 0.3 of each step's.
+        # A plain mean of the weights in the first three steps, then 0.3 of each new step.
         share = max(0.3, 1 / engine.state.iteration)
         if engine.state.epoch == 1:
             for name, value in model.state_dict().items():

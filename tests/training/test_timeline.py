@@ -48,7 +48,7 @@ def test_strength_grows_over_the_steps_in_which_the_method_acts():
 def test_rates_rise_and_fall_in_each_phase():
     line = timeline("adda", epochs=2, max_strength=0.5, method_options={"extra_epochs": 2})
     rates = [line.at(k).rate for k in range(1, 17)]
-    # One in nine steps is warm-up; a phase ends one step short of zero.
+    # One in nine steps is warm-up; a phase ends one step before zero.
     assert rates[0] == pytest.approx((1 - 1 / 9) / 0.9)
     assert rates[7] == pytest.approx((1 / 9) / 0.9)
     assert rates[8:] == pytest.approx([0.5 * rate for rate in rates[:8]])
