@@ -317,28 +317,31 @@ def student_trials(trials: list[dict[str, Any]], rows: list[dict[str, Any]]) -> 
     return "\n".join(lines)
 
 
-def members(last: list[dict[str, Any]], rows: list[dict[str, Any]]) -> str:
-    """The gain of a student taught by several students, and the mean gain of its teachers."""
-    head = ["pair", "source_only", "students that teach", "the student that they teach"]
+def taught(last: list[dict[str, Any]], rows: list[dict[str, Any]]) -> str:
+    """What students gain that others than source-only teach, beside the mean of their teachers."""
+    head = ["taught by", "pairs", "source_only", "gain of the teachers", "of the student", "worst"]
     lines = [row_of(head), "|---" * len(head) + "|"]
-    means = []
+    kinds: dict[str, list[tuple[float, float, float]]] = {}
     for row in last:
-        own = of_pair(rows, (row["source"], row["target"]))
-        seeds = row["settings"]["taught_by_students_of_seeds"]
-        of = {
-            method: mean(
-                100 * r["target_accuracy"] for r in own if label(r) == method and r["seed"] in seeds
-            )
-            for method in (BASELINE, "student")
-        }
-        values = of[BASELINE], of["student"], 100 * row["target_accuracy"]
-        means.append(values)
-        gains = [f"{value - of[BASELINE]:+.1f}" for value in values[1:]]
-        cells = [f"{row['source']} → {row['target']}", f"{values[0]:.1f}", *gains]
+        seeds = row["settings"].get("taught_by_students_of_seeds", [])
+        method = "student" if seeds else row["settings"]["taught_by"]
+        own = [
+            r
+            for r in of_pair(rows, (row["source"], row["target"]))
+            if r["seed"] in (seeds or [row["seed"]])
+        ]
+        before, teachers = (
+            100 * mean(r["target_accuracy"] for r in own if label(r) == name)
+            for name in (BASELINE, method)
+        )
+        kind = f"{len(seeds)} students" if seeds else f"`{method}`"
+        kinds.setdefault(kind, []).append((before, teachers, 100 * row["target_accuracy"]))
+    for kind, values in kinds.items():
+        before, teachers, after = (mean(column) for column in zip(*values, strict=True))
+        numbers = [teachers - before, after - before, min(v[2] - v[0] for v in values)]
+        cells = [kind, str(len(values)), f"{before:.1f}", *(f"{x:+.1f}" for x in numbers)]
         lines.append(row_of(cells))
-    whole = [mean(column) for column in zip(*means, strict=True)]
-    gains = [f"{value - whole[0]:+.1f}" for value in whole[1:]]
-    return "\n".join([*lines, row_of(["mean", f"{whole[0]:.1f}", *gains])])
+    return "\n".join(lines)
 
 
 def family(rows: list[dict[str, Any]], costs: list[dict[str, Any]]) -> str:
