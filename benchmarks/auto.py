@@ -72,21 +72,23 @@ def known_by(row: dict[str, Any]) -> tuple[Any, ...]:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """One line per board and encoder."""
-    head = ["board", "encoder", "pairs", "runs", "kept", "mean gain", "worst run", "mean regret"]
+    head = ["board", "encoder", "pairs", "runs", "kept", "mean gain", "worst pair", "worst run"]
+    head += ["mean regret", "shown not to lose 0.5"]
     lines = [tables.row_of(head), "|---" * len(head) + "|"]
     for kind in dict.fromkeys((r["board"], r["encoder"]) for r in rows):
         own = [r for r in rows if (r["board"], r["encoder"]) == kind]
         pairs: dict[tuple[str, str], list[dict[str, Any]]] = {}
         for r in own:
             pairs.setdefault((r["source"], r["target"]), []).append(r)
-        gain, regret = (
-            100 * mean(mean(r[key] for r in group) for group in pairs.values())
-            for key in ("gain", "regret")
-        )
+        gains = [np.array([100 * r["gain"] for r in group]) for group in pairs.values()]
+        regret = mean(mean(100 * r["regret"] for r in group) for group in pairs.values())
+        shown = sum(tables.lower_bound(group) > -0.5 for group in gains)
         names = Counter(r["chosen"] for r in own).most_common()
         cells = [*kind, str(len(pairs)), str(len(own))]
-        cells += [", ".join(f"{name} {n}" for name, n in names), f"{gain:+.1f}"]
-        cells += [f"{100 * min(r['gain'] for r in own):+.1f}", f"{regret:.1f}"]
+        cells += [", ".join(f"{name} {n}" for name, n in names)]
+        means = [group.mean() for group in gains]
+        cells += [f"{x:+.1f}" for x in (mean(means), min(means), min(map(min, gains)))]
+        cells += [f"{regret:.1f}", f"{shown} of {len(pairs)}"]
         lines.append(tables.row_of(cells))
     return "\n".join(lines)
 

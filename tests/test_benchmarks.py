@@ -532,5 +532,5 @@ def test_auto_chooses_by_what_the_stored_outputs_say(tmp_path):
     assert found["chosen"] == "mcc"
     assert (found["gain"], found["regret"]) == pytest.approx((0.1, 0.1))
     assert auto.table([found]).splitlines()[2] == (
-        "| sentiment | minilm | 1 | 1 | mcc 1 | +10.0 | +10.0 | 10.0 |"
+        "| sentiment | minilm | 1 | 1 | mcc 1 | +10.0 | +10.0 | +10.0 | 10.0 | 0 of 1 |"
     )
