@@ -526,6 +526,14 @@ def test_the_documentation_says_what_auto_kept():
         f"it gains {mean(means):.1f} on the twelve pairs over three seeds, and its mean is below "
         f"source-only's on three of them, by {-min(means):.1f} at most" in text
     )
+    forth, back = (
+        gains_of(tables.of_pair(runs, pair), "student")
+        for pair in (("banking77", "clinc150"), ("clinc150", "banking77"))
+    )
+    assert min(forth + back) > 0
+    assert (len(forth), len(back)) == (2, 3)
+    said = f"it gains {mean(forth):.1f} points and back {mean(back):.1f}, and it gained on each"
+    assert f"{said} of five runs" in text
     every = [gain for gains in students for gain in gains]
     assert f"{sum(gain < 0 for gain in every)} of the {len(every)} runs lost" in text
 
