@@ -247,17 +247,17 @@ def of_others(files: list[str]) -> list[str]:
             "## Students taught by others",
             "`python benchmarks/students.py --train-texts 1000 --test-texts 1000 --seeds 1 "
             "--teacher mcc --out benchmarks/results/members.jsonl`, and the same with `--seeds 3 "
-            "--members 1 2`: a student of the small encoder whose labels come from a model that "
-            "`mcc` adapted, or from two students together. Accuracy of source-only and gains over "
+            "--members 1 2`, on pairs with a star: a student of the small encoder whose labels "
+            "come from a model that `mcc` adapted, or from two students together. Accuracy of source-only and gains over "
             "it in points: the teachers' mean, the student's, and its worst pair.",
             taught(read("members.jsonl"), read("scored.jsonl")),
         ]
     if "starts.jsonl" in files:
         parts += [
             "## How a source-only model starts",
-            "`python benchmarks/starts.py --train-texts 1000 --test-texts 300 --out "
-            "benchmarks/results/starts.jsonl`: a head that starts at random (plain) or from a "
-            "logistic regression (LP-FT), rates that decay by layer, and weights moved back "
+            "`python benchmarks/starts.py --sources movies --starts plain LP-FT --train-texts 1000 "
+            "--test-texts 300 --out benchmarks/results/starts.jsonl`: a head that starts at random "
+            "(plain) or from a logistic regression (LP-FT), and weights moved back "
             "towards the pretrained ones (the share of training is below 1: WiSE-FT). Means in "
             "percent over pairs; spread is the standard deviation over seeds of a pair, worst a "
             "single run, and the last column the share of target texts that two seeds label alike.",
