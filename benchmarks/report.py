@@ -248,8 +248,9 @@ def of_others(files: list[str]) -> list[str]:
             "`python benchmarks/students.py --train-texts 1000 --test-texts 1000 --seeds 1 "
             "--teacher mcc --out benchmarks/results/members.jsonl`, and the same with `--seeds 3 "
             "--members 1 2`, on pairs with a star: a student of the small encoder whose labels "
-            "come from a model that `mcc` adapted, or from two students together. Accuracy of source-only and gains over "
-            "it in points: the teachers' mean, the student's, and its worst pair.",
+            "come from a model that `mcc` adapted, or from two students together. Accuracy of "
+            "source-only and gains over it in points: the teachers' mean, the student's, and its "
+            "worst pair.",
             taught(read("members.jsonl"), read("scored.jsonl")),
         ]
     if "starts.jsonl" in files:
