@@ -196,8 +196,10 @@ def run(
     found = np.bincount(p_target.argmax(1), minlength=len(adapter.classes_)) / len(t_test)
     if outputs is not None:
         made = {"source_test": seen[id(X_test)], "target_test": seen[id(T_test)]}
-        held_out = held_out_texts(parts[source], adapter) if source in parts else []
-        for name, own in (("target_train", goal.unlabelled), ("source_validation", held_out)):
+        validating = []
+        if source in parts:
+            validating = held_out(parts[source], adapter.validation_fraction, adapter.seed_)[0]
+        for name, own in (("target_train", goal.unlabelled), ("source_validation", validating)):
             if own:
                 made[name] = adapter.outputs(own)
         _keep(outputs, made)
@@ -240,14 +242,14 @@ def params_of(items: list[str]) -> dict[str, Any]:
     return {key: ast.literal_eval(value) for key, value in (item.split("=", 1) for item in items)}
 
 
-def held_out_texts(split: boards.Split, adapter: DomainAdapter) -> list[str]:
-    """Return the source texts that were used to choose the epoch."""
+def held_out(split: boards.Split, fraction: float, seed: int) -> tuple[list[str], list[Any]]:
+    """Return the source texts that were used to choose the epoch, and their labels."""
     if split.validation is not None:
-        return split.validation[0]
+        return split.validation
     texts, labels = split.train
     codes = np.unique(labels, return_inverse=True)[1]
-    rows = hold_out(codes, adapter.validation_fraction, adapter.seed_)[1]
-    return [texts[i] for i in rows]
+    rows = hold_out(codes, fraction, seed)[1]
+    return [texts[i] for i in rows], [labels[i] for i in rows]
 
 
 def _keep(file: Path, made: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:

@@ -44,7 +44,6 @@ from dann_transfer.selection import (
     seed_agreement,
 )
 from dann_transfer.settings import ADAPTATION
-from dann_transfer.texts.weights import hold_out
 
 _load = lru_cache(boards.load)
 Row = dict[str, Any]
@@ -77,13 +76,11 @@ def splits_of(row: Row) -> dict[str, boards.Split]:
 def codes_of(row: Row, kind: str) -> np.ndarray:
     """Return the class positions of the source texts whose outputs a run stored, in order."""
     source = splits_of(row)[row["source"]]
-    classes, codes = np.unique(source.train[1], return_inverse=True)
-    if kind == "source_test":
-        return np.searchsorted(classes, (source.own_test or source.test)[1])
-    # As in `board.held_out_texts`.
-    if source.validation is not None:
-        return np.searchsorted(classes, source.validation[1])
-    return codes[hold_out(codes, row["settings"]["validation_fraction"], row["seed"])[1]]
+    _, labels = source.own_test or source.test
+    if kind != "source_test":
+        fraction = row["settings"]["validation_fraction"]
+        labels = board.held_out(source, fraction, row["seed"])[1]
+    return np.searchsorted(np.unique(source.train[1]), labels)
 
 
 def right(row: Row, p: np.ndarray) -> float:

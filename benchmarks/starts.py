@@ -32,6 +32,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from dann_transfer import DomainAdapter, datasets
+from dann_transfer.model.encoder import Encoder
 from dann_transfer.model.model import Classifier, infer, trainable
 from dann_transfer.texts.corpus import tokenize
 from dann_transfer.texts.roles import Roles
@@ -80,15 +81,12 @@ def run(
     folder = datasets.encoder(encoder)
     adapter = cls(folder, method="source_only", random_state=seed, progress=False, **params)
     adapter.fit(*splits[source].train)
-    held_out = held_out_texts(splits[source], adapter)
+    held_out = board.held_out(splits[source], adapter.validation_fraction, adapter.seed_)
     tuned = trainable(adapter.model_.encoder)
-    pretrained = DomainAdapter(folder, method="source_only", epochs=1, learning_rate=1e-12)
-    few = [split[:64] for split in splits[source].train]
-    pretrained.set_params(progress=False, validation_fraction=0).fit(*few)
-    first = trainable(pretrained.model_.encoder)
+    first = Encoder.from_pretrained(folder).state_dict()
     rows = []
     for share in SHARES:
-        moved = {name: torch.lerp(first[name], w, share) for name, w in tuned.items()}
+        moved = {name: torch.lerp(first[name].to(w), w, share) for name, w in tuned.items()}
         adapter.model_.encoder.load_state_dict(moved, strict=False)
         validation = adapter.score(*held_out)
         for target, split in splits.items():
@@ -110,13 +108,6 @@ def run(
                 }
             )
     return rows
-
-
-def held_out_texts(split: boards.Split, adapter: DomainAdapter) -> tuple[list[str], list[Any]]:
-    """Return the source texts that training has not seen, and their labels."""
-    texts = board.held_out_texts(split, adapter)
-    known = dict(zip(*split.train, strict=True))
-    return texts, [known[text] for text in texts]
 
 
 def agreement(rows: list[dict[str, Any]]) -> float:

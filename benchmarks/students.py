@@ -44,23 +44,21 @@ def together(files: list[Path]) -> dict[str, np.ndarray]:
 
 
 def run(
-    teacher: dict[str, Any],
+    student: dict[str, Any],
     files: list[Path],
     params: dict[str, Any],
-    student: dict[str, Any],
     outputs: Path | None = None,
 ) -> dict[str, Any]:
-    """Train a student, given a source-only run's row, its teachers' outputs, and its own row so
-    far."""
-    settings, encoder = teacher["settings"], teacher.get("encoder", "minilm")
+    """Train a student, given its row so far and its teachers' outputs."""
+    settings, encoder = student["settings"], student.get("encoder", "minilm")
     texts, test_texts = settings["train_texts"], settings.get("test_texts")
-    splits = boards.load(teacher["board"], texts, test_texts)
-    source, target = splits[teacher["source"]], splits[teacher["target"]]
+    splits = boards.load(student["board"], texts, test_texts)
+    source, target = splits[student["source"]], splits[student["target"]]
     k = methods.create("student", params.get("method_options")).neighbors
     codes = neighbor_labels(**together(files), k=k)
     classes = np.unique(source.train[1])
     own = {**params, "method_options": None, "validation_fraction": 0}
-    adapter = board._adapter("source_only", teacher["seed"], own, encoder)
+    adapter = board._adapter("source_only", student["seed"], own, encoder)
     folder = outputs and outputs.parent / "checkpoints" / outputs.stem
     seconds = board._fit(adapter, folder, target.unlabelled, classes[codes])
     X_test, y_test = source.own_test or source.test
@@ -123,7 +121,6 @@ def main() -> None:
 
     for seed in args.seeds:
         for pair in args.pairs or [":".join(pair) for pair in boards.pairs(args.board)]:
-            teacher = row_of(pair, "source_only", seed)
             files: list[Path] = [file_of(row_of(pair, args.teacher, seed))]
             more: dict[str, Any] = {}
             if args.teacher != "source_only":
@@ -134,7 +131,7 @@ def main() -> None:
             student = row_of(pair, "student", seed, **more)
             if board.key_of(student) in done or not all(file.exists() for file in files):
                 continue
-            row = run(teacher, files, params, student, file_of(student))
+            row = run(student, files, params, file_of(student))
             with args.out.open("a") as out:
                 out.write(json.dumps(row) + "\n")
             keys = ("source", "target", "seed", "target_accuracy", "a_distance", "seconds")

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from dann_transfer.methods.base import Method, check_encoder_moves, check_extra_epochs
+from dann_transfer.methods.base import Method, check_encoder_moves, check_whole
 from dann_transfer.methods.dann import domain_accuracy, domain_loss
 from dann_transfer.methods.registry import register
 from dann_transfer.model.encoder import Encoder
@@ -51,7 +51,7 @@ class ADDA(Method):
     ) -> None:
         super().__init__()
         self.width, self.discriminator_steps = width, discriminator_steps
-        self.extra_epochs = check_extra_epochs("adda", extra_epochs)
+        self.extra_epochs = check_whole("adda", "extra_epochs", extra_epochs)
 
     def phases(self, epochs: int) -> list[Phase]:
         """Return the source's phase, then the target's."""

@@ -107,10 +107,12 @@ def check_run(method: Method, name: str, epochs: int, batch_size: int) -> None:
         )
 
 
-def check_extra_epochs(name: str, value: Any) -> int:
-    """Return the length of a second phase, or raise a ValueError if it is wrong."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"extra_epochs={value!r} of {name} must be a whole number of at least 1.")
+def check_whole(method: str, option: str, value: Any, low: int = 1) -> int:
+    """Return an option's value, or raise a ValueError if it is not a whole number from `low` up."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < low:
+        raise ValueError(
+            f"{option}={value!r} of {method} must be a whole number of at least {low}."
+        )
     return value
 
 

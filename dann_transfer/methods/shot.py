@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import Tensor
 from torch.nn import functional as F
 
-from dann_transfer.methods.base import Method, check_encoder_moves, check_extra_epochs
+from dann_transfer.methods.base import Method, check_encoder_moves, check_whole
 from dann_transfer.methods.registry import register
 from dann_transfer.model.encoder import Encoder
 from dann_transfer.training.forward import Forward
@@ -87,7 +87,7 @@ class SHOT(Method):
         self, extra_epochs: int = 3, pseudo_weight: float = 0.3, diversity: float = 1.0
     ) -> None:
         super().__init__()
-        self.extra_epochs = check_extra_epochs("shot", extra_epochs)
+        self.extra_epochs = check_whole("shot", "extra_epochs", extra_epochs)
         for name, value in (("pseudo_weight", pseudo_weight), ("diversity", diversity)):
             if not value >= 0:
                 raise ValueError(f"{name}={value!r} of shot must be a number of at least 0.")

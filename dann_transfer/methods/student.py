@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dann_transfer.methods.base import Method, check_extra_epochs
+from dann_transfer.methods.base import Method, check_whole
 from dann_transfer.methods.registry import register
 from dann_transfer.neighbors import Neighborhood
 from dann_transfer.training.forward import Forward
@@ -46,10 +46,6 @@ def neighbor_labels(features: np.ndarray, probabilities: np.ndarray, k: int) -> 
     if n == len(features):
         return labels
     return np.append(labels, near.smooth(features[n:], probabilities[n:], k).argmax(1))
-
-
-def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 @register("student")
@@ -92,16 +88,9 @@ class Student(Method):
 
     def __init__(self, extra_epochs: int = 3, neighbors: int = 10, members: int = 1) -> None:
         super().__init__()
-        self.extra_epochs = check_extra_epochs("student", extra_epochs)
-        if not _whole(neighbors) or neighbors < 0:
-            raise ValueError(
-                f"neighbors={neighbors!r} of student must be a whole number of at least 0."
-            )
-        if not _whole(members) or members < 1:
-            raise ValueError(
-                f"members={members!r} of student must be a whole number of at least 1."
-            )
-        self.neighbors, self.members = neighbors, members
+        self.extra_epochs = check_whole("student", "extra_epochs", extra_epochs)
+        self.neighbors = check_whole("student", "neighbors", neighbors, low=0)
+        self.members = check_whole("student", "members", members)
 
     def phases(self, epochs: int) -> list[Phase]:
         """Return a phase of each teacher and each student."""
