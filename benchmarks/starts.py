@@ -28,8 +28,6 @@ import numpy as np
 import tables
 import torch
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from dann_transfer import DomainAdapter, datasets
 from dann_transfer.model.encoder import Encoder
@@ -55,10 +53,11 @@ class Probed(DomainAdapter):
         runtime = self._runtime()
         features = infer(model.to(runtime.device), tokens, runtime)[0].numpy()
         codes = roles.codes["source"]
-        probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
-        scale, fitted = probe.fit(features, codes).named_steps.values()
-        weight = fitted.coef_ / scale.scale_
-        bias = fitted.intercept_ - weight @ scale.mean_
+        # One scale for all: some dimensions hardly vary, and would get weights without bound.
+        centre, scale = features.mean(0), features.std()
+        fitted = LogisticRegression(max_iter=1000).fit((features - centre) / scale, codes)
+        weight = fitted.coef_ / scale
+        bias = fitted.intercept_ - weight @ centre
         if len(weight) == 1:
             # With two classes there is one row, for the difference of two logits.
             weight, bias = np.stack([-weight[0], weight[0]]) / 2, np.append(-bias, bias) / 2
