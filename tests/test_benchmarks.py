@@ -327,7 +327,10 @@ def test_the_documentation_says_what_other_teachers_and_starts_gave():
     for line in starts.table(report.read("starts.jsonl")).splitlines()[2:]:
         cells = [cell.strip() for cell in line.split("|")[2:-1]]
         found[cells[0], cells[1]] = float(cells[6]), float(cells[7])
-    plain, back = found["plain", "1.0"], found["plain", "0.75"]
+    plain, probed, back = (
+        found[key] for key in (("plain", "1.0"), ("LP-FT", "1.0"), ("plain", "0.75"))
+    )
+    assert f"has {probed[0]:.1f} % right on the other domains and not {plain[0]:.1f}" in text
     assert f"cost {plain[0] - back[0]:.1f} points" in text
 
 
