@@ -332,7 +332,7 @@ class DomainAdapter(
         TypeError, ValueError
             On bad input, before any training, naming what was wrong and the remedy.
         FloatingPointError
-            If a loss, or a weight at the end, is not finite.
+            If a loss, a gradient, or a weight at the end, is not finite.
         OSError
             If `checkpoint_dir` cannot be written, also during a run; its last checkpoint is kept.
         RuntimeError

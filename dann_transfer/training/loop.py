@@ -29,7 +29,7 @@ from dann_transfer.training.checkpoint import (
     Stateful,
 )
 from dann_transfer.training.keeping import Keeper
-from dann_transfer.training.optimizer import Optimizer, total
+from dann_transfer.training.optimizer import Optimizer
 from dann_transfer.training.phases import Anew, Phase
 from dann_transfer.training.timeline import Moment, Timeline
 
@@ -82,6 +82,8 @@ class Trainer:
         n_texts = 0 if validation is None else len(validation[1])
         self.keeper = Keeper(self.parts, settings.validation_tolerance, n_texts)
         self.history = History()
+        self.norms: dict[str, Tensor] = {}
+        """Norms of the last step's gradients."""
         self.passed = 0
         """Number of texts that passed in this epoch."""
         self.engine = Engine(self.step)
@@ -117,10 +119,31 @@ class Trainer:
             # On detached features a loss moves only the method's own parameters.
             self.optimizer.step(phase.losses_apart(forward, now.strength))
         losses = phase.losses(forward, now.strength)
-        check_finite(losses, now)
-        norms = self.optimizer.step(losses)
+        self.check_finite(now.step, losses)
+        self.norms = self.optimizer.step(losses)
         phase.end_step(now.step)
-        return {**row_of(now, losses, forward.metrics), **known, **norms}
+        return {**row_of(now, losses, forward.metrics), **known, **self.norms}
+
+    def check_finite(self, step: int, losses: dict[str, Tensor]) -> None:
+        """Raise FloatingPointError if a loss of this step or a gradient of the last is not finite.
+
+        Clipping turns a gradient without bound into none, so a run would go on and learn nothing.
+        Both are looked at together, since each look makes a GPU wait for its queue to empty. In
+        half precision the loss scaler skips such steps, and finds a scale at which there are none.
+        """
+        norms = {} if self.optimizer.scaler.is_enabled() else self.norms
+        # Where no parameter has a gradient, torch gives a norm of 0 that lies on the CPU.
+        found = [one.to(self.runtime.device) for one in (*losses.values(), *norms.values())]
+        if not found or torch.isfinite(torch.stack(found)).all():
+            return
+        what, at, values = "loss", step, losses
+        if not all(norm.isfinite() for norm in norms.values()):
+            what, at, values = "gradient", step - 1, norms
+        listed = ", ".join(f"{name}={value.item():g}" for name, value in values.items())
+        raise FloatingPointError(
+            f"the {what} is not finite at step {at} ({listed}); "
+            "lower learning_rate, discriminator_learning_rate or max_strength."
+        )
 
     def end_epoch(self, engine: Engine) -> None:
         """Score the model on held-out source texts, and keep it if it is good enough."""
@@ -172,7 +195,7 @@ class Trainer:
         Raises
         ------
         FloatingPointError
-            If a loss, or a weight at the end, is not finite.
+            If a loss, a gradient, or a weight at the end, is not finite.
         ValueError, RuntimeError
             If the checkpoints belong to another run, or are in use by another run.
         OSError
@@ -186,6 +209,7 @@ class Trainer:
             self.model.train()
             if not finished:
                 self.engine.run(epoch_length=len(self.batches), max_epochs=self.timeline.epochs)
+                self.check_finite(self.engine.state.iteration + 1, {})
         if not all(torch.isfinite(p).all() for p in self.parts.parameters() if p.requires_grad):
             raise FloatingPointError(
                 "the weights are not finite after the last step; lower learning_rate, "
@@ -291,19 +315,6 @@ class Trainer:
                 stopper(engine)
 
         return stopper
-
-
-def check_finite(losses: dict[str, Tensor], now: Moment) -> None:
-    """Raise a FloatingPointError if the sum of the losses is not finite.
-
-    It is called once per step, since the check makes a GPU wait for its queue to empty.
-    """
-    if losses and not torch.isfinite(total(losses)):
-        values = ", ".join(f"{name}={value.item():g}" for name, value in losses.items())
-        raise FloatingPointError(
-            f"the loss is not finite at step {now.step} ({values}); "
-            "lower learning_rate, discriminator_learning_rate or max_strength."
-        )
 
 
 def row_of(

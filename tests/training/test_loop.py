@@ -91,6 +91,19 @@ def test_a_loss_that_is_not_finite_stops_the_run(tiny, source, target):
         tiny(method="explodes").fit(*source, X_target=target)
 
 
+@pytest.mark.parametrize("params", [{}, {"epochs": 1, "batch_size": 128}])
+def test_a_gradient_that_is_not_finite_stops_the_run(params, tiny, source, target):
+    """Clipping would turn it into none, and the encoder would not learn; also in the last step."""
+
+    class Steep(Method):
+        def loss(self, forward, strength):
+            return {"steep": 1e30 * forward.features.sum()}
+
+    words = "the gradient is not finite at step 1 .gradient_norm=inf.*lower learning_rate"
+    with methods.registered("steep", Steep), pytest.raises(FloatingPointError, match=words):
+        tiny(method="steep", **params).fit(*source, X_target=target)
+
+
 @pytest.mark.parametrize("stop_at", [5, 8])
 def test_a_killed_run_resumes_exactly(tiny, source, target, tmp_path, stop_at):
     """Stopped at the end of an epoch (5) or inside one (8), a run ends as if never stopped."""
