@@ -32,6 +32,15 @@ def test_the_method_of_contributing_works(tiny, source, target):
     assert "distance_loss" in adapter.history_[0]
 
 
+def test_files_that_the_prose_names_are_there():
+    pages = ("*.md", "docs/*.md", "tutorials/*.md", "tutorials/*.ipynb", "dann_transfer/**/*.py")
+    text = "".join(page.read_text() for pattern in pages for page in ROOT.glob(pattern))
+    folders = "benchmarks|dann_transfer|docs|tests|tutorials"
+    named = set(re.findall(rf"\b(?:{folders})/[\w./-]+\.(?:py|md|jsonl|ipynb|png|gif)\b", text))
+    assert len(named) > 30
+    assert not sorted(name for name in named if not (ROOT / name).exists())
+
+
 @pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
 def test_the_first_example_of_the_readme_works(tiny_encoder, source, target, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
