@@ -22,18 +22,18 @@ from dann_transfer.neighbors import Neighborhood
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--outputs", type=Path, default=Path("runs/outputs"))
-    parser.add_argument("--train-texts", type=int, default=1000)
-    parser.add_argument("--test-texts", type=int)
+    boards.add_sample(parser, 1000)
     parser.add_argument("--encoder", default="minilm", help="the encoder of the outputs")
     parser.add_argument("--neighbors", type=int, default=10)
     args = parser.parse_args()
+    sample = boards.sample_of(args)
     domains: dict[str, dict[str, boards.Split]] = {}
     for file in sorted(args.outputs.glob("*.npz")):
         board, source, target, method, seed, _ = file.stem.rsplit("-", 5)
         if method == "target_trained":
             continue
         if board not in domains:
-            domains[board] = boards.load(board, args.train_texts, args.test_texts)
+            domains[board] = boards.load(board, sample)
         truth = domains[board][target].test[1]
         made = np.load(file)
         classes = np.unique(domains[board][source].train[1])

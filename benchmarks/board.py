@@ -14,7 +14,8 @@ Protocol of the sentiment board: 30 % of each domain, drawn once, is its test se
 the other texts are used for training; several sources, joined as in amazon+movies:tweets, share
 this number. The other boards have splits of their own (`boards.py`). --test-texts N uses the first
 N texts of each test set, which is in random order, because at base size testing takes as long as
-training. Only the final score and the row `target_trained` use the target's labels.
+training. --split N draws other training and test texts (`boards.Sample`). Only the final score and
+the row `target_trained` use the target's labels.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import platform
 import shutil
 import time
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 from functools import lru_cache
 from hashlib import sha256
 from importlib.metadata import version
@@ -64,16 +66,14 @@ def by_size(encoder: str, params: dict[str, Any]) -> dict[str, Any]:
 
 def settings_of(
     method: str,
-    train_texts: int,
+    sample: boards.Sample,
     params: dict[str, Any],
     encoder: str = "minilm",
-    test_texts: int | None = None,
 ) -> dict[str, Any]:
     """Return every hyperparameter of a run, defaults included, so that a row explains itself."""
     name = "source_only" if method in BASELINES else method
-    full = {**DomainAdapter(**params).get_params(), "train_texts": train_texts}
-    if test_texts is not None:
-        full["test_texts"] = test_texts
+    texts = {key: value for key, value in asdict(sample).items() if value is not None}
+    full = {**DomainAdapter(**params).get_params(), **texts}
     if full["max_strength"] is None:
         full["max_strength"] = methods.create(name, full["method_options"]).default_strength
     for key, value in by_size(encoder, params).items():
@@ -112,17 +112,17 @@ def _trained(
     domain: str,
     validated: bool,
     seed: int,
-    train_texts: int,
+    sample: boards.Sample,
     params: str,
     encoder: str,
     outputs: Path | None,
 ) -> tuple[DomainAdapter, float, Seen]:
     """Train on one domain alone. All its pairs share the model, which sees no target text."""
-    split = _load(board, train_texts)[domain]
+    split = _load(board, sample)[domain]
     adapter = _adapter("source_only", seed, ast.literal_eval(params), encoder)
     validation = split.validation if validated else None
     X_val, y_val = validation or (None, None)
-    name = f"{board}-{domain}-{seed}-{sha256(repr((train_texts, params)).encode()).hexdigest()[:8]}"
+    name = f"{board}-{domain}-{seed}-{sha256(repr((sample, params)).encode()).hexdigest()[:8]}"
     folder = outputs and outputs / "checkpoints" / name
     return adapter, _fit(adapter, folder, *split.train, X_val=X_val, y_val=y_val), {}
 
@@ -133,22 +133,21 @@ def run(
     target: str,
     method: str,
     seed: int,
-    train_texts: int,
+    sample: boards.Sample,
     params: dict[str, Any],
     encoder: str = "minilm",
     outputs: Path | None = None,
-    test_texts: int | None = None,
 ) -> dict[str, Any]:
     names = source.split("+")
-    parts = _load(board, train_texts // len(names), test_texts)
+    parts = _load(board, replace(sample, train_texts=sample.train_texts // len(names)))
     # The target keeps its number of texts, however many sources share theirs.
-    goal = _load(board, train_texts, test_texts)[target] if len(names) > 1 else parts[target]
+    goal = _load(board, sample)[target] if len(names) > 1 else parts[target]
     tests = [parts[name].own_test or parts[name].test for name in names]
     X_test, y_test = tests[0]
     if len(names) > 1:
         X_test, y_test = ([value for test in tests for value in test[i]] for i in (0, 1))
     T_test, t_test = goal.test
-    alone = (seed, train_texts, repr(params), encoder, outputs and outputs.parent)
+    alone = (seed, sample, repr(params), encoder, outputs and outputs.parent)
     if method == "target_trained":
         T_test, t_test = goal.own_test or goal.test
         # Amazon's validation texts serve as its test texts here.
@@ -220,7 +219,7 @@ def run(
         "criteria": criteria,
         "prior": {kind: prior.tolist() for kind, prior in adapter.target_prior_.items()},
         "seconds": seconds,
-        "settings": settings_of(method, train_texts, params, encoder, test_texts),
+        "settings": settings_of(method, sample, params, encoder),
         "validation": adapter.validation_,
         **made_with(),
     }
@@ -287,15 +286,14 @@ def main() -> None:
     parser.add_argument("--pairs", nargs="+", help="source:target ...; default: all pairs")
     parser.add_argument("--methods", nargs="+", default=["source_only", "dann"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
-    parser.add_argument("--train-texts", type=int, default=2400)
-    parser.add_argument("--test-texts", type=int, help="per domain; default: all")
+    boards.add_sample(parser, 2400)
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
     parser.add_argument("--encoder", default="minilm", help="a name that datasets.encoder knows")
     parser.add_argument("--outputs", type=Path, help="folder for the outputs of each run")
     parser.add_argument("--out", type=Path, help="default: benchmarks/results/BOARD.jsonl")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="start no run after")
     args = parser.parse_args()
-    params = params_of(args.set)
+    params, sample = params_of(args.set), boards.sample_of(args)
     if args.out is None:
         args.out = Path(__file__).parent / "results" / f"{args.board}.jsonl"
     args.out.parent.mkdir(parents=True, exist_ok=True)
@@ -307,9 +305,7 @@ def main() -> None:
         for pair in pairs:
             source, target = pair.split(":")
             for method in args.methods:
-                settings = settings_of(
-                    method, args.train_texts, params, args.encoder, args.test_texts
-                )
+                settings = settings_of(method, sample, params, args.encoder)
                 row = {"board": args.board, "source": source, "target": target}
                 row |= {"method": method, "seed": seed, "settings": settings}
                 if args.encoder != "minilm":
@@ -319,8 +315,8 @@ def main() -> None:
                 if time.monotonic() > deadline:
                     return
                 kept = args.outputs and args.outputs / f"{name_of(row)}.npz"
-                run_of = (args.board, source, target, method, seed, args.train_texts)
-                row = run(*run_of, params, args.encoder, kept, args.test_texts)
+                run_of = (args.board, source, target, method, seed, sample)
+                row = run(*run_of, params, args.encoder, kept)
                 with args.out.open("a") as out:
                     out.write(json.dumps(row) + "\n")
                 keys = ("source", "target", "method", "seed", "target_accuracy", "target_macro_f1")

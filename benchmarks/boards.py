@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,38 @@ class Split:
     texts that it was trained on."""
 
 
+@dataclass(frozen=True)
+class Sample:
+    """Which texts of a board a run has, as the settings of its row say."""
+
+    train_texts: int
+    """At most this many training texts of each domain."""
+    test_texts: int | None = None
+    """The first texts of each test set, which is in random order; None is all."""
+    split: int | None = None
+    """The seed of the split; None is seed 0. Boards with splits of their own keep their test
+    sets, and this draws the training texts."""
+
+    @classmethod
+    def of(cls, settings: dict[str, Any]) -> Sample:
+        """Return the sample of a run with these settings."""
+        return cls(**{field.name: settings.get(field.name) for field in fields(cls)})
+
+
+def add_sample(
+    parser: argparse.ArgumentParser, train_texts: int, test_texts: int | None = None
+) -> None:
+    """Add the options that say which texts a run has, with these defaults."""
+    parser.add_argument("--train-texts", type=int, default=train_texts, help="per domain")
+    parser.add_argument("--test-texts", type=int, default=test_texts, help="per domain")
+    parser.add_argument("--split", type=int, help="the seed of another split than the usual one")
+
+
+def sample_of(args: argparse.Namespace) -> Sample:
+    """Return the sample that the command line asks for."""
+    return Sample.of(vars(args))
+
+
 def pairs(board: str) -> list[tuple[str, str]]:
     """Return the ordered pairs of a board; the medical board has only abstracts to notes."""
     found = list(permutations(DOMAINS[board], 2))
@@ -55,8 +88,8 @@ def data_folder() -> Path:
     return Path(os.environ.get("DANN_TRANSFER_DATA", default)).resolve()
 
 
-def load(board: str, train_texts: int, test_texts: int | None = None) -> dict[str, Split]:
-    """Read all domains of a board, with at most this many training and test texts of each.
+def load(board: str, sample: Sample) -> dict[str, Split]:
+    """Read a sample of all domains of a board.
 
     Raises
     ------
@@ -64,8 +97,8 @@ def load(board: str, train_texts: int, test_texts: int | None = None) -> dict[st
         If the board's data are not where ``DANN_TRANSFER_DATA`` says.
 
     """
-    splits = _load(board, train_texts)
-    return {name: _fewer(split, test_texts) for name, split in splits.items()}
+    splits = _load(board, sample.train_texts, sample.split or 0)
+    return {name: _fewer(split, sample.test_texts) for name, split in splits.items()}
 
 
 def _fewer(split: Split, test_texts: int | None) -> Split:
@@ -78,11 +111,11 @@ def _fewer(split: Split, test_texts: int | None) -> Split:
     return replace(split, test=test, own_test=own_test)
 
 
-def _load(board: str, train_texts: int) -> dict[str, Split]:
+def _load(board: str, train_texts: int, seed: int) -> dict[str, Split]:
     if board == "sentiment":
         splits = {}
         for name, domain in datasets.load("sentiment").items():
-            X, X_test, y, y_test = datasets.split(domain, train_texts)
+            X, X_test, y, y_test = datasets.split(domain, train_texts, random_state=seed)
             splits[name] = Split((X, y.tolist()), X, (X_test, y_test.tolist()))
         return splits
 
@@ -108,7 +141,7 @@ def _load(board: str, train_texts: int) -> dict[str, Split]:
             return rows["text"].tolist(), labels.tolist()
 
         # The texts are shuffled, because files may be sorted by class.
-        own = own.sample(frac=1, random_state=0)
+        own = own.sample(frac=1, random_state=seed)
         X, y = part("train", own=own)
         train = X[:train_texts], y[:train_texts]
         if board == "amazon":

@@ -71,14 +71,12 @@ def accuracies(made: dict[str, np.ndarray], y: np.ndarray, truth: np.ndarray) ->
     return scores
 
 
-def measure(
-    outputs: Path, encoder: str, train_texts: int, test_texts: int | None
-) -> list[dict[str, Any]]:
+def measure(outputs: Path, encoder: str, sample: boards.Sample) -> list[dict[str, Any]]:
     """Return the rows of all source-only runs in a folder."""
     rows = []
     for file in sorted(outputs.glob("sentiment-*-source_only-*.npz")):
         _, source, target, _, seed, _ = file.stem.rsplit("-", 5)
-        split = boards.load("sentiment", train_texts, test_texts)[target]
+        split = boards.load("sentiment", sample)[target]
         classes = np.unique(split.train[1])
         # The target's unlabelled texts are its training texts, so their labels are available.
         y, truth = (np.searchsorted(classes, part[1]) for part in (split.train, split.test))
@@ -92,7 +90,7 @@ def measure(
                     "--test-texts that were passed to board.py."
                 )
         run = {"encoder": encoder, "source": source, "target": target, "seed": int(seed)}
-        run["train_texts"] = train_texts
+        run["train_texts"] = sample.train_texts
         for (strategy, n), accuracy in accuracies(made, y, truth).items():
             rows.append({**run, "n": n, "strategy": strategy, "accuracy": accuracy})
         print(file.stem, flush=True)
@@ -183,8 +181,7 @@ def report(rows: list[dict[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--outputs", type=Path)
-    parser.add_argument("--train-texts", type=int, default=1000)
-    parser.add_argument("--test-texts", type=int)
+    boards.add_sample(parser, 1000)
     parser.add_argument("--encoder", default="minilm", help="the encoder of the outputs")
     parser.add_argument("--out", type=Path, default=RESULTS / "labels.jsonl")
     args = parser.parse_args()
@@ -192,7 +189,7 @@ def main() -> None:
     rows = [json.loads(line) for line in lines]
     if args.outputs:
         rows = [row for row in rows if row["encoder"] != args.encoder]
-        rows += measure(args.outputs, args.encoder, args.train_texts, args.test_texts)
+        rows += measure(args.outputs, args.encoder, boards.sample_of(args))
         args.out.write_text("".join(json.dumps(row) + "\n" for row in rows))
     print(report(rows))
 

@@ -69,8 +69,7 @@ def name_of(row: Row) -> str:
 
 
 def splits_of(row: Row) -> dict[str, boards.Split]:
-    settings = row["settings"]
-    return _load(row["board"], settings["train_texts"], settings.get("test_texts"))
+    return _load(row["board"], boards.Sample.of(row["settings"]))
 
 
 def codes_of(row: Row, kind: str) -> np.ndarray:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict
 from itertools import combinations
 from pathlib import Path
 from statistics import mean, stdev
@@ -69,10 +70,10 @@ class Probed(DomainAdapter):
 
 
 def run(
-    source: str, start: str, seed: int, texts: int, test_texts: int, encoder: str
+    source: str, start: str, seed: int, sample: boards.Sample, encoder: str
 ) -> list[dict[str, Any]]:
     """Train one model, and return its rows."""
-    splits = boards.load("sentiment", texts, test_texts)
+    splits = boards.load("sentiment", sample)
     params = dict(STARTS[start])
     if start == "LP-FT":
         params["head_learning_rate"] = board.by_size(encoder, {})["learning_rate"]
@@ -102,7 +103,7 @@ def run(
                     "validation_accuracy": validation,
                     "accuracy": float(np.mean(predicted == np.array(t))),
                     "predicted": "".join(str(int(p == adapter.classes_[1])) for p in predicted),
-                    "settings": {"train_texts": texts, "test_texts": test_texts, **params},
+                    "settings": {**asdict(sample), **params},
                     **board.made_with(),
                 }
             )
@@ -142,30 +143,28 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def sizes(settings: dict[str, Any]) -> tuple[int, int]:
-    return settings["train_texts"], settings["test_texts"]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--sources", nargs="+", default=["movies", "tweets"])
     parser.add_argument("--starts", nargs="+", choices=STARTS, default=list(STARTS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--train-texts", type=int, default=1000)
-    parser.add_argument("--test-texts", type=int, default=500)
+    boards.add_sample(parser, 1000, 500)
     parser.add_argument("--encoder", default="minilm", help="a name that datasets.encoder knows")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     lines = args.out.read_text().splitlines() if args.out.exists() else []
     rows = [json.loads(line) for line in lines]
-    done = {(r["encoder"], r["source"], r["start"], r["seed"], sizes(r["settings"])) for r in rows}
-    now = sizes(vars(args))
+    done = {
+        (r["encoder"], r["source"], r["start"], r["seed"], boards.Sample.of(r["settings"]))
+        for r in rows
+    }
+    sample = boards.sample_of(args)
     for seed in args.seeds:
         for source in args.sources:
             for start in args.starts:
-                if (args.encoder, source, start, seed, now) in done:
+                if (args.encoder, source, start, seed, sample) in done:
                     continue
-                made = run(source, start, seed, args.train_texts, args.test_texts, args.encoder)
+                made = run(source, start, seed, sample, args.encoder)
                 with args.out.open("a") as out:
                     out.writelines(json.dumps(row) + "\n" for row in made)
                 rows += made

@@ -51,8 +51,7 @@ def run(
 ) -> dict[str, Any]:
     """Train a student, given its row so far and its teachers' outputs."""
     settings, encoder = student["settings"], student.get("encoder", "minilm")
-    texts, test_texts = settings["train_texts"], settings.get("test_texts")
-    splits = boards.load(student["board"], texts, test_texts)
+    splits = boards.load(student["board"], boards.Sample.of(settings))
     source, target = splits[student["source"]], splits[student["target"]]
     k = methods.create("student", params.get("method_options")).neighbors
     codes = neighbor_labels(**together(files), k=k)
@@ -96,14 +95,14 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--teacher", default="source_only", help="the method that teaches")
     parser.add_argument("--members", nargs="+", type=int, help="seeds of students that teach")
-    parser.add_argument("--train-texts", type=int, default=2400)
-    parser.add_argument("--test-texts", type=int)
+    boards.add_sample(parser, 2400)
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
     parser.add_argument("--encoder", default="minilm", help="a name that datasets.encoder knows")
     parser.add_argument("--outputs", type=Path, default=Path("runs/outputs"))
     parser.add_argument("--out", type=Path, required=True, help="the file with the board's rows")
     args = parser.parse_args()
     params = board.params_of(args.set)
+    sample = boards.sample_of(args)
     lines = args.out.read_text().splitlines() if args.out.exists() else []
     done = {board.key_of(json.loads(line)) for line in lines}
 
@@ -112,8 +111,7 @@ def main() -> None:
         row = {"board": args.board, "source": source, "target": target, "seed": seed}
         if args.encoder != "minilm":
             row["encoder"] = args.encoder
-        sizes = args.train_texts, params, args.encoder, args.test_texts
-        settings = {**board.settings_of(method, *sizes), **more}
+        settings = {**board.settings_of(method, sample, params, args.encoder), **more}
         return {**row, "method": method, "settings": settings}
 
     def file_of(row: dict[str, Any]) -> Path:

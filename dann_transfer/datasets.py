@@ -251,12 +251,13 @@ def load(name: str) -> Mapping[str, Domain]:
 
 
 def split(
-    domain: Domain, train_texts: int = 2400, test_share: float = 0.3
+    domain: Domain, train_texts: int = 2400, test_share: float = 0.3, random_state: int = 0
 ) -> tuple[list[str], list[str], np.ndarray, np.ndarray]:
     """Split a labelled domain into train texts, test texts, train labels and test labels.
 
     The split keeps the class shares and is the same at every call, so that every seed of every
-    method is tested on the same texts. At most `train_texts` texts are for training.
+    method is tested on the same texts; another `random_state` gives another split. At most
+    `train_texts` texts are for training.
 
     Examples
     --------
@@ -266,7 +267,11 @@ def split(
 
     """
     train, test, y_train, y_test = train_test_split(
-        domain.texts, domain.labels, test_size=test_share, stratify=domain.labels, random_state=0
+        domain.texts,
+        domain.labels,
+        test_size=test_share,
+        stratify=domain.labels,
+        random_state=random_state,
     )
     return train[:train_texts], test, y_train[:train_texts], y_test
 

@@ -34,7 +34,7 @@ def row(source: str, method: str, seed: int, accuracy: float, **params: object) 
         "seed": seed,
         "target_accuracy": accuracy,
         "target_macro_f1": accuracy,
-        "settings": board.settings_of(method, 100, params),
+        "settings": board.settings_of(method, boards.Sample(100), params),
     }
 
 
@@ -121,7 +121,7 @@ def test_runs_are_compared_with_baselines_of_their_own_settings():
 def test_a_board_says_where_it_looked_for_its_data(monkeypatch, tmp_path):
     monkeypatch.setenv("DANN_TRANSFER_DATA", str(tmp_path))
     with pytest.raises(FileNotFoundError, match="set DANN_TRANSFER_DATA to the folder"):
-        boards.load("banking", 100)
+        boards.load("banking", boards.Sample(100))
 
 
 def test_a_board_never_tests_on_what_it_adapts_to(monkeypatch, tmp_path):
@@ -139,12 +139,27 @@ def test_a_board_never_tests_on_what_it_adapts_to(monkeypatch, tmp_path):
     frame.loc[frame["split"] == "unlabelled", "label"] = None
     frame.to_csv(tmp_path / "amazon.csv.gz", index=False)
     monkeypatch.setenv("DANN_TRANSFER_DATA", str(tmp_path))
-    own = boards.load("amazon", 5)["dvd"]
+    own = boards.load("amazon", boards.Sample(5))["dvd"]
     assert len(own.train[0]) == 5
     assert len(own.unlabelled) == len(own.validation[0]) == 6
     assert not set(own.unlabelled) & set(own.test[0])
     assert not set(own.own_test[0]) & set(own.train[0])
     assert set(own.test[1]) == {0, 1}
+
+
+@pytest.mark.real
+def test_another_split_has_other_texts_and_its_runs_other_names():
+    usual, other = boards.Sample(20, 30), boards.Sample(20, 30, split=1)
+    one, two = (boards.load("sentiment", sample)["nyt"] for sample in (usual, other))
+    assert len(one.train[0]) == len(two.train[0]) == 20
+    assert set(one.train[0]) != set(two.train[0])
+    assert set(one.test[0]) != set(two.test[0])
+    assert not set(two.train[0]) & set(two.test[0])
+    rows = [row("s", "mcc", 0, 0.5) for _ in range(2)]
+    for made, sample in zip(rows, (usual, other), strict=True):
+        made["settings"] = board.settings_of("mcc", sample, {})
+        assert boards.Sample.of(made["settings"]) == sample
+    assert board.name_of(rows[0]) != board.name_of(rows[1])
 
 
 def gains_of(rows: list[dict], method: str) -> list[float]:

@@ -53,6 +53,9 @@ def test_the_split_is_the_same_each_time_and_shares_no_text_place():
     assert [list(part) for part in one] == [list(part) for part in two]
     train, test, y_train, y_test = one
     assert (len(train), len(test)) == (500, 891)
+    other = datasets.split(domain, 500, random_state=1)
+    assert set(other[1]) != set(test)
+    assert len(other[1]) == len(test)
     assert np.mean(y_train == "positive") == pytest.approx(0.4, abs=0.05)
     assert np.mean(y_test == "positive") == pytest.approx(0.4, abs=0.01)
 
