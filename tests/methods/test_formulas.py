@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import minimize
 from scipy.spatial.distance import cdist
 from scipy.special import softmax
 from scipy.stats import entropy
@@ -17,6 +18,7 @@ from dann_transfer import methods
 from dann_transfer.methods import Forward
 from dann_transfer.methods.afn import step_norm_loss
 from dann_transfer.methods.coral import coral_loss
+from dann_transfer.methods.iwdan import class_weights
 from dann_transfer.methods.mcc import class_confusion
 from dann_transfer.methods.mlm import pretrained_head
 from dann_transfer.methods.mmd import SCALES, gaussian_kernel, squared_mmd
@@ -156,7 +158,66 @@ def test_cdan_with_entropy_weighs_each_domain_by_certainty(rng):
     assert method.loss(f, 0.3)["domain"].item() == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("name", ["cdan", "cdan+e", "wdgrl", "mdd", "mcd"])
+def test_iwdan_solves_the_papers_quadratic_program(rng):
+    joint = rng.dirichlet(np.ones(9)).reshape(3, 3) + np.diag([0.2, 0.3, 0.4])
+    joint /= joint.sum()
+    prior = joint.sum(0)
+    # Where the program has an exact solution it is the true ratio of class shares.
+    shares = np.array([0.7, 0.1, 0.2])
+    assert np.allclose(class_weights(joint, joint @ (shares / prior)), shares / prior, atol=1e-4)
+    # Elsewhere it is what a general solver finds, also on the boundary.
+    for predicted in (np.array([0.9, 0.05, 0.05]), np.array([0.0, 0.0, 1.0])):
+        best = minimize(
+            lambda w, mu=predicted: np.square(mu - joint @ w).sum(),
+            np.ones(3),
+            method="SLSQP",
+            bounds=[(0, None)] * 3,
+            constraints={"type": "eq", "fun": lambda w: w @ prior - 1},
+            options={"ftol": 1e-14},
+        )
+        assert np.allclose(class_weights(joint, predicted), best.x, atol=1e-3)
+    assert (best.x < 1e-6).any()
+
+
+def test_iwdan_estimates_its_weights_from_the_batches_between(rng):
+    method = methods.create("iwdan", {"estimate_every": 2, "momentum": 0.25})
+    method.build(6, 3)
+    method.double()
+    steps = [replace(forward(rng, 40, 60), encode=lambda ids, mask: ids) for _ in range(2)]
+    joint, predicted = np.zeros((3, 3)), np.zeros(3)
+    for f in steps:
+        assert method.weights.tolist() == [1.0] * 3
+        method.loss(f.detach(), 1.0)  # an extra step of the discriminator counts nothing
+        method.loss(f, 1.0)
+        p, y = softmax(f.logits.numpy(), axis=1), f.labels.numpy()
+        for c in range(3):
+            joint[:, c] += p[:40][y == c].sum(0) / 80
+        predicted += p[40:].mean(0) / 2
+    expected = 0.75 + 0.25 * class_weights(joint, predicted)
+    assert np.allclose(method.weights.numpy(), expected)
+    assert not np.allclose(expected, 1, atol=0.01)
+
+
+def test_iwdan_weighs_source_texts_by_their_class(rng):
+    torch.manual_seed(0)
+    method = methods.create("iwdan")
+    method.build(6, 3)
+    method.double()
+    method.weights.copy_(torch.tensor([0.5, 2.0, 1.0]))
+    f = forward(rng)
+    z = method.discriminator(f.features).detach().numpy()
+    w = np.array([0.5, 2.0, 1.0])[f.labels.numpy()]
+    expected = 0.5 * ((w * np.logaddexp(0, -z[:7])).mean() + np.logaddexp(0, z[7:]).mean())
+    assert method.loss(f, 0.3)["domain"].item() == pytest.approx(expected)
+    # With weights of 1 it is DANN.
+    method.weights.fill_(1.0)
+    dann = methods.create("dann")
+    dann.build(6, 3)
+    dann.double().discriminator.load_state_dict(method.discriminator.state_dict())
+    assert torch.allclose(method.loss(f, 0.3)["domain"], dann.loss(f, 0.3)["domain"])
+
+
+@pytest.mark.parametrize("name", ["cdan", "cdan+e", "iwdan", "wdgrl", "mdd", "mcd"])
 def test_adversarial_methods_reverse_the_gradient_for_the_encoder_alone(rng, name):
     """The gradient at strength s is -s times that of the same loss with nothing reversed."""
 

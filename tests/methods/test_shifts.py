@@ -89,6 +89,13 @@ def stretched(seed: int, target: bool) -> tuple[np.ndarray, np.ndarray]:
     return (points @ turn(40).T @ np.diag([1.0, 0.5]) if target else points), labels
 
 
+def lopsided(seed: int, target: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The blobs of `moved`, with a quarter of one class's points in the target."""
+    points, labels = moved(seed, target)
+    kept = (labels == 0) | (np.arange(400) % 4 == 0) | (not target)
+    return points[kept], labels[kept]
+
+
 def several(seed: int, target: bool) -> tuple[np.ndarray, np.ndarray]:
     """Two moons, turned by -20 degrees in half of the source and by 30 in the target."""
     points, labels = moons(seed, target)
@@ -102,6 +109,7 @@ SHIFTS = {
     "moved": moved,
     "shrunk": shrunk,
     "stretched": stretched,
+    "lopsided": lopsided,
     "several": several,
 }
 
@@ -166,8 +174,17 @@ MADE_FOR = [
     ("self_training", "moved", 1.0, "", 0.08),
     ("shot", "moved", 1.0, "refined", 0.08),
     ("student", "moons", 1.0, "refined", 0.02),
+    ("iwdan", "lopsided", 1.0, "adversary", 0.08),
     ("mdan", "several", 1.0, "adversary", 0.08),
 ]
+
+
+def test_weights_by_class_help_where_class_shares_differ():
+    def mean(method: str) -> float:
+        runs = [target_accuracy("lopsided", seed, method, 1.0, "adversary") for seed in range(5)]
+        return float(np.mean(runs))
+
+    assert mean("iwdan") > mean("dann") + 0.03
 
 
 @pytest.mark.parametrize(("method", "shift", "strength", "options", "margin"), MADE_FOR)
