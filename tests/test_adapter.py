@@ -488,3 +488,15 @@ def test_findings_and_intervals_are_saved(tiny, source, target, tmp_path):
         alone.diagnose()
     # Held-out source texts calibrate whether or not there is a target.
     assert alone.calibration_ is not None
+
+
+@pytest.mark.parametrize("held_out", [{"validation_fraction": 0}, {}])
+def test_a_class_may_have_one_text_if_none_is_held_out(held_out, tiny, source, target):
+    texts, labels = source
+    labels = ["odd", *labels[1:]]
+    own = {} if held_out else {"X_val": texts[:20], "y_val": labels[:20]}
+    adapter = tiny(method="mcc", epochs=1, **held_out).fit(texts, labels, X_target=target, **own)
+    assert "odd" in adapter.classes_
+    assert adapter.predict_proba(target).shape[1] == 3
+    with pytest.raises(ValueError, match=r"class 'odd' has a single text.*validation_fraction=0"):
+        tiny().fit(texts, labels, X_target=target)

@@ -155,7 +155,7 @@ TEXTS: dict[str, tuple[dict, type[Exception], str]] = {
     "a class with one text": (
         {"y": replaced(Y, 3, "odd")},
         ValueError,
-        "class 'odd' has a single text; every class needs at least two",
+        "class 'odd' has a single text; every class needs two",
     ),
     "no target": (
         {"X_target": None},

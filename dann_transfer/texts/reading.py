@@ -444,26 +444,19 @@ def as_labelled(
 def as_source(
     X: Any, y: Any, text_column: str = "text", label_column: str = "label"
 ) -> tuple[list[str], np.ndarray]:
-    """Return the source's texts and labels, with at least two classes of two texts each.
+    """Return the source's texts and labels, with at least two classes.
 
     Raises
     ------
     TypeError, ValueError
-        As `as_texts` and `as_labels` do, and if there is only one class or a class with a
-        single text (a class needs one text to train on and one to validate on).
+        As `as_texts` and `as_labels` do, and if there is only one class.
 
     """
     texts, labels = as_labelled(X, y, "X", "y", text_column, label_column)
-    classes, counts = np.unique(labels, return_counts=True)
+    classes = np.unique(labels)
     if len(classes) < 2:
         raise ValueError(
             f"y has only one class, {classes[0].item()!r}; a classifier needs at least two."
-        )
-    if counts.min() < 2:
-        rare = classes[counts.argmin()].item()
-        raise ValueError(
-            f"class {rare!r} has a single text; every class needs at least two. "
-            "Add a text, merge the class with another, or drop it."
         )
     return texts, labels
 

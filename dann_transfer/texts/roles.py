@@ -107,6 +107,8 @@ def read(
                 f"patience={params['patience']} needs validation texts: pass X_val and y_val, or "
                 "a validation_fraction above 0."
             )
+        if params["validation_fraction"]:
+            _check_enough(classes, codes)
         rows, held_out = hold_out(codes, params["validation_fraction"], seed)
         val = ([texts[i] for i in held_out], codes[held_out])
     _check_prediction(params, target, val[1], len(classes))
@@ -129,6 +131,18 @@ def read(
         n_source=len(texts),
         n_target=n_target,
     )
+
+
+def _check_enough(classes: np.ndarray, codes: np.ndarray) -> None:
+    """Raise if a class has too few texts to hold one out."""
+    counts = np.bincount(codes)
+    if counts.min() < 2:
+        rare = classes[counts.argmin()].item()
+        raise ValueError(
+            f"class {rare!r} has a single text; every class needs two, one to train on and "
+            "one to hold out. Add a text, merge the class with another, drop it, pass X_val and "
+            "y_val, or set validation_fraction=0."
+        )
 
 
 def _check_prediction(
