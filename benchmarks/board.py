@@ -82,8 +82,8 @@ def settings_of(
     full["precision"] = Runtime.of(full["device"], full["precision"]).kind
     if method in BASELINES:
         # A baseline does not depend on settings that only affect adaptation, so it is run once.
-        for key in ADAPTATION:
-            del full[key]
+        for key in (*ADAPTATION, "target_texts"):
+            full.pop(key, None)
     return {key: value for key, value in sorted(full.items()) if key not in UNRECORDED}
 
 

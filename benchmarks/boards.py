@@ -52,6 +52,9 @@ class Sample:
     """At most this many training texts of each domain."""
     test_texts: int | None = None
     """The first texts of each test set, which is in random order; None is all."""
+    target_texts: int | None = None
+    """The first unlabelled target texts, which are in random order; None is all. Baselines see none
+    of them, so their rows do not have it."""
     split: int | None = None
     """The seed of the split; None is seed 0. Boards with splits of their own keep their test
     sets, and this draws the training texts."""
@@ -68,6 +71,7 @@ def add_sample(
     """Add the options that say which texts a run has, with these defaults."""
     parser.add_argument("--train-texts", type=int, default=train_texts, help="per domain")
     parser.add_argument("--test-texts", type=int, default=test_texts, help="per domain")
+    parser.add_argument("--target-texts", type=int, help="without labels; default: all")
     parser.add_argument("--split", type=int, help="the seed of another split than the usual one")
 
 
@@ -98,17 +102,16 @@ def load(board: str, sample: Sample) -> dict[str, Split]:
 
     """
     splits = _load(board, sample.train_texts, sample.split or 0)
-    return {name: _fewer(split, sample.test_texts) for name, split in splits.items()}
+    return {name: _fewer(split, sample) for name, split in splits.items()}
 
 
-def _fewer(split: Split, test_texts: int | None) -> Split:
-    """Keep the first texts of the test sets, which are in random order."""
-    test, own_test = (
-        part and (part[0][:test_texts], part[1][:test_texts])
-        for part in (split.test, split.own_test)
-    )
+def _fewer(split: Split, sample: Sample) -> Split:
+    """Keep the first texts of the test sets and without labels, which are in random order."""
+    n = sample.test_texts
+    test, own_test = (part and (part[0][:n], part[1][:n]) for part in (split.test, split.own_test))
     assert test is not None
-    return replace(split, test=test, own_test=own_test)
+    unlabelled = split.unlabelled[: sample.target_texts]
+    return replace(split, test=test, own_test=own_test, unlabelled=unlabelled)
 
 
 def _load(board: str, train_texts: int, seed: int) -> dict[str, Split]:

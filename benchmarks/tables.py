@@ -48,7 +48,7 @@ def base(row: dict[str, Any]) -> str:
         key: value
         for key, value in row["settings"].items()
         # A keyword that is off counts as absent, so rows stay valid when one is added later.
-        if key not in ADAPTATION and value is not None
+        if key not in (*ADAPTATION, "target_texts") and value is not None
     }
     encoder = row.get("encoder", "minilm")
     return json.dumps([row["board"], encoder, row["source"], row["target"], kept], sort_keys=True)

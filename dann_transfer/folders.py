@@ -6,6 +6,7 @@ import ctypes
 import glob
 import os
 import shutil
+import stat
 import sys
 import tempfile
 import uuid
@@ -93,13 +94,34 @@ def write_whole(path: str | os.PathLike[str], content: str | bytes) -> Path:
 
 @contextmanager
 def in_place_of(out: Path) -> Iterator[Path]:
-    """Yield a file to write to, which replaces `out` at the end, or is removed on an error."""
-    number, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}-")
-    os.close(number)
-    work = Path(name)
+    """Yield a file to write to, which replaces `out` at the end, or is removed on an error.
+
+    A link stays one, and the file that it leads to is replaced. Its permissions stay too. A pipe or
+    a device receives the content, since replacing it would remove it.
+
+    Raises
+    ------
+    OSError
+        If `out` is a folder or cannot be written.
+
+    """
+    if out.is_dir():
+        raise IsADirectoryError(f"{str(out)!r} is a folder; name a file.")
+    if out.exists() and not out.is_file():
+        with tempfile.TemporaryDirectory() as folder:
+            work = Path(folder, out.name)
+            yield work
+            with work.open("rb") as content, out.open("wb") as stream:
+                shutil.copyfileobj(content, stream)
+        return
+    out = out.resolve()
+    # Unlike tempfile's, its permissions follow the umask.
+    work = out.with_name(f".{out.name}-{uuid.uuid4().hex[:12]}")
+    work.touch(exist_ok=False)
     try:
         yield work
-        work.chmod(0o644)
+        if out.exists():
+            work.chmod(stat.S_IMODE(out.stat().st_mode))
         os.replace(work, out)
     except BaseException:
         work.unlink(missing_ok=True)

@@ -220,13 +220,15 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
         "None saves only at the end of the epoch",
         verify=lambda value: interval_of(value),
     ),
-    "progress": H(True, "show a progress bar"),
+    "progress": H(True, "show a progress bar", choices=(False, True)),
     "random_state": H(
         None,
         "the same integer gives the same weights, bit for bit, on the same CPU with the same "
         "number of threads",
     ),
-    "trust_remote_code": H(False, "let the encoder run code from its repository"),
+    "trust_remote_code": H(
+        False, "let the encoder run code from its repository", choices=(False, True)
+    ),
 }
 """Every keyword of `DomainAdapter`, in the order of its signature."""
 

@@ -149,12 +149,13 @@ def test_a_board_never_tests_on_what_it_adapts_to(monkeypatch, tmp_path):
 
 @pytest.mark.real
 def test_another_split_has_other_texts_and_its_runs_other_names():
-    usual, other = boards.Sample(20, 30), boards.Sample(20, 30, split=1)
+    usual, other = boards.Sample(20, 30), boards.Sample(20, 30, target_texts=10, split=1)
     one, two = (boards.load("sentiment", sample)["nyt"] for sample in (usual, other))
     assert len(one.train[0]) == len(two.train[0]) == 20
     assert set(one.train[0]) != set(two.train[0])
     assert set(one.test[0]) != set(two.test[0])
     assert not set(two.train[0]) & set(two.test[0])
+    assert len(two.unlabelled) == 10
     rows = [row("s", "mcc", 0, 0.5) for _ in range(2)]
     for made, sample in zip(rows, (usual, other), strict=True):
         made["settings"] = board.settings_of("mcc", sample, {})

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import csv
 import io
+import json
 import os
 import sys
 import warnings
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from dann_transfer.folders import in_place_of
+from dann_transfer.folders import in_place_of, make_writable
 from dann_transfer.notices import is_first
 
 if TYPE_CHECKING:
@@ -51,6 +53,11 @@ def _start(
     context.with_resource(_warnings_in_a_line())
     # Set in a task that srun started; within an allocation any program sees SLURM_NTASKS.
     world = os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_STEP_NUM_TASKS") or "1"
+    if not world.isdecimal():
+        typer.secho(
+            f"error: WORLD_SIZE={world!r} is not a number of processes.", fg="red", err=True
+        )
+        raise typer.Exit(2)
     if int(world) < 2:
         return
     if context.invoked_subcommand not in TOGETHER:
@@ -99,6 +106,10 @@ def errors_in_a_line(*others: type[Exception]) -> Iterator[None]:
     errors: tuple[type[Exception], ...] = (*ERRORS, *others)
     try:
         yield
+    except BrokenPipeError as error:
+        # Whoever reads the output, such as `head`, has enough. Python would say so at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(1) from error
     except errors as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(2) from error
@@ -123,6 +134,37 @@ def read(
     from dann_transfer.texts.tables import read_table
 
     return read_table(path, columns, encoding, as_separator(separator), whole)
+
+
+def read_labelled(
+    path: Path,
+    text_column: str,
+    label_column: str,
+    encoding: str | None,
+    separator: str | None,
+    *others: str | None,
+) -> Any:
+    """Read texts, labels and other columns, and name the row in which text or label is missing."""
+    if text_column == label_column:
+        raise ValueError(f"--text-column and --label-column are both {text_column!r}.")
+    own = [text_column, label_column]
+    columns = list(dict.fromkeys([*own, *(name for name in others if name is not None)]))
+    frame = read(path, columns, encoding, separator)
+    for column in own:
+        blank = frame[column].isna() | (frame[column].astype(str).str.strip() == "")
+        if blank.any():
+            raise ValueError(
+                f"{str(path)!r}, row {int(blank.to_numpy().argmax()) + 1} below the header has no "
+                f"{column}; fill it in or remove the row."
+            )
+    return frame
+
+
+def as_classes(labels: Any, classes: Iterable[Any]) -> Any:
+    """Return labels of a file as a model's classes: a CSV has "1" where JSON has 1."""
+    own = {value.item() if hasattr(value, "item") else value for value in classes}
+    by_name = {str(value): value for value in own}
+    return [label if label in own else by_name.get(str(label), label) for label in labels]
 
 
 def target_texts(path: Path, column: str, encoding: str | None, separator: str | None) -> FileTexts:
@@ -162,19 +204,38 @@ def encoder_of(name: str) -> str:
     return name
 
 
-def check_file_to_write(out: Path | None, *inputs: Path | None) -> None:
-    """Raise if a file cannot be written, or is one of the input files."""
-    if out is None:
+def check_table_to_write(out: Path | None, *inputs: Path | None) -> None:
+    """Raise if a table cannot be written to a file, or in the format that its name gives."""
+    check_file_to_write(out, *inputs)
+    if out is None or (out.exists() and not out.is_file()):
         return
-    if not out.absolute().parent.is_dir():
-        raise ValueError(f"there is no folder {str(out.absolute().parent)!r} to write to.")
-    if any(file is not None and out.resolve() == file.resolve() for file in inputs):
-        raise ValueError(f"{str(out)!r} is the file of texts, which it would replace.")
-    if out.suffix == ".parquet":
+    if out.suffix.lower() not in (".csv", ".parquet"):
+        raise ValueError(f"{str(out)!r} ends in neither '.csv' nor '.parquet', which are written.")
+    if is_parquet(out):
         try:
             import pyarrow  # noqa: F401
         except ImportError as error:
             raise ImportError("writing Parquet needs pyarrow: pip install pyarrow") from error
+
+
+def is_parquet(out: Path | None) -> bool:
+    """Whether a file's name says that it is Parquet."""
+    return out is not None and out.suffix.lower() == ".parquet"
+
+
+def check_file_to_write(out: Path | None, *inputs: Path | None) -> None:
+    """Raise if a file cannot be written, or is one of the input files."""
+    if out is None:
+        return
+    if out.is_dir():
+        raise ValueError(f"{str(out)!r} is a folder; name a file.")
+    if not out.absolute().parent.is_dir():
+        raise ValueError(f"there is no folder {str(out.absolute().parent)!r} to write to.")
+    if any(file is not None and out.resolve() == file.resolve() for file in inputs):
+        raise ValueError(f"{str(out)!r} is the file of texts, which it would replace.")
+    if out.exists() and not out.is_file():
+        return
+    make_writable(out.absolute().parent, f"cannot write to {str(out.absolute().parent)!r}")
 
 
 def write(frames: Iterable[Any], out: Path | None) -> None:
@@ -192,7 +253,7 @@ def write(frames: Iterable[Any], out: Path | None) -> None:
         _write_csv(frames, sys.stdout)
         return
     with in_place_of(out) as work:
-        if out.suffix == ".parquet":
+        if is_parquet(out):
             _write_parquet(frames, work)
             return
         with work.open("w", encoding="utf-8", newline="") as file:
@@ -201,7 +262,32 @@ def write(frames: Iterable[Any], out: Path | None) -> None:
 
 def _write_csv(frames: Iterable[Any], file: TextIO) -> None:
     for i, frame in enumerate(frames):
-        frame.to_csv(file, index=False, header=i == 0, lineterminator="\n")
+        frame = frame.copy(deep=False)
+        broken = False
+        for place in range(frame.shape[1]):
+            cells = [_as_cell(value) for value in frame.iloc[:, place]]
+            if any(cell is not None for cell in cells):
+                broken = broken or any("\r" in cell for cell in cells if cell is not None)
+                own = frame.iloc[:, place].astype(object)
+                kept = [v if cell is None else cell for v, cell in zip(own, cells, strict=True)]
+                frame.isetitem(place, kept)
+        # Python quotes a cell for a line feed alone, but a carriage return ends a row too.
+        quoting = csv.QUOTE_NONNUMERIC if broken else csv.QUOTE_MINIMAL
+        frame.to_csv(file, index=False, header=i == 0, lineterminator="\n", quoting=quoting)
+
+
+def _as_cell(value: Any) -> str | None:
+    """Return text as it is, lists and the like as JSON, which nothing shortens, and None for what
+    pandas writes well."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list | dict) or len(getattr(value, "shape", "")):
+        return json.dumps(value, ensure_ascii=False, default=_as_list)
+    return None
+
+
+def _as_list(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def _write_parquet(frames: Iterable[Any], path: Path) -> None:
@@ -249,8 +335,8 @@ def values_of(items: Sequence[str] | None, option: str = "--set") -> dict[str, A
 
     Examples
     --------
-    >>> values_of(["freeze_layers=3", "pooling=cls", "learning_rate=1e-4"])
-    {'freeze_layers': 3, 'pooling': 'cls', 'learning_rate': 0.0001}
+    >>> values_of(["freeze_layers=3", "pooling=cls", "learning_rate=1e-4", "progress=false"])
+    {'freeze_layers': 3, 'pooling': 'cls', 'learning_rate': 0.0001, 'progress': False}
 
     """
     from dann_transfer.settings import HYPERPARAMETERS
@@ -262,13 +348,26 @@ def values_of(items: Sequence[str] | None, option: str = "--set") -> dict[str, A
             raise ValueError(
                 f"{option} {item!r} must be KEY=VALUE, with one of {list(HYPERPARAMETERS)}."
             )
+        if key in values:
+            raise ValueError(f"{option} gives {key} twice; give it once.")
         if key in OPTIONS:
             own = {"random_state": "seed"}.get(key, key).replace("_", "-")
             raise ValueError(f"{option} {item!r}: use the option --{own}.")
+        word = value.capitalize()
         try:
-            values[key] = ast.literal_eval(value)
+            values[key] = ast.literal_eval(word if word in ("True", "False", "None") else value)
         except (ValueError, SyntaxError):
             values[key] = value
+    return values
+
+
+def set_values(context: typer.Context, items: Sequence[str] | None) -> dict[str, Any]:
+    """Read --set, and raise if it gives a hyperparameter that an option gives too."""
+    values = values_of(items)
+    for key in values:
+        source = context.get_parameter_source(key)
+        if source is not None and source.name == "COMMANDLINE":
+            raise ValueError(f"--{key.replace('_', '-')} and --set give {key}; give it once.")
     return values
 
 

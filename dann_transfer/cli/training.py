@@ -15,14 +15,15 @@ from dann_transfer.cli.base import (
     TextColumn,
     Values,
     app,
-    check_file_to_write,
+    as_classes,
+    check_table_to_write,
     encoder_of,
     errors_in_a_line,
     print_rows,
-    read,
+    read_labelled,
+    set_values,
     space_of,
     target_texts,
-    values_of,
     write,
 )  # fmt: skip
 
@@ -35,8 +36,21 @@ TargetFile = Annotated[Path, typer.Argument(help="Target texts; labels are not r
 Seed = Annotated[int, typer.Option()]
 
 
+def _check_apart(out: Path, folder: Path | None, option: str) -> None:
+    """Raise if a run would be saved in the model's folder, or the model in the run's."""
+    if folder is None:
+        return
+    one, two = out.expanduser().resolve(), folder.expanduser().resolve()
+    if one.is_relative_to(two) or two.is_relative_to(one):
+        raise ValueError(
+            f"{option} {str(folder)!r} and the model's folder {str(out)!r} lie in one another; "
+            "name folders that do not."
+        )
+
+
 @app.command()
 def adapt(
+    context: typer.Context,
     source: SourceFile,
     target: TargetFile,
     out: Annotated[Path, typer.Argument(help="Folder to save the model to.")],
@@ -68,6 +82,7 @@ def adapt(
     target_column = target_text_column or text_column
     with errors_in_a_line(datasets.DownloadError):
         saving.check_destination(out)
+        _check_apart(out, checkpoint_dir, "--checkpoint-dir")
         params: dict[str, Any] = {
             "method": method,
             "epochs": epochs,
@@ -77,8 +92,8 @@ def adapt(
             "label_column": label_column,
             "checkpoint_dir": checkpoint_dir,
             "random_state": seed,
-        } | values_of(values)
-        frame = read(source, [text_column, label_column], encoding, separator)
+        } | set_values(context, values)
+        frame = read_labelled(source, text_column, label_column, encoding, separator)
         counts = frame[label_column].value_counts()
         shown = ", ".join(f"{label!r} {n}" for label, n in counts.head(20).items())
         typer.echo(f"{len(frame)} labelled source texts: {shown}.")
@@ -94,6 +109,7 @@ def adapt(
 
 @app.command()
 def compare(
+    context: typer.Context,
     source: SourceFile,
     target: TargetFile,
     test: Annotated[
@@ -111,6 +127,7 @@ def compare(
         str | None,
         typer.Option(help="A column of groups in the test file, to show gains for each."),
     ] = None,
+    target_text_column: TargetTextColumn = None,
     encoding: Encoding = None,
     separator: Separator = None,
     values: Values = None,
@@ -124,16 +141,22 @@ def compare(
     import dann_transfer
     from dann_transfer import datasets
 
-    methods = method or ["student"]
     with errors_in_a_line(datasets.DownloadError):
-        check_file_to_write(out, source, target, test)
-        params = {"text_column": text_column, "label_column": label_column} | values_of(values)
-        frame = read(source, [text_column, label_column], encoding, separator)
-        others = target_texts(target, text_column, encoding, separator)
+        methods = [name for name in method or ["student"] if name != "source_only"]
+        if not methods:
+            raise ValueError("source_only runs in any case; name a method to compare with it.")
+        check_table_to_write(out, source, target, test)
+        params: dict[str, Any] = {"text_column": text_column, "label_column": label_column}
+        params |= set_values(context, values)
+        files = encoding, separator
+        frame = read_labelled(source, text_column, label_column, *files)
+        target_column = target_text_column or text_column
+        others = target_texts(target, target_column, *files)
         labelled = None
         if test is not None:
-            columns = [text_column, label_column, *([group_column] if group_column else [])]
-            labelled = read(test, columns, encoding, separator)
+            labelled = read_labelled(test, target_column, label_column, *files, group_column)
+            labelled[label_column] = as_classes(labelled[label_column], frame[label_column])
+            labelled = labelled.rename(columns={target_column: text_column})
         result = dann_transfer.compare(
             frame,
             X_target=others,
@@ -145,17 +168,18 @@ def compare(
             encoder=encoder_of(encoder),
             **params,
         )
+        if out is not None:
+            write([result.frame()], out)
         print_rows(result.frame())
         for name in methods:
             typer.secho(result.verdict(name), bold=True)
         if group_column is not None:
             print_rows(result.by_group())
-        if out is not None:
-            write([result.frame()], out)
 
 
 @app.command()
 def tune(
+    context: typer.Context,
     source: SourceFile,
     target: TargetFile,
     out: Annotated[Path, typer.Argument(help="Folder to save the best model to.")],
@@ -175,6 +199,7 @@ def tune(
     encoder: EncoderName = "bert-base-uncased",
     text_column: TextColumn = "text",
     label_column: LabelColumn = "label",
+    target_text_column: TargetTextColumn = None,
     encoding: Encoding = None,
     separator: Separator = None,
     seed: Seed = 0,
@@ -188,9 +213,11 @@ def tune(
 
     with errors_in_a_line(datasets.DownloadError):
         saving.check_destination(out)
-        params = {"text_column": text_column, "label_column": label_column} | values_of(values)
-        frame = read(source, [text_column, label_column], encoding, separator)
-        others = target_texts(target, text_column, encoding, separator)
+        _check_apart(out, folder, "--folder")
+        params: dict[str, Any] = {"text_column": text_column, "label_column": label_column}
+        params |= set_values(context, values)
+        frame = read_labelled(source, text_column, label_column, encoding, separator)
+        others = target_texts(target, target_text_column or text_column, encoding, separator)
         result = search.tune(
             frame,
             X_target=others,

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
+import json
 import sys
-from collections.abc import Iterator, Sequence
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -25,6 +28,8 @@ _READERS: dict[str, str] = {
     ".csv": "csv", ".tsv": "csv", ".txt": "csv", ".parquet": "parquet", ".jsonl": "lines",
     ".ndjson": "lines", ".json": "json",
 }  # fmt: skip
+# How compressed data begin.
+_PACKED = (b"\x1f\x8b", b"BZh", b"PK\x03\x04", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 _MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 
 
@@ -59,7 +64,8 @@ def read_table(
     ------
     ValueError
         If the file cannot be read in the format that its name gives, a column is missing or occurs
-        twice, a row has more cells than the header, or quotes do not enclose whole cells.
+        twice, a row has more cells than the header or was broken in two by a line break, quotes do
+        not enclose whole cells, or an archive holds several files.
     OSError
         If there is no such file.
 
@@ -170,35 +176,66 @@ def _parquet_parts(
 ) -> Iterator[pd.DataFrame]:
     import pandas as pd
 
-    if size is None:
-        frame = pd.read_parquet(path)
-        _check_columns(path, [str(c) for c in frame.columns], columns)
-        yield frame if whole else frame[columns]
-        return
     # pandas itself needs it for this format.
     from pyarrow.parquet import ParquetFile
 
+    # A column that pandas wrote as its index is a column like the others.
+    plain: Any = {"ignore_metadata": True}
     with ParquetFile(path) as file:
         _check_columns(path, file.schema_arrow.names, columns)
         wanted = None if whole else columns
+        if size is None:
+            yield file.read(wanted).to_pandas(**plain)
+            return
         if not file.metadata.num_rows:
-            yield file.read(wanted).to_pandas(types_mapper=pd.ArrowDtype)
+            yield file.read(wanted).to_pandas(types_mapper=pd.ArrowDtype, **plain)
         # If asked for all row groups at once, Arrow would keep what it has read of them.
         for group in range(file.num_row_groups):
             for batch in file.iter_batches(size, row_groups=[group], columns=wanted):
-                yield batch.to_pandas(types_mapper=pd.ArrowDtype)
+                yield batch.to_pandas(types_mapper=pd.ArrowDtype, **plain)
 
 
 def _json_parts(path: Path, encoding: str, lines: bool, size: int | None) -> Iterator[pd.DataFrame]:
     import pandas as pd
 
+    # Values stay as they are: pandas would turn a column of whole numbers with gaps into floats.
     with _opened(path, encoding) as file:
-        # Texts and labels as they are: "1" is not a number and "2020-01-01" is not a date.
-        if lines and size is not None:
-            with pd.read_json(file, lines=True, dtype=False, chunksize=size) as parts:
-                yield from parts
+        if not lines:
+            found = json.load(file)
+            if not isinstance(found, list | dict):
+                raise ValueError(f"{str(path)!r} holds a single value, not a table.")
+            rows = _objects(path, enumerate(found, 1)) if isinstance(found, list) else found
+            yield pd.DataFrame(rows, dtype=object).reset_index(drop=True)
             return
-        yield pd.read_json(file, lines=lines, dtype=False)
+        values = _values(path, file)
+        first = True
+        while (part := _objects(path, islice(values, size))) or first:
+            first = False
+            yield pd.DataFrame(part, dtype=object)
+
+
+def _values(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
+    """Yield the number and the value of each line that is not blank."""
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                yield number, json.loads(line)
+            except json.JSONDecodeError as error:
+                raise ValueError(
+                    f"{str(path)!r} cannot be read: line {number} is not JSON ({error})."
+                ) from error
+
+
+def _objects(path: Path, values: Iterable[tuple[int, Any]]) -> list[dict[str, Any]]:
+    """Return JSON objects, or raise if there is something else."""
+    rows = []
+    for number, value in values:
+        if not isinstance(value, dict):
+            raise ValueError(
+                f"{str(path)!r}, row {number} is {str(value)[:60]}, and not an object of columns."
+            )
+        rows.append(value)
+    return rows
 
 
 @contextmanager
@@ -220,20 +257,51 @@ def _named(path: Path) -> Iterator[None]:
 
 def _encoding_of(path: Path) -> str:
     """Return UTF-8, or what a byte order mark says."""
-    import fsspec
-
-    with fsspec.open(str(path), "rb", compression="infer") as file:
-        start = file.read(4)
+    with _unpacked(path) as file:
+        start = file.read(6)
+    if start.startswith(_PACKED):
+        raise ValueError(f"{str(path)!r} is compressed; let its name say so, as in texts.csv.gz.")
     return next((name for mark, name in _MARKS if start.startswith(mark)), "utf-8")
 
 
 @contextmanager
 def _opened(path: Path, encoding: str) -> Iterator[IO[str]]:
     """Open a file that may be compressed, in its encoding."""
-    import fsspec
-
-    with fsspec.open(str(path), "rt", compression="infer", encoding=encoding, newline="") as file:
+    with (
+        _unpacked(path) as packed,
+        io.TextIOWrapper(packed, encoding=encoding, newline="") as file,
+    ):
         yield file
+
+
+@contextmanager
+def _unpacked(path: Path) -> Iterator[Any]:
+    """Open the bytes of a file that may be compressed."""
+    from fsspec.compression import compr
+    from fsspec.utils import infer_compression
+
+    suffix = path.suffix.lower()
+    if suffix == ".zip":
+        with zipfile.ZipFile(path) as archive, archive.open(_only_member(path, archive)) as file:
+            yield file
+        return
+    kind = infer_compression(str(path))
+    if kind is None and suffix in COMPRESSED:
+        raise ValueError(f"{str(path)!r} needs another package: pip install zstandard.")
+    with path.open("rb") as packed:
+        if kind is None:
+            yield packed
+            return
+        with compr[kind](packed, mode="rb") as file:
+            yield file
+
+
+def _only_member(path: Path, archive: zipfile.ZipFile) -> str:
+    """Return the name of the only file in an archive, apart from what macOS adds."""
+    names = [n for n in archive.namelist() if not n.endswith("/") and not n.startswith("__MACOSX/")]
+    if len(names) != 1:
+        raise ValueError(f"{str(path)!r} holds {len(names)} files, {names[:5]}; it needs one.")
+    return names[0]
 
 
 def _csv_parts(
@@ -255,11 +323,8 @@ def _csv_parts(
     one = len(names) == 1 and separator is None
     rows = _rows(path, encoding, _NONE if one else best)
     next(rows)
-    cells = (
-        _cells(path, line, row, names, best)
-        for line, row in (_without_blank_end(rows) if one else rows)
-        if row or one
-    )
+    rows = _without_blank_end(rows) if one else _unbroken(path, rows, names)
+    cells = (_cells(path, line, row, names, best) for line, row in rows if row or one)
     places = list(range(len(names))) if whole else [names.index(column) for column in columns]
     own = [names[i] for i in places]
     first = True
@@ -276,6 +341,28 @@ def _without_blank_end(rows: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[
         if row:
             yield from blank
             blank = []
+
+
+def _unbroken(
+    path: Path, rows: Iterator[tuple[int, list[str]]], names: list[str]
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield rows, or raise if one repeats the header or two are halves of one.
+
+    A row may lack cells at its end. But a line break without quotes around it breaks a row into two
+    short ones, which together have the cells of a whole one.
+    """
+    before = 0
+    for line, row in rows:
+        if row == names:
+            raise ValueError(f"{str(path)!r}, line {line} repeats the header; remove it.")
+        short = 0 < len(row) < len(names)
+        if short and before + len(row) - 1 == len(names):
+            raise ValueError(
+                f"{str(path)!r}, line {line}: {row} and the row before it are parts of one row. A "
+                "text with a line break in it needs quotes around it."
+            )
+        before = len(row) if short else 0
+        yield line, row
 
 
 def _header(path: Path, encoding: str, separator: str) -> list[str]:

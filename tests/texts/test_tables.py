@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import gzip
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from dann_transfer.texts.tables import read_table
+from dann_transfer.texts.tables import read_parts, read_table
 
 BOTH = ["text", "label"]
 
@@ -51,11 +53,21 @@ def put(folder: Path, name: str, content: str | bytes, encoding: str = "utf-8") 
         ("utf16.jsonl", '{"text": "\u597d", "label": "b"}\n'.encode("utf-16"), [["\u597d", "b"]]),
         ("quote inside.csv", 'text,label\nsay "no" now,pos\n', [['say "no" now', "pos"]]),
         ("LOUD.CSV", "text,label\na,pos\n", [["a", "pos"]]),
+        ("large.jsonl", '{"text": "a", "label": 1234567890123456789012}\n{"text": "b"}\n', None),
+        ("columns.json", '{"text": {"7": "a"}, "label": {"7": 1}}', [["a", 1]]),
+        ("a::b.csv", "text,label\na,pos\n", [["a", "pos"]]),
+        ("ragged.csv", "text,label,c,d\na,pos\nb,neg\n", [["a", "pos"], ["b", "neg"]]),
     ],
     ids=lambda value: value if isinstance(value, str) and value[-4:].strip(".").isalpha() else "",
 )
 def test_files_are_read_as_they_are(name, content, rows, tmp_path):
-    assert read_table(put(tmp_path, name, content), BOTH).to_numpy().tolist() == rows
+    read = read_table(put(tmp_path, name, content), BOTH).to_numpy().tolist()
+    if name == "large.jsonl":
+        # A gap in a column turns no number into a float.
+        assert read[0][1] == 1234567890123456789012
+        assert np.isnan(read[1][1])
+    else:
+        assert read == rows
 
 
 def test_of_one_column_every_line_is_a_text(tmp_path):
@@ -73,6 +85,33 @@ def test_parquet_and_zip(tmp_path):
     assert read["label"].tolist() == [1, 2]
     frame.to_csv(tmp_path / "t.csv.zip", index=False)
     assert read_table(tmp_path / "t.csv.zip", ["text"])["text"].tolist() == ["a", ""]
+
+
+def test_a_parquet_index_is_a_column(tmp_path):
+    path = tmp_path / "t.parquet"
+    pd.DataFrame({"text": ["a", "b"], "label": [1, 2]}, index=[7, 9]).rename_axis("id").to_parquet(
+        path
+    )
+    assert read_table(path, ["text"], whole=True)["id"].tolist() == [7, 9]
+    (part,) = read_parts(path, ["id", "text"])
+    assert part["id"].tolist() == [7, 9]
+
+
+def test_numbered_columns_of_json_are_named_by_text(tmp_path):
+    path = put(tmp_path, "t.jsonl", '{"0": "good film", "1": "pos"}\n')
+    assert read_table(path, ["0", "1"]).to_numpy().tolist() == [["good film", "pos"]]
+
+
+def test_an_archive_holds_one_file(tmp_path):
+    path = tmp_path / "t.csv.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("__MACOSX/._a.csv", b"\0junk")
+        archive.writestr("folder/a.csv", "text\ngood\n")
+    assert read_table(path, ["text"])["text"].tolist() == ["good"]
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("b.csv", "text\nbad\n")
+    with pytest.raises(ValueError, match=r"holds 2 files, .*'b\.csv'\]; it needs one"):
+        read_table(path, ["text"])
 
 
 @pytest.mark.parametrize(
@@ -103,6 +142,15 @@ def test_parquet_and_zip(tmp_path):
         ("no.parquet", b"nothing", r"no\.parquet' cannot be read"),
         ("sheet.xlsx", b"PK", r"ends in none of .*'\.parquet'.*a spreadsheet as CSV"),
         ("empty.csv", b"", r"empty\.csv' is empty"),
+        (
+            "broken.csv",
+            "id,text,label,day\n1,a,pos,mon\n2,tweet\nlol,neg,tue\n",
+            r"line 4: .*'lol'.* parts of one row.* line break in it needs quotes",
+        ),
+        ("joined.csv", "text,label\na,pos\ntext,label\nb,neg\n", r"line 3 repeats the header"),
+        ("list.jsonl", '{"text": "a", "label": 1}\n["a", 1]\n', r"row 2 is \['a', 1\], and not an"),
+        ("value.json", "3", r"holds a single value, not a table"),
+        ("hidden.csv", gzip.compress(b"text,label\na,b\n"), r"is compressed; let its name say so"),
     ],
     ids=lambda value: value if isinstance(value, str) and value[-3:].isalpha() else "",
 )
