@@ -4,6 +4,7 @@ import csv
 import datetime
 import json
 import os
+import shutil
 import subprocess
 import sys
 from functools import partial
@@ -390,3 +391,116 @@ def test_help_shows_an_example(name):
     shown = run(cli.app, [name, "--help"], env={"COLUMNS": "200"})
     assert shown.exit_code == 0
     assert "Example: dann-transfer" in shown.stdout or name == "demo"
+
+
+REFUSED = [
+    (
+        ["predict", "{model}", "{target}", "--out", "o.jsonl"],
+        "ends in neither '.csv' nor '.parquet'",
+    ),
+    (["predict", "{model}", "{target}", "--out", "{tmp}"], "is a folder; name a file"),
+    (["predict", "{model}", "{twice}", "--out", "{tmp}/o.parquet"], "has several columns 'id'"),
+    (["suggest", "{model}", "{row}", "--text-column", "row", "-n", "1"], "a column 'row' is added"),
+    (["evaluate", "{model}", "{gaps}"], "gaps.csv', row 2 below the header has no label; fill it"),
+    (["evaluate", "{model}", "{test}", "--label-column", "text"], "are both 'text'"),
+    (
+        ["report", "{model}", "{tmp}/p.html", "--target", "{test}", "--label-column", "typo"],
+        "'typo'",
+    ),
+    (
+        ["adapt", "{source}", "{target}", "{tmp}/m", "--checkpoint-dir", "{tmp}/m/c"],
+        "in one another",
+    ),
+    (
+        ["adapt", "{source}", "{target}", "{tmp}/c/m", "--checkpoint-dir", "{tmp}/c"],
+        "in one another",
+    ),
+    (["tune", "{source}", "{target}", "{tmp}/m", "--folder", "{tmp}/m"], "in one another"),
+    (
+        ["adapt", "{source}", "{target}", "{tmp}/m", "--epochs", "1", "--set", "epochs=2"],
+        "--epochs and --set give epochs; give it once",
+    ),
+    (["compare", "{source}", "{target}", "--set", "epochs=1", "--set", "epochs=2"], "epochs twice"),
+    (
+        ["compare", "{source}", "{target}", "--method", "source_only"],
+        "source_only runs in any case",
+    ),
+    (["demo", "--method", "source_only"], "source_only runs in any case"),
+    (
+        ["compare", "{source}", "{target}", "--set", "progress=maybe"],
+        "progress='maybe' must be one",
+    ),
+    (["compare", "{gaps}", "{target}"], "gaps.csv', row 2 below the header has no label"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), REFUSED, ids=lambda value: "")
+def test_what_cannot_end_well_is_refused_before_it_starts(
+    arguments, words, files, fitted, tmp_path, monkeypatch
+):
+    source, target, test, encoder = files
+    monkeypatch.setattr(DomainAdapter, "fit", lambda *_, **__: pytest.fail("it trained"))
+    paths = {"source": source, "target": target, "test": test, "tmp": tmp_path}
+    paths["model"] = tmp_path / "saved" / "model"
+    fitted.save_pretrained(paths["model"])
+    for name, content in {
+        "twice": "id,text,id\n1,good film,2\n",
+        "row": "row\ngood film\nbad film\n",
+        "gaps": "text,label\ngood film,pos\nbad film,\nbad film,neg\n",
+    }.items():
+        paths[name] = tmp_path / f"{name}.csv"
+        paths[name].write_text(content)
+    before = sorted(tmp_path.rglob("*"))
+    options = encoder if arguments[0] in ("adapt", "compare", "tune") else []
+    wrong = run(cli.app, [part.format(**paths) for part in [*arguments, *options]])
+    assert wrong.exit_code == 2, wrong.output
+    assert words in wrong.stderr
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_code_of_an_encoder_never_runs_unasked(tmp_path, files, tiny_encoder):
+    """In a shell `false` is a word like others, and a word that is not empty counts as true."""
+    folder = tmp_path / "encoder"
+    shutil.copytree(tiny_encoder, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["auto_map"] = {"AutoConfig": "evil.EvilConfig", "AutoModel": "evil.Evil"}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    source, target, _, _ = files
+    for word in ("false", "no", "False", "0"):
+        options = ["--encoder", str(folder), "--set", f"trust_remote_code={word}", *SMALL]
+        run(cli.app, ["adapt", str(source), str(target), str(tmp_path / "m"), *options])
+        assert not (tmp_path / "ran").exists(), word
+
+
+def test_a_csv_says_the_same_as_the_file_that_it_was_made_from(tmp_path, fitted):
+    model, out = tmp_path / "model", tmp_path / "out.csv"
+    fitted.save_pretrained(model)
+    rows = [
+        {"text": "good\rfilm", "id": 1234567890123456789, "more": list(range(1500))},
+        {"text": "bad film", "more": {"a": ["\u597d"]}},
+    ]
+    texts = tmp_path / "texts.jsonl"
+    texts.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = run(cli.app, ["predict", str(model), str(texts), "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    read = tables.read_table(out, ["text"], whole=True)
+    assert read["text"].tolist() == ["good\rfilm", "bad film"]
+    assert read["id"].tolist() == ["1234567890123456789", ""]
+    assert [json.loads(cell) for cell in read["more"]] == [row["more"] for row in rows]
+
+
+def test_labels_of_a_csv_are_found_among_numbers(tmp_path, files, tiny_encoder):
+    _, target, _, encoder = files
+    texts, labels = toy_texts(40, "film plot", 0)
+    kinds = np.unique(labels, return_inverse=True)[1].tolist()
+    source, test, model = tmp_path / "source.jsonl", tmp_path / "test.csv", tmp_path / "model"
+    rows = [{"text": text, "label": kind} for text, kind in zip(texts, kinds, strict=True)]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write(test, texts, [str(kind) for kind in kinds])
+    done = run(cli.app, ["adapt", str(source), str(target), str(model), *encoder, *SMALL])
+    assert done.exit_code == 0, done.output
+    assert DomainAdapter.from_pretrained(model).classes_.tolist() == [0, 1]
+    scored = run(cli.app, ["evaluate", str(model), str(test), "--group-column", "label"])
+    assert scored.exit_code == 0, scored.output
+    assert "of 40 texts are right" in scored.stdout

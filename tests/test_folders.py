@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import os
+import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from dann_transfer import folders
-from dann_transfer.folders import exchange, workplace
+from dann_transfer.folders import exchange, workplace, write_whole
 
 
 @pytest.fixture(params=["at once", "in two steps"])
@@ -77,3 +80,36 @@ def test_what_was_taken_away_is_given_back(tmp_path):
     with workplace(tmp_path / "model"):
         assert (tmp_path / "model" / "content").read_text() == "one"
     assert names(tmp_path) == ["model"]
+
+
+def test_a_file_keeps_its_permissions_and_a_new_one_follows_the_umask(tmp_path):
+    before = os.umask(0o077)
+    try:
+        new = write_whole(tmp_path / "new.csv", "a")
+        old = tmp_path / "old.csv"
+        old.write_text("x")
+        old.chmod(0o640)
+        write_whole(old, "b")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(new.stat().st_mode) == 0o600
+    assert stat.S_IMODE(old.stat().st_mode) == 0o640
+    assert names(tmp_path) == ["new.csv", "old.csv"]
+
+
+def test_a_link_stays_one_and_a_pipe_receives_the_content(tmp_path):
+    (tmp_path / "there").mkdir()
+    target, link, pipe = (tmp_path / name for name in ("there/real.csv", "link.csv", "pipe"))
+    target.write_text("old")
+    link.symlink_to(target)
+    write_whole(link, "new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit(pipe.read_text)
+        write_whole(pipe, "through")
+        assert read.result(timeout=30) == "through"
+    assert pipe.is_fifo()
+    with pytest.raises(IsADirectoryError, match="is a folder; name a file"):
+        write_whole(tmp_path / "there", "no")

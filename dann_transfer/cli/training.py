@@ -81,8 +81,8 @@ def adapt(
 
     target_column = target_text_column or text_column
     with errors_in_a_line(datasets.DownloadError):
-        saving.check_destination(out)
         _check_apart(out, checkpoint_dir, "--checkpoint-dir")
+        saving.check_destination(out)
         params: dict[str, Any] = {
             "method": method,
             "epochs": epochs,
@@ -212,8 +212,8 @@ def tune(
     from dann_transfer import datasets, saving, search
 
     with errors_in_a_line(datasets.DownloadError):
-        saving.check_destination(out)
         _check_apart(out, folder, "--folder")
+        saving.check_destination(out)
         params: dict[str, Any] = {"text_column": text_column, "label_column": label_column}
         params |= set_values(context, values)
         frame = read_labelled(source, text_column, label_column, encoding, separator)

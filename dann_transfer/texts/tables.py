@@ -315,7 +315,7 @@ def _csv_parts(
     import pandas as pd
 
     candidates = [separator] if separator is not None else list(SEPARATORS)
-    headers = {own: _header(path, encoding, own) for own in candidates}
+    headers = _headers(path, encoding, candidates)
     # The one that finds most of the wanted columns, and among equals makes the most columns.
     best = max(headers, key=lambda s: (len({*headers[s]} & {*columns}), len(headers[s])))
     names = headers[best]
@@ -365,10 +365,29 @@ def _unbroken(
         yield line, row
 
 
-def _header(path: Path, encoding: str, separator: str) -> list[str]:
-    for _, row in _rows(path, encoding, separator):
-        return row
-    raise ValueError(f"{str(path)!r} has only blank lines.")
+class _QuoteError(ValueError):
+    """Quotes that do not enclose a whole cell."""
+
+
+def _headers(path: Path, encoding: str, separators: list[str]) -> dict[str, list[str]]:
+    """Return the header by each separator that can read it.
+
+    Quotes around its names do not enclose whole cells by the wrong separator.
+    """
+    found: dict[str, list[str]] = {}
+    problem: _QuoteError | None = None
+    for separator in separators:
+        try:
+            row = next(_rows(path, encoding, separator), None)
+        except _QuoteError as error:
+            problem = error
+            continue
+        if row is None:
+            raise ValueError(f"{str(path)!r} has only blank lines.")
+        found[separator] = row[1]
+    if not found and problem is not None:
+        raise problem
+    return found
 
 
 def _rows(path: Path, encoding: str, separator: str) -> Iterator[tuple[int, list[str]]]:
@@ -384,7 +403,7 @@ def _rows(path: Path, encoding: str, separator: str) -> Iterator[tuple[int, list
                 if begun:
                     yield reader.line_num, row
         except csv.Error as error:
-            raise ValueError(
+            raise _QuoteError(
                 f"{str(path)!r}, line {reader.line_num}: {error}. A cell that begins with a quote "
                 "needs quotes around all of it, and quotes inside it doubled."
             ) from error

@@ -52,6 +52,8 @@ def put(folder: Path, name: str, content: str | bytes, encoding: str = "utf-8") 
         ("mark.jsonl", b'\xef\xbb\xbf{"text": "a", "label": "b"}\n', [["a", "b"]]),
         ("utf16.jsonl", '{"text": "\u597d", "label": "b"}\n'.encode("utf-16"), [["\u597d", "b"]]),
         ("quote inside.csv", 'text,label\nsay "no" now,pos\n', [['say "no" now', "pos"]]),
+        ("all quoted.csv", '"text","label"\n"a, b","pos"\n', [["a, b", "pos"]]),
+        ("all quoted.tsv", '"id"\t"text"\t"label"\n"1"\t"a, b"\t"pos"\n', [["a, b", "pos"]]),
         ("LOUD.CSV", "text,label\na,pos\n", [["a", "pos"]]),
         ("large.jsonl", '{"text": "a", "label": 1234567890123456789012}\n{"text": "b"}\n', None),
         ("columns.json", '{"text": {"7": "a"}, "label": {"7": 1}}', [["a", 1]]),
