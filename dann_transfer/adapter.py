@@ -31,7 +31,7 @@ from dann_transfer.labelling import suggest
 from dann_transfer.model.caching import all_frozen_states, shared_states
 from dann_transfer.model.encoder import Encoder
 from dann_transfer.model.heads import TaskHead
-from dann_transfer.model.model import Classifier, infer
+from dann_transfer.model.model import Classifier, check_outputs, infer
 from dann_transfer.model.runtime import Runtime
 from dann_transfer.neighbors import Neighborhood
 from dann_transfer.processes import Processes
@@ -445,6 +445,10 @@ class DomainAdapter(
         """Raise if this run could not be continued from `checkpoint_dir`."""
         if self.checkpoint_dir is None:
             return
+        if not str(self.checkpoint_dir):
+            raise ValueError(
+                "checkpoint_dir='' is no folder; name one, such as 'runs/checkpoints'."
+            )
         if not isinstance(self.random_state, int | np.integer):
             raise ValueError(
                 f"checkpoint_dir needs an integer random_state, not {self.random_state!r}: a run "
@@ -454,7 +458,14 @@ class DomainAdapter(
 
     def _runtime(self) -> Runtime:
         """Return where a run trains, with all processes that take part in it."""
-        return Runtime.of(self.device, self.precision, Processes.current(), self.micro_batch_size)
+        parts = plain(self.micro_batch_size)
+        return Runtime.of(self.device, self.precision, Processes.current(), parts)
+
+    def check_encoder(self, roles: Roles, seed: int) -> None:
+        """Load the encoder as `fit` does, or raise a ValueError if it does not fit the settings."""
+        self._runtime()
+        with torch.random.fork_rng(list(range(torch.cuda.device_count()))):
+            self._build(methods.create(str(self.method)), roles, seed)
 
     def _build(self, method: methods.Method, roles: Roles, seed: int) -> Classifier:
         """Load the encoder, and make the task head and the method's own parameters."""
@@ -464,13 +475,15 @@ class DomainAdapter(
             self.pooling,
             self.freeze_layers,
             self.trust_remote_code,
-            lora=self.lora,
+            lora=plain(self.lora),
         )
         longest = encoder.longest
         if longest is not None and self.max_length > longest:
             raise ValueError(
                 f"max_length={self.max_length}, but the encoder takes at most {longest} tokens."
             )
+        if method.moves_encoder_alone:
+            methods.check_encoder_moves(str(self.method), encoder)
         method.attach(encoder, max(1, len(roles.names)))
         if self.torch_compile:
             # In place: the names of the weights stay, and copies are not compiled.
@@ -556,11 +569,13 @@ class DomainAdapter(
         held_out = none
         if "validation" in tokens:
             held_out = infer(self.model_, tokens["validation"], runtime)
+            check_outputs(*held_out)
         if "target" not in tokens:
             fitted.calibration = calibration_of(held_out[1].numpy(), codes)
             return
         looked_at = tokens["target"].take(sample([list(range(len(tokens["target"])))])[0])
         features, logits = infer(self.model_, looked_at, runtime)
+        check_outputs(features, logits)
         target, p = logits.numpy(), logits.softmax(1).numpy()
         if self.neighbors:
             self.neighborhood_ = Neighborhood.of(features.numpy(), p, self.neighbors)
@@ -575,7 +590,7 @@ class DomainAdapter(
         estimates = estimate(held_out[1].numpy(), codes, target)
         fitted.target_prior, fitted.refused_prior = estimates.priors, estimates.refused
         fitted.prior_intervals, fitted.calibration = estimates.intervals, estimates.calibration
-        decision.prior_for(self.correct_prior, fitted)
+        decision.prior_for(plain(self.correct_prior), fitted)
         run = Run(
             method=str(self.method),
             max_strength=fitted.max_strength,
@@ -617,9 +632,22 @@ class DomainAdapter(
         fitted = vars(self).get("fitted_")
         return [*super().__dir__(), *([] if fitted is None else (f"{k}_" for k in vars(fitted)))]
 
+    def _check_at_prediction(self) -> dict[str, Any]:
+        """Return the settings that may have changed since the fit, after checking them."""
+        changed = {name: plain(getattr(self, name)) for name in AT_PREDICTION}
+        check_params(changed)
+        return changed
+
     def _infer(self, tokens: Tokens) -> tuple[torch.Tensor, torch.Tensor]:
         device = next(self.model_.parameters()).device
-        return infer(self.model_, tokens, Runtime(device, self.precision))
+        if self.device is not None:
+            wanted = Runtime.of(self.device, self.precision).device
+            if (wanted.type, wanted.index or 0) != (device.type, device.index or 0):
+                self.model_.to(wanted)
+                device = wanted
+        features, logits = infer(self.model_, tokens, Runtime(device, self.precision))
+        check_outputs(features, logits)
+        return features, logits
 
     def outputs(self, X: Any) -> Outputs:
         """Return features and class probabilities of texts, in one pass.
@@ -680,7 +708,8 @@ class DomainAdapter(
     def _in_parts(self, parts: Iterable[list[str]]) -> Iterator[Outputs]:
         """Pass texts through the model; at the end, warn of all cut texts and unknown tokens."""
         max_length, tokenizer = self.params_["max_length"], self.encoder_.tokenizer
-        prior = decision.prior_for(self.correct_prior, self.fitted_)
+        self._check_at_prediction()
+        prior = decision.prior_for(plain(self.correct_prior), self.fitted_)
         neighborhood = self.neighborhood_
         if neighborhood is not None and prior is not None:
             raise ValueError(
@@ -825,9 +854,8 @@ class DomainAdapter(
         saving.save(self._saved(), folder)
 
     def _saved(self) -> saving.Saved:
-        changed = {name: plain(getattr(self, name)) for name in AT_PREDICTION}
         return saving.Saved(
-            {**self.params_, **changed},
+            {**self.params_, **self._check_at_prediction()},
             self.fitted_,
             self.model_,
             self.method_weights_,

@@ -44,6 +44,8 @@ def candidates(
     ({'source_only': None, 'mcc': None}, {'dann': {'width': 64}})
 
     """
+    if not isinstance(method, str):
+        raise TypeError(f"method={method!r} must be a string, one of {methods.names()}.")
     if method != AUTO:
         return {method: options}
     if max_strength is not None:
@@ -61,7 +63,7 @@ def candidates(
     if not names or AUTO in names or len(set(names)) < len(names):
         raise ValueError(
             f"candidates={given!r} of method='auto' must be a list of one or more of "
-            f"{methods.names()}, each once."
+            f"{[name for name in methods.names() if name != BASELINE]}, each once."
         )
     return dict.fromkeys((BASELINE, *names))
 

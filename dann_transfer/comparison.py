@@ -31,7 +31,7 @@ from dann_transfer.methods.registry import classes_of, known
 from dann_transfer.model.caching import shared_states
 from dann_transfer.notices import warn
 from dann_transfer.processes import Processes
-from dann_transfer.settings import HYPERPARAMETERS, as_seed, check_params
+from dann_transfer.settings import HYPERPARAMETERS, as_seed, check_params, plain
 from dann_transfer.texts.reading import (
     as_groups,
     as_labelled,
@@ -247,7 +247,7 @@ def compare(
     ['source_only', 'dann']
 
     """
-    methods, seeds = _names(methods), _seeds(seeds)
+    methods, seeds, params = _names(methods), _seeds(seeds), plain(params)
     for wrong, right in (("method", "methods"), ("random_state", "seeds")):
         if wrong in params:
             value = params[wrong]

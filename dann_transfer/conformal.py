@@ -139,6 +139,10 @@ class ConformalSets:
         p = np.asarray(p, dtype=float)
         if p.ndim != 2:
             raise ValueError(f"probabilities of shape {p.shape} must be (texts, classes).")
+        if not ((p >= 0) & (p <= 1)).all():
+            raise ValueError(
+                "probabilities must lie between 0 and 1; pass what predict_proba returns."
+            )
         mass = self.weights.cumsum()
         # A text's own weight is at infinity. The factor keeps rounding from requiring one more
         # held-out text when the share is met exactly.

@@ -8,6 +8,7 @@ labelled target texts before you trust a threshold there.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -127,6 +128,8 @@ def abstain(p: np.ndarray, classes: np.ndarray, below: float, label: Any = None)
     ------
     ValueError
         If `below` is not a probability.
+    TypeError
+        If `label` is a list or the like.
 
     References
     ----------
@@ -143,6 +146,8 @@ def abstain(p: np.ndarray, classes: np.ndarray, below: float, label: Any = None)
 
     """
     check_threshold("below", below)
+    if isinstance(label, Collection) and not isinstance(label, str | bytes):
+        raise TypeError(f"label={label!r} must be a single value, such as 'unsure' or -1.")
     predicted, withheld = labels(p, classes), p.max(1) < below
     if label is None:
         return np.ma.masked_array(predicted, withheld)

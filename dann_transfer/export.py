@@ -65,8 +65,10 @@ def to_onnx(adapter: DomainAdapter, folder: str | PathLike[str], int8: bool = Fa
 
     from dann_transfer.folders import exchange, replaceable, workplace
     from dann_transfer.notices import is_first
+    from dann_transfer.saving import refuse_inside
 
     check_is_fitted(adapter)
+    refuse_inside(folder)
     path = replaceable(folder, _files_of, "an exported model")
     for name in ("correct_prior", "neighbors"):
         if value := getattr(adapter, name):

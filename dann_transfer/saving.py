@@ -75,12 +75,23 @@ def check_destination(folder: str | PathLike[str]) -> Path:
     ------
     ValueError
         If something other than a saved adapter is there, which is left alone, or if it is the
-        current folder.
+        current folder or inside a saved adapter.
     OSError
         If the folder above it cannot be made or written.
 
     """
+    refuse_inside(folder)
     return replaceable(folder, _ours, "a saved adapter")
+
+
+def refuse_inside(folder: str | PathLike[str]) -> None:
+    """Raise a ValueError for a folder inside a saved adapter, which could then not be loaded."""
+    path = Path(folder).expanduser().resolve()
+    if inside := [parent for parent in path.parents if (parent / CONFIG).is_file()]:
+        raise ValueError(
+            f"{str(path)!r} is inside the model saved in {str(inside[0])!r}, which could then not "
+            "be loaded; name another folder."
+        )
 
 
 def _ours(folder: Path) -> set[str]:

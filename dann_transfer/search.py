@@ -175,6 +175,7 @@ def tune(
     seed = as_seed(random_state)
     common = plain(params) | {"random_state": seed, "progress": False}
     check_params(common)
+    DomainAdapter(**common)  # refuses a keyword that it does not have
     space = _space(dict(plain(dict(space))), common)
     full = {name: h.default for name, h in HYPERPARAMETERS.items()} | common
     texts = {"X": X, "y": y, "X_val": X_val, "y_val": y_val, "X_target": X_target}
@@ -196,6 +197,9 @@ def tune(
         even = balanced(roles.shares)
         score = "information_maximization" if even else "source_validation"
     judge = _Judge(score, roles, common, texts)
+    # What would fail every run is said before the search has a folder.
+    ends = {name: values[0] for name, values in space.items() if name not in ADAPTATION}
+    DomainAdapter(**{**common, **ends, "method": BASELINE}).check_encoder(roles, seed)
     with _held(folder) as kept:
         study = _study(kept, seed, space, _identity(roles, space, common, score))
         return _search(study, space, judge, kept, budget)

@@ -256,7 +256,8 @@ AT_PREDICTION = ("correct_prior", "text_column", "label_column", "device", "prec
 
 
 def plain(value: Any) -> Any:
-    """Turn numbers and arrays of numpy and torch into Python values, at any depth.
+    """Turn numbers and arrays of numpy and torch into Python values, and sets into lists, at any
+    depth.
 
     Examples
     --------
@@ -270,6 +271,9 @@ def plain(value: Any) -> Any:
         return {plain(key): plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
         return type(value)(plain(entry) for entry in value)
+    if isinstance(value, set | frozenset):
+        # In an order that does not depend on the process.
+        return sorted((plain(entry) for entry in value), key=repr)
     return value
 
 

@@ -500,3 +500,37 @@ def test_a_class_may_have_one_text_if_none_is_held_out(held_out, tiny, source, t
     assert adapter.predict_proba(target).shape[1] == 3
     with pytest.raises(ValueError, match=r"class 'odd' has a single text.*validation_fraction=0"):
         tiny().fit(texts, labels, X_target=target)
+
+
+def test_numbers_of_numpy_are_parameters(tiny, source, target):
+    own = {"micro_batch_size": np.int64(3), "correct_prior": np.True_, "epochs": np.int64(1)}
+    adapter = tiny(method="mcc", **own).fit(*source, X_target=target)
+    assert np.isfinite(adapter.predict_proba(target)).all()
+
+
+def test_what_is_changed_after_the_fit_is_checked_before_it_is_used_or_saved(
+    tiny, source, target, tmp_path
+):
+    adapter = tiny(epochs=1).fit(*source, X_target=target)
+    for name, value, words in (
+        ("precision", "float16", "precision='float16' must be one of"),
+        ("correct_prior", "EM", "correct_prior='EM' must be one of"),
+        ("device", "nonsense", "nonsense"),
+    ):
+        before = getattr(adapter, name)
+        adapter.set_params(**{name: value})
+        with pytest.raises(ValueError, match=words):
+            adapter.predict(target)
+        if name != "device":
+            with pytest.raises(ValueError, match=words):
+                adapter.save_pretrained(tmp_path / "model")
+        adapter.set_params(**{name: before})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("method", ["bsp", "student", "iwdan"])
+def test_a_run_that_diverges_says_so_whatever_its_loss_computes(method, tiny, source, target):
+    options = {"estimate_every": 1} if method == "iwdan" else None
+    adapter = tiny(method=method, learning_rate=1e30, warmup=0.0, method_options=options)
+    with pytest.raises(FloatingPointError, match=r"not finite.* [Ll]ower learning_rate"):
+        adapter.set_params(epochs=2, batch_size=90).fit(*source, X_target=target)

@@ -151,6 +151,26 @@ TEXTS: dict[str, tuple[dict, type[Exception], str]] = {
         ValueError,
         "y[0] is 0.5; labels are classes, not quantities",
     ),
+    "lists of labels": (
+        {"y": [["a"], ["a", "b"]] * 6},
+        ValueError,
+        "y has lists of several lengths, such as ['a'] and ['a', 'b']; mark several labels",
+    ),
+    "the name of a file": (
+        {"X": "reviews.csv"},
+        TypeError,
+        "to read it as a file pass pathlib.Path('reviews.csv')",
+    ),
+    "weights in words": (
+        {"sample_weight": ["much"] * 12},
+        ValueError,
+        "sample_weight must be numbers, one per text",
+    ),
+    "masked weights": (
+        {"sample_weight": np.ma.masked_array(np.ones(12), [True] + [False] * 11)},
+        ValueError,
+        "sample_weight has masked entries",
+    ),
     "one class": ({"y": ["pos"] * 12}, ValueError, "y has only one class, 'pos'"),
     "a class with one text": (
         {"y": replaced(Y, 3, "odd")},
@@ -240,6 +260,74 @@ PARAMS: dict[str, tuple[dict, type[Exception], str]] = {
         {"method": "shot", "freeze_layers": 3},
         ValueError,
         "method='shot' moves the encoder, but freeze_layers leaves none of it to train",
+    ),
+    "nothing left for a discriminator to move": (
+        {"method": "dann", "freeze_layers": 3},
+        ValueError,
+        "method='dann' moves the encoder, but freeze_layers leaves none of it to train",
+    ),
+    "nothing left for one of two to move": (
+        {"method": "mcc+coral", "freeze_layers": 3},
+        ValueError,
+        "method='mcc+coral' moves the encoder, but freeze_layers leaves none of it to train",
+    ),
+    **{
+        f"{option} of {method}": (
+            {"method": method, "method_options": {option: value}},
+            ValueError,
+            f"{option}={value!r} of {method} must be a {words}",
+        )
+        for method, option, value, words in (
+            ("dann", "width", 0, "whole number of at least 1"),
+            ("dann", "width", "64", "whole number of at least 1"),
+            ("dann", "discriminator_steps", -1, "whole number of at least 0"),
+            ("dann", "label_smoothing", 2, "number of at least 0 and at most 1"),
+            ("iwdan", "momentum", 7, "number above 0 and at most 1"),
+            ("iwdan", "estimate_every", 0, "whole number of at least 1"),
+            ("cdan", "max_width", 0, "whole number of at least 1"),
+            ("wdgrl", "penalty", -1, "number of at least 0"),
+            ("mcd", "width", 0.5, "whole number of at least 1"),
+            ("mdd", "margin", -1, "number above 0"),
+            ("mdan", "sharpness", 0, "number above 0"),
+            ("mcc", "temperature", 0, "number above 0"),
+            ("mcc", "temperature", "2", "number above 0"),
+            ("bsp", "k", 0, "whole number of at least 1"),
+            ("afn", "step", float("nan"), "number of at least 0"),
+            ("adda", "width", True, "whole number of at least 1"),
+            ("shot", "pseudo_weight", float("inf"), "number of at least 0"),
+        )
+    },
+    "a negative strength of a part": (
+        {"method": "dann+mcc", "method_options": {"mcc": {"strength": -1}}},
+        ValueError,
+        "strength=-1 of mcc must be a number of at least 0",
+    ),
+    "a strength in words": (
+        {"method": "dann+mcc", "method_options": {"mcc": {"strength": "high"}}},
+        ValueError,
+        "strength='high' of mcc must be a number",
+    ),
+    "options in a list": (
+        {"method": "dann+mcc", "method_options": ["width"]},
+        TypeError,
+        "method_options=['width'] must be a dict of keywords",
+    ),
+    "options of a part in a list": (
+        {"method": "dann+mcc", "method_options": {"dann": ["width"]}},
+        TypeError,
+        "method_options['dann']=['width'] must be a dict of keywords",
+    ),
+    "no method": ({"method": None}, TypeError, "method=None must be a string, one of"),
+    "a list of methods": ({"method": ["dann"]}, TypeError, "method=['dann'] must be a string"),
+    "code by a word": (
+        {"trust_remote_code": "false"},
+        ValueError,
+        "trust_remote_code='false' must be one of [False, True]",
+    ),
+    "no folder": (
+        {"checkpoint_dir": "", "random_state": 0},
+        ValueError,
+        "checkpoint_dir='' is no folder",
     ),
     "nothing left for the target's encoder to move": (
         {"method": "adda", "freeze_layers": 3},

@@ -149,3 +149,6 @@ def test_bad_input_is_named():
             conformal.sets(p, np.ones(3), alpha)
     with pytest.raises(ValueError, match=r"shape \(2,\) must be \(texts, classes\)"):
         conformal.sets(p[0], np.ones(2), 0.1)
+    for wrong in (np.array([[3.0, -2.0]]), np.array([[np.nan, 0.5]])):
+        with pytest.raises(ValueError, match="between 0 and 1; pass what predict_proba returns"):
+            conformal.sets(wrong, np.ones(1), 0.1)

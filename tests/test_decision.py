@@ -103,6 +103,12 @@ def test_a_label_for_what_is_withheld_comes_back_whole(classes, label, dtype):
     assert type(answers.tolist()[0]) is type(classes.tolist()[1])
 
 
+@pytest.mark.parametrize("label", [["ask", "me"], ("ask",), np.array(["ask", "me"])])
+def test_a_withheld_answer_is_one_value(label):
+    with pytest.raises(TypeError, match="must be a single value, such as 'unsure'"):
+        decision.abstain(np.full((2, 2), 0.5), np.array(["no", "yes"]), 0.9, label)
+
+
 @pytest.mark.parametrize("below", [-0.1, 1.5, 80, float("nan")])
 def test_a_threshold_that_is_no_probability_is_named(below):
     with pytest.raises(ValueError, match=rf"below={below} must be a probability"):

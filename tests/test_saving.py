@@ -20,6 +20,7 @@ from sklearn.base import clone
 from typer.testing import CliRunner
 
 from dann_transfer import DomainAdapter, cli, methods, saving
+from dann_transfer.export import to_onnx
 
 pytestmark = pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
 
@@ -586,3 +587,13 @@ def test_what_the_hub_does_not_have_is_said(hub, fitted):
     assert DomainAdapter.from_pretrained("some/one").classes_.tolist() == ["neg", "pos"]
     with pytest.raises(ValueError, match="is not a folder"):
         DomainAdapter.from_pretrained(Path("no/where"))
+
+
+def test_nothing_is_saved_inside_a_model(fitted, tmp_path):
+    fitted.save_pretrained(tmp_path / "model")
+    for save in (fitted.save_pretrained, lambda folder: to_onnx(fitted, folder)):
+        with pytest.raises(
+            ValueError, match=r"is inside the model saved in .* name another folder"
+        ):
+            save(tmp_path / "model" / "best")
+    assert DomainAdapter.from_pretrained(tmp_path / "model").classes_.tolist() == ["neg", "pos"]

@@ -138,6 +138,25 @@ def test_a_run_that_diverges_is_a_row_and_no_end(search):
     assert result.params["learning_rate"] == 1e-3
 
 
+@pytest.mark.parametrize(
+    ("wrong", "error", "words"),
+    [
+        ({"epoch": 3}, TypeError, "epoch"),
+        ({"max_length": 512}, ValueError, "the encoder takes at most 64 tokens"),
+        ({"precision": "fp16"}, ValueError, "needs a GPU"),
+        ({"encoder": "./nowhere"}, ValueError, "does not exist"),
+    ],
+)
+def test_what_would_fail_every_run_binds_no_folder(wrong, error, words, tmp_path, tiny_encoder):
+    folder = tmp_path / "search"
+    given = {"encoder": tiny_encoder, "space": SPACE, "runs": 2, "folder": folder, **COMMON}
+    texts = toy_texts(60, "film plot", 0)
+    target = toy_texts(60, "tweet lol", 1)[0]
+    with pytest.raises(error, match=words):
+        tune(*texts, X_target=target, **{**given, **wrong})
+    assert not folder.exists()
+
+
 def test_minutes_end_a_search(search):
     result = search(runs=50, minutes=1e-9)
     assert [row["method"] for row in result.rows] == ["source_only"]

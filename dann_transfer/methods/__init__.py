@@ -21,7 +21,7 @@ from dann_transfer.methods import (
     student,
     wdgrl,
 )
-from dann_transfer.methods.base import Method, check_run
+from dann_transfer.methods.base import Method, check_encoder_moves, check_run
 from dann_transfer.methods.registry import (
     create,
     default_strength,
@@ -39,6 +39,7 @@ __all__ = [
     "afn",
     "bsp",
     "cdan",
+    "check_encoder_moves",
     "check_run",
     "coral",
     "create",

@@ -7,10 +7,9 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from dann_transfer.methods.base import Method, check_encoder_moves, check_whole
+from dann_transfer.methods.base import Method, check_whole
 from dann_transfer.methods.dann import domain_accuracy, domain_loss
 from dann_transfer.methods.registry import register
-from dann_transfer.model.encoder import Encoder
 from dann_transfer.model.heads import DomainDiscriminator
 from dann_transfer.training.forward import Forward
 from dann_transfer.training.phases import Phase, SourceAlone, TargetAlone
@@ -44,22 +43,22 @@ class ADDA(Method):
 
     """
 
+    moves_encoder_alone = True
     default_strength = 0.05
 
     def __init__(
         self, width: int = 512, discriminator_steps: int = 3, extra_epochs: int = 1
     ) -> None:
         super().__init__()
-        self.width, self.discriminator_steps = width, discriminator_steps
+        self.width = check_whole("adda", "width", width)
+        self.discriminator_steps = check_whole(
+            "adda", "discriminator_steps", discriminator_steps, low=0
+        )
         self.extra_epochs = check_whole("adda", "extra_epochs", extra_epochs)
 
     def phases(self, epochs: int) -> list[Phase]:
         """Return the source's phase, then the target's."""
         return [SourceAlone(self, epochs), TargetAlone(self, self.extra_epochs)]
-
-    def attach(self, encoder: Encoder, n_domains: int) -> None:
-        """Raise if there is nothing to move."""
-        check_encoder_moves("adda", encoder)
 
     def build(self, features: int, classes: int) -> None:
         """Make the domain discriminator."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from dann_transfer.methods.base import Method
+from dann_transfer.methods.base import Method, check_number
 from dann_transfer.methods.registry import register
 from dann_transfer.training.forward import Forward
 
@@ -32,11 +32,12 @@ class AFN(Method):
 
     """
 
+    moves_encoder_alone = True
     default_strength = 0.05
 
     def __init__(self, step: float = 1.0) -> None:
         super().__init__()
-        self.step = step
+        self.step = check_number("afn", "step", step)
 
     def loss(self, forward: Forward, strength: float) -> dict[str, Tensor]:
         """Return strength times the gap, summed over the two domains."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import torch
@@ -25,6 +27,8 @@ class Method(nn.Module, ABC):
 
     uses_target: ClassVar[bool] = True
     """Whether batches include target texts."""
+    moves_encoder_alone: ClassVar[bool] = False
+    """Whether the loss acts only on the encoder: if all its layers are frozen it does nothing."""
     min_epochs: ClassVar[int] = 1
     """The smallest number of epochs in which the method has an effect."""
     min_batch: ClassVar[int] = 1
@@ -109,15 +113,43 @@ def check_run(method: Method, name: str, epochs: int, batch_size: int) -> None:
 
 def check_whole(method: str, option: str, value: Any, low: int = 1) -> int:
     """Return an option's value, or raise a ValueError if it is not a whole number from `low` up."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < low:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < low:
         raise ValueError(
             f"{option}={value!r} of {method} must be a whole number of at least {low}."
         )
-    return value
+    return int(value)
+
+
+def check_number(
+    method: str,
+    option: str,
+    value: Any,
+    low: float = 0.0,
+    high: float = math.inf,
+    above: bool = False,
+) -> float:
+    """Return an option's value, or raise a ValueError if it is not a finite number in bounds.
+
+    Parameters
+    ----------
+    method, option : str
+    value : object
+    low, high : float
+    above : bool
+        Whether `low` itself is excluded.
+
+    """
+    good = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    if not good or not low <= value <= high or (above and value == low):
+        span = f"{'above' if above else 'of at least'} {low:g}"
+        if math.isfinite(high):
+            span += f" and at most {high:g}"
+        raise ValueError(f"{option}={value!r} of {method} must be a number {span}.")
+    return float(value)
 
 
 def check_encoder_moves(name: str, encoder: Encoder) -> None:
-    """Raise if a second phase, which moves only the encoder, has nothing to move."""
+    """Raise if a method that moves only the encoder has nothing to move."""
     if not any(p.requires_grad for p in encoder.parameters()):
         raise ValueError(
             f"method={name!r} moves the encoder, but freeze_layers leaves none of it to train; "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dann_transfer.methods.base import Method
+from dann_transfer.methods.base import Method, check_whole
 from dann_transfer.methods.registry import register
 from dann_transfer.training.forward import Forward
 
@@ -32,11 +32,12 @@ class BSP(Method):
 
     """
 
+    moves_encoder_alone = True
     default_strength = 1e-4
 
     def __init__(self, k: int = 1) -> None:
         super().__init__()
-        self.k = k
+        self.k = check_whole("bsp", "k", k)
 
     def loss(self, forward: Forward, strength: float) -> dict[str, Tensor]:
         """Return strength times the penalty, summed over the two domains."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dann_transfer.methods.base import Method
+from dann_transfer.methods.base import Method, check_whole
 from dann_transfer.methods.dann import domain_accuracy
 from dann_transfer.methods.registry import register
 from dann_transfer.model.heads import DomainDiscriminator, reverse_gradient
@@ -33,6 +33,7 @@ class CDAN(Method):
 
     """
 
+    moves_encoder_alone = True
     default_strength = 0.2
     entropy_weighted = False
 
@@ -40,8 +41,11 @@ class CDAN(Method):
         self, width: int = 512, discriminator_steps: int = 3, max_width: int = 4096
     ) -> None:
         super().__init__()
-        self.width, self.discriminator_steps = width, discriminator_steps
-        self.max_width = max_width
+        self.width = check_whole("cdan", "width", width)
+        self.discriminator_steps = check_whole(
+            "cdan", "discriminator_steps", discriminator_steps, low=0
+        )
+        self.max_width = check_whole("cdan", "max_width", max_width)
 
     def build(self, features: int, classes: int) -> None:
         """Make the discriminator and, for wide inputs, the random map, which is never trained."""
@@ -89,4 +93,5 @@ class CDANE(CDAN):
 
     """
 
+    moves_encoder_alone = False  # the entropy moves the head too
     entropy_weighted = True

@@ -50,6 +50,7 @@ class Combined(Method):
         # Set on the instance, because here they depend on the parts.
         for name, value in (
             ("uses_target", any(part.uses_target for part in each)),
+            ("moves_encoder_alone", any(part.moves_encoder_alone for part in each)),
             ("min_epochs", max(part.min_epochs for part in each)),
             ("min_batch", max(part.min_batch for part in each)),
         ):

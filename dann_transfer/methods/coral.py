@@ -36,6 +36,7 @@ class CORAL(Method):
 
     """
 
+    moves_encoder_alone = True
     default_strength = 1e4
     min_batch = 2
 

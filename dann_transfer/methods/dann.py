@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dann_transfer.methods.base import Method
+from dann_transfer.methods.base import Method, check_number, check_whole
 from dann_transfer.methods.registry import register
 from dann_transfer.model.heads import DomainDiscriminator, reverse_gradient
 from dann_transfer.training.forward import Forward
@@ -65,14 +65,19 @@ class DANN(Method):
 
     """
 
+    moves_encoder_alone = True
     default_strength = 0.2
 
     def __init__(
         self, width: int = 512, discriminator_steps: int = 3, label_smoothing: float = 0.0
     ) -> None:
         super().__init__()
-        self.width, self.discriminator_steps = width, discriminator_steps
-        self.label_smoothing = label_smoothing
+        name = type(self).__name__.lower()
+        self.width = check_whole(name, "width", width)
+        self.discriminator_steps = check_whole(
+            name, "discriminator_steps", discriminator_steps, low=0
+        )
+        self.label_smoothing = check_number(name, "label_smoothing", label_smoothing, high=1)
 
     def build(self, features: int, classes: int) -> None:
         """Make the domain discriminator."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dann_transfer.methods.base import check_whole
+from dann_transfer.methods.base import check_number, check_whole
 from dann_transfer.methods.dann import DANN, domain_accuracy
 from dann_transfer.methods.registry import register
 from dann_transfer.model.heads import reverse_gradient
@@ -90,7 +90,7 @@ class IWDAN(DANN):
     ) -> None:
         super().__init__(width, discriminator_steps, label_smoothing)
         self.estimate_every = check_whole("iwdan", "estimate_every", estimate_every)
-        self.momentum = momentum
+        self.momentum = check_number("iwdan", "momentum", momentum, high=1, above=True)
 
     def build(self, features: int, classes: int) -> None:
         """Make the discriminator, and what the weights are estimated from."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dann_transfer.methods.base import Method
+from dann_transfer.methods.base import Method, check_number
 from dann_transfer.methods.registry import register
 from dann_transfer.training.forward import Forward
 
@@ -52,7 +52,7 @@ class MCC(Method):
 
     def __init__(self, temperature: float = 2.5) -> None:
         super().__init__()
-        self.temperature = temperature
+        self.temperature = check_number("mcc", "temperature", temperature, above=True)
 
     def loss(self, forward: Forward, strength: float) -> dict[str, Tensor]:
         """Return strength times the class confusion on the target rows."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dann_transfer.methods.base import Method
+from dann_transfer.methods.base import Method, check_number, check_whole
 from dann_transfer.methods.dann import domain_accuracy, domain_loss
 from dann_transfer.methods.registry import register
 from dann_transfer.model.encoder import Encoder
@@ -53,14 +53,19 @@ class MDAN(Method):
 
     """
 
+    moves_encoder_alone = True
     default_strength = 0.2
 
     def __init__(
         self, width: int = 512, discriminator_steps: int = 3, sharpness: float = 10.0
     ) -> None:
         super().__init__()
-        self.width, self.discriminator_steps = width, discriminator_steps
-        self.sharpness, self.n_domains = sharpness, 1
+        self.width = check_whole("mdan", "width", width)
+        self.discriminator_steps = check_whole(
+            "mdan", "discriminator_steps", discriminator_steps, low=0
+        )
+        self.sharpness = check_number("mdan", "sharpness", sharpness, above=True)
+        self.n_domains = 1
 
     def attach(self, encoder: Encoder, n_domains: int) -> None:
         """Store the number of source domains."""

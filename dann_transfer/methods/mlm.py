@@ -76,6 +76,7 @@ class MLM(Method):
 
     """
 
+    moves_encoder_alone = True
     default_strength = 1.0
 
     def __init__(self, probability: float = 0.15) -> None:

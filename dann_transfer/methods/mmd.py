@@ -48,6 +48,7 @@ class MMD(Method):
 
     """
 
+    moves_encoder_alone = True
     default_strength = 1.0
 
     def loss(self, forward: Forward, strength: float) -> dict[str, Tensor]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from dann_transfer.methods.base import Method
+from dann_transfer.methods.base import Method, check_number
 from dann_transfer.methods.combined import Combined
 from dann_transfer.training.phases import TargetAnew
 
@@ -144,6 +144,11 @@ def _joins(method: Method) -> bool:
     return not first or (isinstance(last, TargetAnew) and len(first) == 1)
 
 
+def _check_mapping(options: Any, said: str, name: str) -> None:
+    if not isinstance(options, Mapping | None):
+        raise TypeError(f"{said}={options!r} must be a dict of keywords of method {name!r}.")
+
+
 def create(name: str, options: dict[str, Any] | None = None) -> Method:
     """Make a method by name, or a combination such as ``"mmd+mcc"``.
 
@@ -166,15 +171,20 @@ def create(name: str, options: dict[str, Any] | None = None) -> Method:
 
     """
     names_of_parts = parts_of(name)
+    _check_mapping(options, "method_options", name)
     try:
         if len(names_of_parts) == 1:
             return _METHODS[name](**(options or {}))
-        own = {part: dict((options or {}).get(part, {})) for part in names_of_parts}
+        for part in names_of_parts:
+            _check_mapping((options or {}).get(part), f"method_options[{part!r}]", name)
+        own = {part: dict((options or {}).get(part) or {}) for part in names_of_parts}
         if unknown := sorted(set(options or {}) - set(own)):
             raise TypeError(f"{unknown} are not parts of it")
         strengths = {
             part: own[part].pop("strength", _METHODS[part].default_strength) for part in own
         }
+        for part, strength in strengths.items():
+            check_number(part, "strength", strength)
         methods = {part: _METHODS[part](**own[part]) for part in own}
         if alone := [part for part, made in methods.items() if not _joins(made)]:
             n = len(methods[alone[0]].phases(methods[alone[0]].min_epochs))

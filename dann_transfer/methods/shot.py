@@ -7,9 +7,8 @@ from collections.abc import Callable
 from torch import Tensor
 from torch.nn import functional as F
 
-from dann_transfer.methods.base import Method, check_encoder_moves, check_whole
+from dann_transfer.methods.base import Method, check_number, check_whole
 from dann_transfer.methods.registry import register
-from dann_transfer.model.encoder import Encoder
 from dann_transfer.training.forward import Forward
 from dann_transfer.training.phases import Phase, SourceAlone, TargetAlone
 
@@ -81,6 +80,7 @@ class SHOT(Method):
 
     """
 
+    moves_encoder_alone = True
     default_strength = 1.0
 
     def __init__(
@@ -88,18 +88,12 @@ class SHOT(Method):
     ) -> None:
         super().__init__()
         self.extra_epochs = check_whole("shot", "extra_epochs", extra_epochs)
-        for name, value in (("pseudo_weight", pseudo_weight), ("diversity", diversity)):
-            if not value >= 0:
-                raise ValueError(f"{name}={value!r} of shot must be a number of at least 0.")
-        self.pseudo_weight, self.diversity = pseudo_weight, diversity
+        self.pseudo_weight = check_number("shot", "pseudo_weight", pseudo_weight)
+        self.diversity = check_number("shot", "diversity", diversity)
 
     def phases(self, epochs: int) -> list[Phase]:
         """Return the source's phase, then the target's."""
         return [SourceAlone(self, epochs), TargetAlone(self, self.extra_epochs)]
-
-    def attach(self, encoder: Encoder, n_domains: int) -> None:
-        """Raise if there is nothing to move."""
-        check_encoder_moves("shot", encoder)
 
     def remember(
         self, predict_target: Callable[[], tuple[Tensor, Tensor]], progress: float

@@ -134,6 +134,15 @@ def infer(model: Classifier, tokens: Tokens, runtime: Runtime) -> tuple[Tensor, 
     return features, logits
 
 
+def check_outputs(features: Tensor, logits: Tensor) -> None:
+    """Raise a FloatingPointError if a model's outputs are not finite, though its weights may be."""
+    if not (torch.isfinite(features).all() and torch.isfinite(logits).all()):
+        raise FloatingPointError(
+            "the model's features or logits are not finite, so it predicts nothing: its training "
+            "has diverged. Lower learning_rate, discriminator_learning_rate or max_strength."
+        )
+
+
 @torch.inference_mode()
 def _infer(model: Classifier, tokens: Tokens, runtime: Runtime) -> tuple[Tensor, Tensor]:
     training = model.training

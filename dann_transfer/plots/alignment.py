@@ -13,7 +13,7 @@ from dann_transfer.decision import labels
 from dann_transfer.diagnostics import proxy_a_distance
 from dann_transfer.plots.display import Display, axes_for, named
 from dann_transfer.plots.maps import embed_all, feature_map, keys, share_limits
-from dann_transfer.texts.reading import Domain
+from dann_transfer.texts.reading import Domain, as_texts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,11 +70,12 @@ def features_frame(
     for title, adapter in named(adapters).items():
         for name, domain in zip(names, (source, target), strict=True):
             # One pass gives both features and predictions.
-            features, p = adapter.outputs(domain.texts)
+            texts = as_texts(domain, f"the {name} domain", adapter.text_column, empty_is_text=True)
+            features, p = adapter.outputs(texts)
             own = {
                 "model": title,
                 "domain": name,
-                "text": list(domain.texts),
+                "text": texts,
                 "label": None if domain.labels is None else list(domain.labels),
                 "predicted": labels(p, adapter.classes_),
                 "features": list(features),

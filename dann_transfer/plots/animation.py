@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dann_transfer.diagnostics import proxy_a_distance
+from dann_transfer.folders import write_whole
 from dann_transfer.model.model import Classifier, infer
 from dann_transfer.model.runtime import Runtime
 from dann_transfer.plots.display import Display, axes_for
@@ -207,19 +208,17 @@ class AnimationDisplay(Display):
         """
         from PIL import Image
 
-        path = Path(path)
         images = [self._page(step, colour) for step in self.steps]
         # One palette for all, or colours would flicker from one picture to the next.
         palette = images[-1].quantize(64)
         still = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
         times = [round(1000 * seconds)] * len(still)
         times[-1] *= 4
-        beside = path.with_name(path.name + ".part")
+        film = io.BytesIO()
         still[0].save(
-            beside, format="GIF", save_all=True, append_images=still[1:], duration=times, loop=0
+            film, format="GIF", save_all=True, append_images=still[1:], duration=times, loop=0
         )
-        beside.replace(path)
-        return path
+        return write_whole(path, film.getvalue())
 
     def _page(self, step: int, colour: str) -> Image.Image:
         import matplotlib.pyplot as plt

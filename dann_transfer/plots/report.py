@@ -156,8 +156,8 @@ def report(
         listed = _examples(adapter.classes_, texts, p, examples)
     shown = None
     if source is not None and target is not None:
-        target_domain = target if isinstance(target, Domain) else Domain(target)
-        display = AlignmentDisplay.from_estimator(adapter, source, target_domain).plot()
+        one, two = (own if isinstance(own, Domain) else Domain(own) for own in (source, target))
+        display = AlignmentDisplay.from_estimator(adapter, one, two).plot()
         shown = _picture(display.figure_, "A map of both domains")
     environment = Environment(
         loader=PackageLoader("dann_transfer", "plots"),

@@ -14,7 +14,7 @@ import numpy as np
 
 from dann_transfer import streams
 from dann_transfer.notices import warn
-from dann_transfer.texts.tables import PART, FileTexts, read_table
+from dann_transfer.texts.tables import PART, FileTexts, is_table, read_table
 
 T = TypeVar("T")
 
@@ -206,10 +206,10 @@ def _checked(X: Any, name: str, text_column: str, empty_is_text: bool, start: in
     if X is None:
         raise TypeError(f"{name} is None; pass a list of texts.")
     if isinstance(X, str | bytes):
-        raise TypeError(
-            f"{name} is a single {type(X).__name__}, {_show(X)}; "
-            f"pass a list of texts, such as [{name}]."
-        )
+        remedy = f"pass a list of texts, such as [{name}]."
+        if isinstance(X, str) and is_table(X):
+            remedy = f"to read it as a file pass pathlib.Path({X!r})."
+        raise TypeError(f"{name} is a single {type(X).__name__}, {_show(X)}; {remedy}")
     _refuse_splits(X, name)
     _refuse_lazy(X, name)
     if _is_frame(X):
@@ -386,6 +386,12 @@ def _refuse_columns(y: Any, name: str) -> None:
     names = _columns_of(y) if _is_frame(y) else None
     rows = None if names is not None or hasattr(y, "shape") else _plain_list(y)
     if rows is not None and rows and all(isinstance(row, list | tuple) for row in rows):
+        if len({len(row) for row in rows}) > 1:
+            raise ValueError(
+                f"{name} has lists of several lengths, such as {_show(rows[0])} and "
+                f"{_show(max(rows, key=len))}; mark several labels of a text as 0 or 1 in a column "
+                "for each label, as sklearn.preprocessing.MultiLabelBinarizer does."
+            )
         shape = (len(rows), len(rows[0]))
     if names is None and len(shape) < 2:
         return

@@ -153,6 +153,12 @@ class FileTexts:
             yield from part[self.column].tolist()
 
 
+def is_table(name: str) -> bool:
+    """Return whether a name is that of a table, going by its ending."""
+    suffixes = [s.lower() for s in Path(name).suffixes if s.lower() not in COMPRESSED]
+    return bool(suffixes) and suffixes[-1] in _READERS and len(name) < 1000
+
+
 def _kind_of(path: Path, separator: str | None) -> str:
     """Return the format of a file by its name, or raise if it cannot be read."""
     suffixes = [s.lower() for s in path.suffixes if s.lower() not in COMPRESSED]

@@ -85,7 +85,12 @@ def text_weights(
             raise ValueError(f"class_weight names {unknown}, which are not classes of y.")
     weights = compute_sample_weight(class_weight, labels)
     if sample_weight is not None:
-        own = np.asarray(sample_weight, dtype=float)
+        if np.ma.is_masked(sample_weight):
+            raise ValueError("sample_weight has masked entries; fill them, such as with 1.")
+        try:
+            own = np.asarray(sample_weight, dtype=float)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"sample_weight must be numbers, one per text ({error}).") from error
         if own.shape != labels.shape:
             raise ValueError(
                 f"sample_weight has shape {own.shape}; it needs one weight for each of the "

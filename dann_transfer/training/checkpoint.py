@@ -165,6 +165,9 @@ def _written(value: Any) -> str:
     """Return a setting as text, such that equal settings give equal text."""
     if isinstance(value, os.PathLike):
         return repr(os.fspath(value))
+    if isinstance(value, dict):
+        # An empty one says the same as none, and their order says nothing.
+        return repr(dict(sorted(value.items(), key=repr)) or None)
     whole = isinstance(value, float) and value.is_integer()
     return repr(int(value)) if whole else repr(value)
 

@@ -15,7 +15,7 @@ from ignite.handlers import EarlyStopping, ProgressBar
 from torch import Tensor, nn
 
 from dann_transfer import streams
-from dann_transfer.model.model import Classifier, infer, trainable
+from dann_transfer.model.model import Classifier, check_outputs, infer, trainable
 from dann_transfer.model.runtime import Runtime
 from dann_transfer.model.tuning import merge_lora
 from dann_transfer.settings import Settings
@@ -118,7 +118,12 @@ class Trainer:
         for _ in range(phase.discriminator_steps):
             # On detached features a loss moves only the method's own parameters.
             self.optimizer.step(phase.losses_apart(forward, now.strength))
-        losses = phase.losses(forward, now.strength)
+        try:
+            losses = phase.losses(forward, now.strength)
+        except (RuntimeError, ValueError):
+            # Some losses decompose the features, and fail where these are not finite.
+            check_outputs(forward.features, forward.logits)
+            raise
         self.check_finite(now.step, losses)
         self.norms = self.optimizer.step(losses)
         phase.end_step(now.step)

@@ -13,6 +13,7 @@ from torch.func import functional_call
 
 from dann_transfer.model.model import (
     Classifier,
+    check_outputs,
     encode_batch,
     in_parts,
     infer,
@@ -92,6 +93,7 @@ class Phase(ABC):
         def predict_target() -> tuple[Tensor, Tensor]:
             with weights_of(self.model, self.teacher):
                 features, logits = infer(self.model, target, self.runtime)
+            check_outputs(features, logits)
             return features, logits.softmax(1)
 
         self.method.memory = self.method.remember(predict_target, progress)
