@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,9 +104,14 @@ class FeatureWatcher:
         self.texts, self.labels, self.domains = sample
         self.features: dict[int, np.ndarray] = {}
         self._tokens: Tokens | None = None
+        # The engine leads to the model, which the watcher need not keep alive.
+        self._engine: Callable[[], Engine | None] = lambda: None
 
     def __call__(self, engine: Engine, model: Classifier) -> None:
-        """Record the features after a step, if it is one to record."""
+        """Record the features after a step, if it is one to record; of several runs, the last."""
+        if engine is not self._engine():
+            self._engine, self._tokens = weakref.ref(engine), None
+            self.features = {}
         state = engine.state
         steps = np.linspace(1, state.epoch_length * state.max_epochs, self.frames).round()
         if state.iteration not in steps:

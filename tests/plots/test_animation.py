@@ -67,6 +67,22 @@ def test_the_gif_has_a_picture_for_each_step(watched, tmp_path):
     assert all((a != b).any() for (_, a), (_, b) in pairwise(seen))
 
 
+def test_of_several_runs_the_last_is_seen(tiny, source, tmp_path):
+    watcher = plots.FeatureWatcher(*SHOWN, frames=2, max_length=32)
+    for epochs in (3, 1):
+        run = tiny(method="source_only", epochs=epochs, validation_fraction=0)
+        adapter = run.fit(*source, on_step=watcher)
+    last = adapter.history_[-1]["step"]
+    assert list(watcher.features) == [1, last]
+    seen = watcher.features[last][: len(SHOWN[0].texts)]
+    shown = dict(zip(watcher.texts, seen, strict=False))
+    text = next(iter(shown))
+    assert np.allclose(adapter.transform([text])[0], shown[text], atol=1e-4)
+    film = plots.animation(watcher, tmp_path / "new" / "a.gif")
+    assert (tmp_path / "new" / "a.gif").is_file()
+    assert film.steps == [1, last]
+
+
 def test_plots_animation_writes_what_a_watcher_saw(tiny, source, target, tmp_path):
     watcher = plots.FeatureWatcher(SHOWN[0], Domain(target), frames=2, max_length=32)
     tiny(method="source_only", epochs=1).fit(*source, on_step=watcher)
