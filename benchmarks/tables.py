@@ -459,6 +459,40 @@ def aligned(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def critics(rows: list[dict[str, Any]], beside: list[dict[str, Any]]) -> str:
+    """Runs of a student with a critic, beside source-only and the plain student of a seed."""
+    head = ["pair", "passes", BASELINE, "student", "student+wdgrl", "accuracy on the source"]
+    head += ["A-distance before", "after"]
+    lines = [row_of(head), "|---" * len(head) + "|"]
+    usual = {(r["source"], r["target"], r["seed"], r["method"]): r for r in beside}
+    kept: dict[int, list[tuple[float, ...]]] = {}
+    for r in sorted(rows, key=lambda r: (passes_of(r), r["source"], r["target"])):
+        of = r["source"], r["target"], r["seed"]
+        before, student = usual[(*of, BASELINE)], usual[(*of, "student")]
+        low, high, own = (100 * run["target_accuracy"] for run in (before, student, r))
+        distances = before["a_distance"], r["a_distance"]
+        values = low, high - low, own - low, 100 * r["source_accuracy"], *distances
+        kept.setdefault(passes_of(r), []).append(values)
+        lines.append(_critic_row(f"{r['source']} → {r['target']}", passes_of(r), values))
+    for passes, own_rows in kept.items():
+        if len(own_rows) > 1:
+            means = tuple(mean(column) for column in zip(*own_rows, strict=True))
+            lines.append(_critic_row(f"mean of {len(own_rows)}", passes, means))
+    return "\n".join(lines)
+
+
+def passes_of(row: dict[str, Any]) -> int:
+    """Return how many passes over the source a student's second phase takes."""
+    options = (row["settings"]["method_options"] or {}).get("student", {})
+    return int(options.get("extra_epochs", 3))
+
+
+def _critic_row(name: str, passes: int, values: tuple[float, ...]) -> str:
+    low, student, own, source, before, after = values
+    cells = [f"{low:.1f}", f"{student:+.1f}", f"{own:+.1f}", f"{source:.1f}"]
+    return row_of([name, str(passes), *cells, f"{before:.2f}", f"{after:.2f}"])
+
+
 def corrections(rows: list[dict[str, Any]]) -> str:
     """What correcting predictions by an estimated prior does to the target's accuracy."""
     known = [r for r in rows if "target_accuracy_em" in r and "target_accuracy_bbse" in r]

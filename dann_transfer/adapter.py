@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
@@ -20,6 +20,7 @@ from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
 )
+from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from dann_transfer import choice, decision, methods, saving, streams
@@ -623,6 +624,9 @@ class DomainAdapter(
     def __getattr__(self, name: str) -> Any:
         # Called only for a missing attribute; a copy under construction has no attributes at all.
         fitted = vars(self).get("fitted_")
+        if fitted is None and name in {f"{field.name}_" for field in fields(Fitted)}:
+            # It is an AttributeError too.
+            raise NotFittedError(f"{name} is known only after a fit; call fit first.")
         if fitted is None or not name.endswith("_") or not hasattr(fitted, name[:-1]):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(fitted, name[:-1])

@@ -70,8 +70,10 @@ def to_onnx(adapter: DomainAdapter, folder: str | PathLike[str], int8: bool = Fa
     check_is_fitted(adapter)
     refuse_inside(folder)
     path = replaceable(folder, _files_of, "an exported model")
-    for name in ("correct_prior", "neighbors"):
-        if value := getattr(adapter, name):
+    # Neighbours act only if the fit kept them.
+    near = None if adapter.neighborhood_ is None else adapter.neighbors
+    for name, value in (("correct_prior", adapter.correct_prior), ("neighbors", near)):
+        if value:
             raise ValueError(
                 f"{name}={value!r} changes predictions after the model, but an ONNX file has only "
                 f"the model; set {name}=None to export it without."

@@ -11,7 +11,7 @@ import pytest
 from conftest import make_tiny_encoder
 from sklearn.exceptions import NotFittedError
 
-from dann_transfer import DomainAdapter
+from dann_transfer import DomainAdapter, evaluation
 from dann_transfer.texts.reading import Domain
 
 X = ["good film", "bad film", "fine plot", "poor plot"] * 3
@@ -513,6 +513,8 @@ def test_predict_before_fit(tiny, call):
         getattr(tiny(), call)(["good"])
     with pytest.raises(NotFittedError):
         tiny().save_pretrained("somewhere")
+    with pytest.raises(NotFittedError, match="classes_ is known only after a fit"):
+        evaluation.evaluate(tiny(), ["good"], ["pos"])
 
 
 def test_an_encoder_folder_without_a_tokenizer(tmp_path, tiny):

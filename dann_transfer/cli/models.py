@@ -63,11 +63,13 @@ def predict(
 
     Example: dann-transfer predict runs/model tweets.csv --out labels.csv
     """
-    from dann_transfer import DomainAdapter
+    from dann_transfer import DomainAdapter, decision
     from dann_transfer.texts.tables import read_parts
 
     with errors_in_a_line():
         check_table_to_write(out, texts)
+        if abstain_below is not None:
+            decision.check_threshold("--abstain-below", abstain_below)
         parts = read_parts(texts, [text_column], encoding, as_separator(separator), whole=True)
         # Errors in the file are reported before a model is loaded.
         first = next(parts)
@@ -126,9 +128,10 @@ def evaluate(
 
     Example: dann-transfer evaluate runs/model labelled.csv --group-column product
     """
-    from dann_transfer import DomainAdapter, evaluation
+    from dann_transfer import DomainAdapter, decision, evaluation
 
     with errors_in_a_line():
+        decision.check_threshold("--abstain-below", abstain_below)
         frame = read_labelled(texts, text_column, label_column, encoding, separator, group_column)
         adapter = DomainAdapter.from_pretrained(model)
         result = evaluation.evaluate(
