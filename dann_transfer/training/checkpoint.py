@@ -85,7 +85,7 @@ FORMAT = 3
 # What may differ between a run and the one that continues it; the seed replaces random_state.
 _IGNORED = {
     "checkpoint_dir", "checkpoint_every", "progress", "device", "random_state", "correct_prior",
-    "micro_batch_size", "torch_compile",
+    "micro_batch_size", "torch_compile", "text_column", "label_column",
 }  # fmt: skip
 
 

@@ -372,12 +372,14 @@ def test_a_link_to_nowhere_is_named(tiny, source, target, tmp_path):
 
 
 def test_the_same_run_written_otherwise_is_the_same_run(tiny, source, target, tmp_path):
-    params = {"checkpoint_dir": str(tmp_path), "max_grad_norm": 1.0}
+    weights_of = {"neg": 1.0, "pos": 2.0}
+    params = {"checkpoint_dir": str(tmp_path), "max_grad_norm": 1.0, "class_weight": weights_of}
     first = tiny(**params)
     first.fit(*source, X_target=target)
     seen: list[int] = []
     again = tiny(**params | {"checkpoint_dir": tmp_path, "max_grad_norm": 1})
-    again.set_params(encoder=Path(first.encoder))
+    again.set_params(encoder=Path(first.encoder), text_column="body", method_options={})
+    again.set_params(class_weight=dict(reversed(weights_of.items())))
     again.fit(*source, X_target=target, on_step=lambda *_: seen.append(1))
     assert not seen
 
