@@ -22,11 +22,12 @@ from dann_transfer.neighbors import Neighborhood
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--outputs", type=Path, default=Path("runs/outputs"))
-    boards.add_sample(parser, 1000)
+    parser.add_argument("--train-texts", type=int, default=1000)
+    parser.add_argument("--test-texts", type=int)
     parser.add_argument("--encoder", default="minilm", help="the encoder of the outputs")
     parser.add_argument("--neighbors", type=int, default=10)
     args = parser.parse_args()
-    sample = boards.sample_of(args)
+    sample = boards.Sample(args.train_texts, args.test_texts)
     domains: dict[str, dict[str, boards.Split]] = {}
     for file in sorted(args.outputs.glob("*.npz")):
         board, source, target, method, seed, _ = file.stem.rsplit("-", 5)

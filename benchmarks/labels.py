@@ -181,7 +181,8 @@ def report(rows: list[dict[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--outputs", type=Path)
-    boards.add_sample(parser, 1000)
+    parser.add_argument("--train-texts", type=int, default=1000)
+    parser.add_argument("--test-texts", type=int)
     parser.add_argument("--encoder", default="minilm", help="the encoder of the outputs")
     parser.add_argument("--out", type=Path, default=RESULTS / "labels.jsonl")
     args = parser.parse_args()
@@ -189,7 +190,9 @@ def main() -> None:
     rows = [json.loads(line) for line in lines]
     if args.outputs:
         rows = [row for row in rows if row["encoder"] != args.encoder]
-        rows += measure(args.outputs, args.encoder, boards.sample_of(args))
+        rows += measure(
+            args.outputs, args.encoder, boards.Sample(args.train_texts, args.test_texts)
+        )
         args.out.write_text("".join(json.dumps(row) + "\n" for row in rows))
     print(report(rows))
 

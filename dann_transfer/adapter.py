@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from os import PathLike
@@ -363,6 +363,7 @@ class DomainAdapter(
         passes = max(p.epochs for m in created.values() for p in m.phases(self.epochs))
         roles = read(params, seed, uses_target, passes, **texts)
         if params["method"] == choice.AUTO:
+            self._check_moves(created)
             return self._choose(list(created), params, seed, texts, roles, on_step, attach)
         runtime, method = self._runtime(), created[params["method"]]
         with _FITTING, torch.random.fork_rng(list(range(torch.cuda.device_count()))):
@@ -462,7 +463,22 @@ class DomainAdapter(
         parts = plain(self.micro_batch_size)
         return Runtime.of(self.device, self.precision, Processes.current(), parts)
 
-    def check_encoder(self, roles: Roles, seed: int) -> None:
+    def _check_moves(self, created: Mapping[str, methods.Method]) -> None:
+        """Raise if one of several methods, which train in turn, has nothing to move."""
+        if not self.freeze_layers:
+            return
+        encoder = Encoder.from_pretrained(
+            self.encoder,
+            self.pooling,
+            self.freeze_layers,
+            self.trust_remote_code,
+            lora=plain(self.lora),
+        )
+        for name, method in created.items():
+            if method.moves_encoder_alone:
+                methods.check_encoder_moves(name, encoder)
+
+    def _check_encoder(self, roles: Roles, seed: int) -> None:
         """Load the encoder as `fit` does, or raise a ValueError if it does not fit the settings."""
         self._runtime()
         with torch.random.fork_rng(list(range(torch.cuda.device_count()))):
@@ -483,9 +499,9 @@ class DomainAdapter(
             raise ValueError(
                 f"max_length={self.max_length}, but the encoder takes at most {longest} tokens."
             )
+        method.attach(encoder, max(1, len(roles.names)))
         if method.moves_encoder_alone:
             methods.check_encoder_moves(str(self.method), encoder)
-        method.attach(encoder, max(1, len(roles.names)))
         if self.torch_compile:
             # In place: the names of the weights stay, and copies are not compiled.
             encoder.model.compile(dynamic=True)

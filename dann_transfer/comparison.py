@@ -268,12 +268,15 @@ def compare(
         params.get(name, HYPERPARAMETERS[name].default) for name in ("epochs", "batch_size")
     )
     taken: dict[str, type[Method]] = {}
+    created: dict[str, Method] = {}
     for method in methods:
         own_options = None if method == BASELINE else options
         trained = candidates(method, own_options, params.get("max_strength"))
         for name, chosen in trained.items():
-            registry.check_run(registry.create(name, chosen), name, epochs, batch_size)
+            created[name] = registry.create(name, chosen)
+            registry.check_run(created[name], name, epochs, batch_size)
             taken |= classes_of(name)
+    DomainAdapter(**params)._check_moves(created)
     plan = _Plan(
         {
             "X": X,

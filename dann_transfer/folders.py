@@ -119,9 +119,9 @@ def in_place_of(out: Path) -> Iterator[Path]:
     work = out.with_name(f".{out.name}-{uuid.uuid4().hex[:12]}")
     work.touch(exist_ok=False)
     try:
-        yield work
         if out.exists():
             work.chmod(stat.S_IMODE(out.stat().st_mode))
+        yield work
         os.replace(work, out)
     except BaseException:
         work.unlink(missing_ok=True)

@@ -36,6 +36,8 @@ OWN = ("random_state", "progress", "checkpoint_dir")
 """Hyperparameters that belong to the search and not to its runs."""
 SAME = ("validation_fraction", "text_column", "label_column", "device", "trust_remote_code")
 """Hyperparameters that all runs must share: they are judged on the same held-out texts."""
+LOADING = {"encoder", "pooling", "freeze_layers", "lora", "max_length", "precision"}
+"""What decides whether an encoder can be loaded and trained."""
 ERRORS = (FloatingPointError, ValueError, RuntimeError)
 """Errors that may end a run without ending the search: a rate too large, a batch too large for
 memory, or values that do not work together."""
@@ -197,9 +199,9 @@ def tune(
         even = balanced(roles.shares)
         score = "information_maximization" if even else "source_validation"
     judge = _Judge(score, roles, common, texts)
-    # What would fail every run is said before the search has a folder.
-    ends = {name: values[0] for name, values in space.items() if name not in ADAPTATION}
-    DomainAdapter(**{**common, **ends, "method": BASELINE}).check_encoder(roles, seed)
+    if not LOADING & space.keys():
+        # What would fail every run is said before the search has a folder.
+        DomainAdapter(**{**common, "method": BASELINE})._check_encoder(roles, seed)
     with _held(folder) as kept:
         study = _study(kept, seed, space, _identity(roles, space, common, score))
         return _search(study, space, judge, kept, budget)

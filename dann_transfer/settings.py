@@ -220,7 +220,7 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
         "None saves only at the end of the epoch",
         verify=lambda value: interval_of(value),
     ),
-    "progress": H(True, "show a progress bar", choices=(False, True)),
+    "progress": H(True, "show a progress bar", verify=lambda value: _check_flag(value)),
     "random_state": H(
         None,
         "the same integer gives the same weights, bit for bit, on the same CPU with the same "
@@ -231,6 +231,12 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
     ),
 }
 """Every keyword of `DomainAdapter`, in the order of its signature."""
+
+
+def _check_flag(value: Any) -> None:
+    # A word that says no would count as yes.
+    if isinstance(value, str):
+        raise ValueError(f"progress={value!r} must be one of [False, True].")
 
 
 def _check_lora(value: Any) -> None:

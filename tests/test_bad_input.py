@@ -11,7 +11,7 @@ import pytest
 from conftest import make_tiny_encoder
 from sklearn.exceptions import NotFittedError
 
-from dann_transfer import DomainAdapter, evaluation
+from dann_transfer import DomainAdapter, compare, evaluation
 from dann_transfer.texts.reading import Domain
 
 X = ["good film", "bad film", "fine plot", "poor plot"] * 3
@@ -501,6 +501,16 @@ def test_bad_parameters(tiny, case):
     adapter = tiny().set_params(**change)
     with pytest.raises(error, match=re.escape(message)):
         adapter.fit(X, Y, X_target=T)
+
+
+@pytest.mark.parametrize("together", ["compare", "auto"])
+def test_of_several_methods_none_is_trained_if_one_cannot_act(together, tiny):
+    words = "method='dann' moves the encoder, but freeze_layers leaves none of it to train"
+    options = {"candidates": ["dann"]}
+    auto = tiny(method="auto", max_strength=None, method_options=options, freeze_layers=3)
+    params = {"methods": ["dann"], "encoder": auto.encoder, "freeze_layers": 3}
+    with pytest.raises(ValueError, match=words):
+        auto.fit(X, Y, X_target=T) if together == "auto" else compare(X, Y, X_target=T, **params)
 
 
 def test_there_are_at_least_forty_cases():

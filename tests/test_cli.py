@@ -401,7 +401,7 @@ REFUSED = [
     (["predict", "{model}", "{target}", "--out", "{tmp}"], "is a folder; name a file"),
     (["predict", "{model}", "{twice}", "--out", "{tmp}/o.parquet"], "has several columns 'id'"),
     (["suggest", "{model}", "{row}", "--text-column", "row", "-n", "1"], "a column 'row' is added"),
-    (["evaluate", "{model}", "{gaps}"], "gaps.csv', row 2 below the header has no label; fill it"),
+    (["evaluate", "{model}", "{gaps}"], "gaps.csv', row 2 has no label; fill it"),
     (["evaluate", "{model}", "{test}", "--label-column", "text"], "are both 'text'"),
     (
         ["report", "{model}", "{tmp}/p.html", "--target", "{test}", "--label-column", "typo"],
@@ -409,13 +409,13 @@ REFUSED = [
     ),
     (
         ["adapt", "{source}", "{target}", "{tmp}/m", "--checkpoint-dir", "{tmp}/m/c"],
-        "in one another",
+        "is inside the other",
     ),
     (
         ["adapt", "{source}", "{target}", "{tmp}/c/m", "--checkpoint-dir", "{tmp}/c"],
-        "in one another",
+        "is inside the other",
     ),
-    (["tune", "{source}", "{target}", "{tmp}/m", "--folder", "{tmp}/m"], "in one another"),
+    (["tune", "{source}", "{target}", "{tmp}/m", "--folder", "{tmp}/m"], "is inside the other"),
     (
         ["adapt", "{source}", "{target}", "{tmp}/m", "--epochs", "1", "--set", "epochs=2"],
         "--epochs and --set give epochs; give it once",
@@ -430,7 +430,7 @@ REFUSED = [
         ["compare", "{source}", "{target}", "--set", "progress=maybe"],
         "progress='maybe' must be one",
     ),
-    (["compare", "{gaps}", "{target}"], "gaps.csv', row 2 below the header has no label"),
+    (["compare", "{gaps}", "{target}"], "gaps.csv', row 2 has no label"),
 ]
 
 
@@ -467,10 +467,19 @@ def test_code_of_an_encoder_never_runs_unasked(tmp_path, files, tiny_encoder):
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
     source, target, _, _ = files
-    for word in ("false", "no", "False", "0"):
+    for word, said in (
+        ("false", None),
+        ("False", None),
+        ("no", "trust_remote_code='no' must be one of [False, True]"),
+        ("0", "trust_remote_code=0 must be one of [False, True]"),
+        ("true", None),
+    ):
         options = ["--encoder", str(folder), "--set", f"trust_remote_code={word}", *SMALL]
-        run(cli.app, ["adapt", str(source), str(target), str(tmp_path / "m"), *options])
-        assert not (tmp_path / "ran").exists(), word
+        done = run(cli.app, ["adapt", str(source), str(target), str(tmp_path / "m"), *options])
+        assert said is None or (done.exit_code == 2 and said in done.stderr)
+        assert done.exit_code == 0 or word not in ("false", "False")
+        # What the encoder's file does, it does only where it is asked for.
+        assert (tmp_path / "ran").exists() == (word == "true"), word
 
 
 def test_a_csv_says_the_same_as_the_file_that_it_was_made_from(tmp_path, fitted):
@@ -504,3 +513,37 @@ def test_labels_of_a_csv_are_found_among_numbers(tmp_path, files, tiny_encoder):
     scored = run(cli.app, ["evaluate", str(model), str(test), "--group-column", "label"])
     assert scored.exit_code == 0, scored.output
     assert "of 40 texts are right" in scored.stdout
+
+
+def test_a_column_of_the_target_and_numbers_as_labels_in_a_comparison(tmp_path, tiny_encoder):
+    texts, labels = toy_texts(60, "film plot", 0)
+    kinds = np.unique(labels, return_inverse=True)[1].tolist()
+    source, target, test = (tmp_path / name for name in ("s.jsonl", "t.csv", "test.csv"))
+    rows = [{"text": text, "label": kind} for text, kind in zip(texts, kinds, strict=True)]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pd.DataFrame({"body": toy_texts(50, "tweet lol", 1)[0]}).to_csv(target, index=False)
+    pd.DataFrame({"body": texts, "label": kinds}).to_csv(test, index=False)
+    out = tmp_path / "rows.csv"
+    options = ["--encoder", tiny_encoder, *SMALL, "--method", "mcc", "--out", str(out)]
+    options += ["--test", str(test), "--target-text-column", "body"]
+    done = run(cli.app, ["compare", str(source), str(target), *options])
+    assert done.exit_code == 0, done.output
+    assert pd.read_csv(out)["target_accuracy"].between(0, 1).all()
+
+
+def test_what_parquet_cannot_hold_is_named(tmp_path, fitted):
+    fitted.save_pretrained(tmp_path / "model")
+    texts = tmp_path / "texts.jsonl"
+    texts.write_text('{"text": "good film", "id": 1234567890123456789012}\n')
+    options = [str(tmp_path / "model"), str(texts), "--out", str(tmp_path / "out.parquet")]
+    wrong = run(cli.app, ["predict", *options])
+    assert wrong.exit_code == 2
+    assert "this cannot be Parquet" in wrong.stderr
+    assert not (tmp_path / "out.parquet").exists()
+
+
+def test_a_number_of_processes_that_is_none_is_one_line(monkeypatch, tmp_path):
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "many")
+    wrong = run(cli.app, ["diagnose", str(tmp_path)])
+    assert wrong.exit_code == 2
+    assert wrong.stderr == "error: SLURM_STEP_NUM_TASKS='many' is not a number of processes.\n"

@@ -157,6 +157,14 @@ def test_what_would_fail_every_run_binds_no_folder(wrong, error, words, tmp_path
     assert not folder.exists()
 
 
+def test_a_value_that_cannot_be_trained_is_a_row_among_others(search):
+    space = {"method": ["dann"], "precision": ["fp16", "fp32"], "epochs": [1]}
+    result = search(space=space, runs=6)
+    said = {row["precision"]: row["failed"] for row in result.rows}
+    assert said["fp32"] is None
+    assert "needs a GPU" in said["fp16"]
+
+
 def test_minutes_end_a_search(search):
     result = search(runs=50, minutes=1e-9)
     assert [row["method"] for row in result.rows] == ["source_only"]

@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
@@ -52,11 +52,10 @@ def _start(
 ) -> None:
     context.with_resource(_warnings_in_a_line())
     # Set in a task that srun started; within an allocation any program sees SLURM_NTASKS.
-    world = os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_STEP_NUM_TASKS") or "1"
+    names = "WORLD_SIZE", "SLURM_STEP_NUM_TASKS"
+    name, world = next(((n, os.environ[n]) for n in names if os.environ.get(n)), ("", "1"))
     if not world.isdecimal():
-        typer.secho(
-            f"error: WORLD_SIZE={world!r} is not a number of processes.", fg="red", err=True
-        )
+        typer.secho(f"error: {name}={world!r} is not a number of processes.", fg="red", err=True)
         raise typer.Exit(2)
     if int(world) < 2:
         return
@@ -154,7 +153,7 @@ def read_labelled(
         blank = frame[column].isna() | (frame[column].astype(str).str.strip() == "")
         if blank.any():
             raise ValueError(
-                f"{str(path)!r}, row {int(blank.to_numpy().argmax()) + 1} below the header has no "
+                f"{str(path)!r}, row {int(blank.to_numpy().argmax()) + 1} has no "
                 f"{column}; fill it in or remove the row."
             )
     return frame
@@ -164,7 +163,11 @@ def as_classes(labels: Any, classes: Iterable[Any]) -> Any:
     """Return labels of a file as a model's classes: a CSV has "1" where JSON has 1."""
     own = {value.item() if hasattr(value, "item") else value for value in classes}
     by_name = {str(value): value for value in own}
-    return [label if label in own else by_name.get(str(label), label) for label in labels]
+    return [
+        # What cannot be a label is named where labels are checked.
+        label if not isinstance(label, Hashable) or label in own else by_name.get(str(label), label)
+        for label in labels
+    ]
 
 
 def target_texts(path: Path, column: str, encoding: str | None, separator: str | None) -> FileTexts:
@@ -235,7 +238,11 @@ def check_file_to_write(out: Path | None, *inputs: Path | None) -> None:
         raise ValueError(f"{str(out)!r} is the file of texts, which it would replace.")
     if out.exists() and not out.is_file():
         return
-    make_writable(out.absolute().parent, f"cannot write to {str(out.absolute().parent)!r}")
+    # A link is followed, and the file that it leads to is replaced.
+    folder = out.resolve().parent
+    if not folder.is_dir():
+        raise ValueError(f"{str(out)!r} leads to {str(folder)!r}, which is no folder.")
+    make_writable(folder, f"cannot write to {str(folder)!r}")
 
 
 def write(frames: Iterable[Any], out: Path | None) -> None:
@@ -298,7 +305,10 @@ def _write_parquet(frames: Iterable[Any], path: Path) -> None:
         writer = None
         for frame in frames:
             schema = None if writer is None else writer.schema
-            table = pyarrow.Table.from_pandas(frame, schema, preserve_index=False)
+            try:
+                table = pyarrow.Table.from_pandas(frame, schema, preserve_index=False)
+            except (OverflowError, pyarrow.ArrowException) as error:
+                raise ValueError(f"this cannot be Parquet: {error}; write CSV.") from error
             # Otherwise pandas would restore the column types used here, not its defaults.
             table = table.replace_schema_metadata(None)
             writer = writer or stack.enter_context(ParquetWriter(path, table.schema))

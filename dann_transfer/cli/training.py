@@ -29,7 +29,8 @@ from dann_transfer.cli.base import (
 
 Method = Annotated[str, typer.Option(help="student, dann, mcc ...; source_only does not adapt.")]
 TargetTextColumn = Annotated[
-    str | None, typer.Option(help="If the target's differs from the source's.")
+    str | None,
+    typer.Option(help="The column of the target's texts, if it is not that of the source's."),
 ]
 SourceFile = Annotated[Path, typer.Argument(help="Labelled source texts: CSV, Parquet, JSON.")]
 TargetFile = Annotated[Path, typer.Argument(help="Target texts; labels are not read.")]
@@ -43,8 +44,8 @@ def _check_apart(out: Path, folder: Path | None, option: str) -> None:
     one, two = out.expanduser().resolve(), folder.expanduser().resolve()
     if one.is_relative_to(two) or two.is_relative_to(one):
         raise ValueError(
-            f"{option} {str(folder)!r} and the model's folder {str(out)!r} lie in one another; "
-            "name folders that do not."
+            f"{option} {str(folder)!r} and the model's folder {str(out)!r} are the same folder, or "
+            "one is inside the other; name two that are apart."
         )
 
 
@@ -168,9 +169,9 @@ def compare(
             encoder=encoder_of(encoder),
             **params,
         )
+        print_rows(result.frame())
         if out is not None:
             write([result.frame()], out)
-        print_rows(result.frame())
         for name in methods:
             typer.secho(result.verdict(name), bold=True)
         if group_column is not None:

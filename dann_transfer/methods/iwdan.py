@@ -14,10 +14,10 @@ from dann_transfer.model.heads import reverse_gradient
 from dann_transfer.training.forward import Forward
 
 
-def class_weights(confusion: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+def class_weights(confusion: np.ndarray, predicted: np.ndarray, ridge: float = 0.1) -> np.ndarray:
     """Estimate how many times as common each class is in the target as in the source.
 
-    It minimises ``|predicted - confusion @ w|`` over weights w that are not negative and are 1 on
+    It minimises ``|predicted - confusion @ w|²`` over weights w that are not negative and are 1 on
     average over the source.
 
     Parameters
@@ -27,28 +27,35 @@ def class_weights(confusion: np.ndarray, predicted: np.ndarray) -> np.ndarray:
         entries together are 1.
     predicted : ndarray, shape (classes,)
         Mean probability of each class on target texts.
+    ridge : float
+        How firmly the target's class shares are held at the source's: ``ridge² |prior (w - 1)|²``
+        is added. Without it, predictions that hardly depend on the class, as at the start of a run,
+        leave the weights to chance.
 
     Returns
     -------
     weights : ndarray, shape (classes,)
-        1 for a class without source texts.
+        NaN for a class without source texts.
 
     Examples
     --------
     >>> class_weights(np.diag([0.5, 0.5]), np.array([0.8, 0.2])).round(2).tolist()
-    [1.6, 0.4]
+    [1.59, 0.41]
+    >>> class_weights(np.full((2, 2), 0.25), np.array([0.5, 0.5])).round(2).tolist()
+    [1.0, 1.0]
 
     """
     from scipy.optimize import nnls
 
     prior = confusion.sum(0)
     known = prior > 0
+    own = prior[known]
     # A last row with a large factor holds the mean at 1; what it misses is scaled away.
     firm = 1e3
-    rows = np.vstack([confusion[:, known], firm * prior[known]])
-    found = nnls(rows, np.append(predicted, firm))[0]
-    weights = np.ones(len(prior))
-    weights[known] = found / (found @ prior[known])
+    rows = np.vstack([confusion[:, known], ridge * np.diag(own), firm * own])
+    found = nnls(rows, np.concatenate([predicted, ridge * own, [firm]]))[0]
+    weights = np.full(len(prior), np.nan)
+    weights[known] = found / (found @ own)
     return weights
 
 
@@ -62,9 +69,10 @@ class IWDAN(DANN):
     weights start at 1, are estimated from the model's predictions, and follow each estimate by
     `momentum`. Reference: Tachet des Combes et al., Domain Adaptation with Conditional Distribution
     Matching and Generalized Label Shift, NeurIPS 2020. The paper estimates once per epoch, which
-    for a BERT would be twice in a run. The task's loss remains as the user sets it;
+    for a BERT would be twice in a run; since the first estimates come early, a ridge holds them
+    near 1 while the model knows little. The task's loss remains as the user sets it;
     ``class_weight="balanced"`` weighs it as the paper does. ``adapter.history_`` has the largest
-    weight as `class_weight`.
+    weight as `largest_weight`.
 
     When to use it: for DANN, where class shares differ and most predictions are right. Cost: as
     DANN.
@@ -111,9 +119,14 @@ class IWDAN(DANN):
         buffers["steps"] += 1
         if int(buffers["steps"]) < self.estimate_every:
             return
-        counted = (buffers[name] / buffers["steps"] for name in ("confusion", "predicted"))
-        found = class_weights(*(part.double().cpu().numpy() for part in counted))
-        buffers["weights"].lerp_(torch.from_numpy(found).to(buffers["weights"]), self.momentum)
+        confusion, predicted = (
+            (buffers[name] / buffers["steps"]).double().cpu().numpy()
+            for name in ("confusion", "predicted")
+        )
+        found = class_weights(confusion, predicted)
+        # A class without texts between two estimates keeps its weight.
+        own = torch.from_numpy(found).to(buffers["weights"])
+        buffers["weights"].lerp_(torch.where(own.isnan(), buffers["weights"], own), self.momentum)
         for name in ("confusion", "predicted", "steps"):
             buffers[name].zero_()
 
@@ -124,7 +137,7 @@ class IWDAN(DANN):
         weights = dict(self.named_buffers())["weights"]
         logits = self.discriminator(reverse_gradient(forward.features, strength))
         forward.metrics.setdefault("domain_accuracy", domain_accuracy(logits, forward))
-        forward.metrics.setdefault("class_weight", weights.max().clone())
+        forward.metrics.setdefault("largest_weight", weights.max().clone())
         smoothed = forward.domains * (1 - self.label_smoothing) + 0.5 * self.label_smoothing
         each = F.binary_cross_entropy_with_logits(logits, smoothed, reduction="none")
         n = forward.n_source

@@ -53,7 +53,6 @@ class MDAN(Method):
 
     """
 
-    moves_encoder_alone = True
     default_strength = 0.2
 
     def __init__(

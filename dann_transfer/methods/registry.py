@@ -176,7 +176,7 @@ def create(name: str, options: dict[str, Any] | None = None) -> Method:
         if len(names_of_parts) == 1:
             return _METHODS[name](**(options or {}))
         for part in names_of_parts:
-            _check_mapping((options or {}).get(part), f"method_options[{part!r}]", name)
+            _check_mapping((options or {}).get(part), f"method_options[{part!r}]", part)
         own = {part: dict((options or {}).get(part) or {}) for part in names_of_parts}
         if unknown := sorted(set(options or {}) - set(own)):
             raise TypeError(f"{unknown} are not parts of it")

@@ -138,8 +138,9 @@ def check_outputs(features: Tensor, logits: Tensor) -> None:
     """Raise a FloatingPointError if a model's outputs are not finite, though its weights may be."""
     if not (torch.isfinite(features).all() and torch.isfinite(logits).all()):
         raise FloatingPointError(
-            "the model's features or logits are not finite, so it predicts nothing: its training "
-            "has diverged. Lower learning_rate, discriminator_learning_rate or max_strength."
+            "the model's features or logits are not finite, so it predicts nothing. If its "
+            "training has diverged, lower learning_rate, discriminator_learning_rate or "
+            "max_strength; in half precision use precision='fp32'."
         )
 
 

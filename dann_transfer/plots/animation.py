@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import weakref
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,11 +104,17 @@ class FeatureWatcher:
         self.features: dict[int, np.ndarray] = {}
         self._tokens: Tokens | None = None
         # The engine leads to the model, which the watcher need not keep alive.
-        self._engine: Callable[[], Engine | None] = lambda: None
+        self._engine: weakref.ref[Engine] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_engine": None}
 
     def __call__(self, engine: Engine, model: Classifier) -> None:
-        """Record the features after a step, if it is one to record; of several runs, the last."""
-        if engine is not self._engine():
+        """Record the features after a step, if it is one to record.
+
+        Of several runs, such as those of ``method="auto"``, the last one is kept.
+        """
+        if self._engine is None or engine is not self._engine():
             self._engine, self._tokens = weakref.ref(engine), None
             self.features = {}
         state = engine.state

@@ -388,7 +388,7 @@ def _refuse_columns(y: Any, name: str) -> None:
     if rows is not None and rows and all(isinstance(row, list | tuple) for row in rows):
         if len({len(row) for row in rows}) > 1:
             raise ValueError(
-                f"{name} has lists of several lengths, such as {_show(rows[0])} and "
+                f"{name} has lists of several lengths, such as {_show(min(rows, key=len))} and "
                 f"{_show(max(rows, key=len))}; mark several labels of a text as 0 or 1 in a column "
                 "for each label, as sklearn.preprocessing.MultiLabelBinarizer does."
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sys
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,6 +15,8 @@ from itertools import islice
 from os import PathLike
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+
+from dann_transfer.notices import warn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +33,7 @@ _READERS: dict[str, str] = {
 }  # fmt: skip
 # How compressed data begin.
 _PACKED = (b"\x1f\x8b", b"BZh", b"PK\x03\x04", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
+_UNNAMED = re.compile(r"__index_level_\d+__")
 _MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 
 
@@ -64,8 +68,8 @@ def read_table(
     ------
     ValueError
         If the file cannot be read in the format that its name gives, a column is missing or occurs
-        twice, a row has more cells than the header or was broken in two by a line break, quotes do
-        not enclose whole cells, or an archive holds several files.
+        twice, a row has more cells than the header or repeats it, quotes do not enclose whole
+        cells, or an archive holds several files.
     OSError
         If there is no such file.
 
@@ -183,15 +187,23 @@ def _parquet_parts(
     import pandas as pd
 
     # pandas itself needs it for this format.
+    from pyarrow import types
     from pyarrow.parquet import ParquetFile
 
-    # A column that pandas wrote as its index is a column like the others.
+    # A column that pandas wrote as its index is a column like the others, if it has a name.
     plain: Any = {"ignore_metadata": True}
     with ParquetFile(path) as file:
-        _check_columns(path, file.schema_arrow.names, columns)
-        wanted = None if whole else columns
+        names = [n for n in file.schema_arrow.names if not _UNNAMED.fullmatch(n)]
+        _check_columns(path, names, columns)
+        wanted = names if whole else columns
         if size is None:
-            yield file.read(wanted).to_pandas(**plain)
+            table = file.read(wanted)
+            frame = table.to_pandas(**plain)
+            for name in table.column_names:
+                # Otherwise whole numbers beside a gap would become floats.
+                if types.is_integer(table[name].type) and table[name].null_count:
+                    frame[name] = table[name].to_pandas(types_mapper=pd.ArrowDtype)
+            yield frame
             return
         if not file.metadata.num_rows:
             yield file.read(wanted).to_pandas(types_mapper=pd.ArrowDtype, **plain)
@@ -352,23 +364,30 @@ def _without_blank_end(rows: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[
 def _unbroken(
     path: Path, rows: Iterator[tuple[int, list[str]]], names: list[str]
 ) -> Iterator[tuple[int, list[str]]]:
-    """Yield rows, or raise if one repeats the header or two are halves of one.
+    """Yield rows; raise if one repeats the header, and warn once if two may be halves of one.
 
-    A row may lack cells at its end. But a line break without quotes around it breaks a row into two
-    short ones, which together have the cells of a whole one.
+    A row may lack cells at its end. But a line break without quotes around it, in a column that is
+    neither the first nor the last, breaks a row into two short ones, which together have the cells
+    of a whole one.
     """
-    before = 0
+    before, warned = 0, False
     for line, row in rows:
         if row == names:
             raise ValueError(f"{str(path)!r}, line {line} repeats the header; remove it.")
         short = 0 < len(row) < len(names)
-        if short and before + len(row) - 1 == len(names):
-            raise ValueError(
-                f"{str(path)!r}, line {line}: {row} and the row before it are parts of one row. A "
-                "text with a line break in it needs quotes around it."
+        if short and not warned and before + len(row) - 1 == len(names):
+            warned = True
+            warn(
+                f"{str(path)!r}, line {line}: {row} and the row before it both lack cells. If they "
+                "are parts of one row, the text with the line break in it needs quotes around it.",
+                RowWarning,
             )
         before = len(row) if short else 0
         yield line, row
+
+
+class RowWarning(UserWarning):
+    """Two rows of a file may be one that a line break has split."""
 
 
 class _QuoteError(ValueError):

@@ -59,6 +59,12 @@ class History:
         """Restore what a checkpoint kept."""
         self.steps, self.epochs = state["steps"], state["epochs"]
 
+    def norms(self) -> dict[str, Tensor]:
+        """Return the norms of the last step's gradients."""
+        last = self.steps[-1] if self.steps else {}
+        names = ("gradient_norm", "method_gradient_norm")
+        return {name: torch.as_tensor(last[name]) for name in names if name in last}
+
 
 class PhaseStates:
     """What the phases of a run and its method remember besides the model's weights."""
@@ -167,7 +173,8 @@ def _written(value: Any) -> str:
         return repr(os.fspath(value))
     if isinstance(value, dict):
         # An empty one says the same as none, and their order says nothing.
-        return repr(dict(sorted(value.items(), key=repr)) or None)
+        entries = sorted(f"{key!r}: {_written(entry)}" for key, entry in value.items())
+        return f"{{{', '.join(entries)}}}" if entries else "None"
     whole = isinstance(value, float) and value.is_integer()
     return repr(int(value)) if whole else repr(value)
 

@@ -212,9 +212,10 @@ class Trainer:
             if attach is not None:
                 attach(self.engine)
             self.model.train()
+            self.norms = self.history.norms()
             if not finished:
                 self.engine.run(epoch_length=len(self.batches), max_epochs=self.timeline.epochs)
-                self.check_finite(self.engine.state.iteration + 1, {})
+            self.check_finite(self.engine.state.iteration + 1, {})
         if not all(torch.isfinite(p).all() for p in self.parts.parameters() if p.requires_grad):
             raise FloatingPointError(
                 "the weights are not finite after the last step; lower learning_rate, "

@@ -164,7 +164,11 @@ def test_iwdan_solves_the_papers_quadratic_program(rng):
     prior = joint.sum(0)
     # Where the program has an exact solution it is the true ratio of class shares.
     shares = np.array([0.7, 0.1, 0.2])
-    assert np.allclose(class_weights(joint, joint @ (shares / prior)), shares / prior, atol=1e-4)
+    exact = class_weights(joint, joint @ (shares / prior), ridge=0)
+    assert np.allclose(exact, shares / prior, atol=1e-4)
+    # The ridge hardly moves it, but predictions that say nothing of the class leave it at 1.
+    assert np.allclose(class_weights(joint, joint @ exact), exact, atol=0.1)
+    assert np.allclose(class_weights(np.full((3, 3), 1 / 9), np.full(3, 1 / 3)), 1)
     # Elsewhere it is what a general solver finds, also on the boundary.
     for predicted in (np.array([0.9, 0.05, 0.05]), np.array([0.0, 0.0, 1.0])):
         best = minimize(
@@ -175,7 +179,7 @@ def test_iwdan_solves_the_papers_quadratic_program(rng):
             constraints={"type": "eq", "fun": lambda w: w @ prior - 1},
             options={"ftol": 1e-14},
         )
-        assert np.allclose(class_weights(joint, predicted), best.x, atol=1e-3)
+        assert np.allclose(class_weights(joint, predicted, ridge=0), best.x, atol=1e-3)
     assert (best.x < 1e-6).any()
 
 
@@ -196,6 +200,17 @@ def test_iwdan_estimates_its_weights_from_the_batches_between(rng):
     expected = 0.75 + 0.25 * class_weights(joint, predicted)
     assert np.allclose(method.weights.numpy(), expected)
     assert not np.allclose(expected, 1, atol=0.01)
+
+
+def test_iwdan_keeps_the_weight_of_a_class_without_texts(rng):
+    method = methods.create("iwdan", {"estimate_every": 1, "momentum": 1.0})
+    method.build(6, 3)
+    method.double()
+    method.weights.copy_(torch.tensor([1.0, 1.0, 3.0]))
+    f = replace(forward(rng), labels=torch.tensor([0, 1] * 3 + [0]), encode=lambda ids, mask: ids)
+    method.loss(f, 1.0)
+    assert method.weights[2].item() == 3.0
+    assert method.weights[0].item() != 1.0
 
 
 def test_iwdan_weighs_source_texts_by_their_class(rng):

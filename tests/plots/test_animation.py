@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from itertools import pairwise
 
 import numpy as np
@@ -81,6 +82,7 @@ def test_of_several_runs_the_last_is_seen(tiny, source, tmp_path):
     film = plots.animation(watcher, tmp_path / "new" / "a.gif")
     assert (tmp_path / "new" / "a.gif").is_file()
     assert film.steps == [1, last]
+    assert list(pickle.loads(pickle.dumps(watcher)).features) == [1, last]
 
 
 def test_plots_animation_writes_what_a_watcher_saw(tiny, source, target, tmp_path):
