@@ -147,6 +147,19 @@ def test_a_board_never_tests_on_what_it_adapts_to(monkeypatch, tmp_path):
     assert set(own.test[1]) == {0, 1}
 
 
+def test_students_with_a_critic_stand_beside_the_same_runs_without():
+    options = {"student": {"extra_epochs": 6}}
+    rows = [row("s", "student+wdgrl", 0, 0.9, method_options=options)]
+    rows += [{**row("u", "student+wdgrl", 0, 0.8, method_options=options)}]
+    beside = [row(s, m, 0, a) for s in "su" for m, a in (("source_only", 0.7), ("student", 0.75))]
+    for distance, of in ((0.9, rows), (1.8, beside)):
+        for one in of:
+            one |= {"source_accuracy": 0.85, "a_distance": distance}
+    lines = tables.critics(rows, beside).splitlines()
+    assert lines[2] == "| s → t | 6 | 70.0 | +5.0 | +20.0 | 85.0 | 1.80 | 0.90 |"
+    assert lines[-1] == "| mean of 2 | 6 | 70.0 | +5.0 | +15.0 | 85.0 | 1.80 | 0.90 |"
+
+
 @pytest.mark.real
 def test_another_split_has_other_texts_and_its_runs_other_names():
     usual, other = boards.Sample(20, 30), boards.Sample(20, 30, target_texts=10, split=1)
