@@ -463,17 +463,21 @@ class DomainAdapter(
         parts = plain(self.micro_batch_size)
         return Runtime.of(self.device, self.precision, Processes.current(), parts)
 
-    def _check_moves(self, created: Mapping[str, methods.Method]) -> None:
-        """Raise if one of several methods, which train in turn, has nothing to move."""
-        if not self.freeze_layers:
-            return
-        encoder = Encoder.from_pretrained(
+    def _load_encoder(self) -> Encoder:
+        return Encoder.from_pretrained(
             self.encoder,
             self.pooling,
             self.freeze_layers,
             self.trust_remote_code,
             lora=plain(self.lora),
         )
+
+    def _check_moves(self, created: Mapping[str, methods.Method]) -> None:
+        """Raise if one of several methods, which train in turn, has nothing to move."""
+        if not self.freeze_layers:
+            return
+        with torch.random.fork_rng(list(range(torch.cuda.device_count()))):
+            encoder = self._load_encoder()
         for name, method in created.items():
             if method.moves_encoder_alone:
                 methods.check_encoder_moves(name, encoder)
@@ -487,13 +491,7 @@ class DomainAdapter(
     def _build(self, method: methods.Method, roles: Roles, seed: int) -> Classifier:
         """Load the encoder, and make the task head and the method's own parameters."""
         torch.manual_seed(streams.number(seed, streams.ENCODER))
-        encoder = Encoder.from_pretrained(
-            self.encoder,
-            self.pooling,
-            self.freeze_layers,
-            self.trust_remote_code,
-            lora=plain(self.lora),
-        )
+        encoder = self._load_encoder()
         longest = encoder.longest
         if longest is not None and self.max_length > longest:
             raise ValueError(
