@@ -269,14 +269,19 @@ def name_of(row: dict[str, Any]) -> str:
     return "-".join(map(str, parts))
 
 
+def acting(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that are not off: rows stay valid when a keyword is added later."""
+    off = {"layer_decay": 1.0, "torch_compile": False}
+    return {k: v for k, v in settings.items() if v is not None and (k, v) not in off.items()}
+
+
 def key_of(row: dict[str, Any]) -> str:
     """Return the key that identifies a run."""
     kept = {key: row[key] for key in ("board", "source", "target", "method", "seed")}
     # Older rows do not name the encoder, since there was only one.
     if "encoder" in row:
         kept["encoder"] = row["encoder"]
-    # A keyword that is off counts as absent, so rows stay valid when one is added later.
-    kept["settings"] = {k: v for k, v in row["settings"].items() if v is not None}
+    kept["settings"] = acting(row["settings"])
     return json.dumps(kept, sort_keys=True)
 
 

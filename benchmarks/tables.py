@@ -7,7 +7,7 @@ from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
-from board import by_size, key_of
+from board import acting, by_size, key_of
 from scipy.stats import spearmanr
 from scipy.stats import t as student
 
@@ -46,9 +46,8 @@ def base(row: dict[str, Any]) -> str:
     """What a run has in common with the baselines it is compared with."""
     kept = {
         key: value
-        for key, value in row["settings"].items()
-        # A keyword that is off counts as absent, so rows stay valid when one is added later.
-        if key not in (*ADAPTATION, "target_texts") and value is not None
+        for key, value in acting(row["settings"]).items()
+        if key not in (*ADAPTATION, "target_texts")
     }
     encoder = row.get("encoder", "minilm")
     return json.dumps([row["board"], encoder, row["source"], row["target"], kept], sort_keys=True)
