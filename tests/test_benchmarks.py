@@ -478,6 +478,15 @@ def test_the_documentation_says_what_labels_are_worth():
             assert abs(suggested[n] - unsure[n]) < 0.004
 
 
+def test_the_documentation_says_what_few_texts_cost_a_student():
+    rows = tables.of_pair(of_board(report.read("base.jsonl"), "amazon"), ("kitchen", "books"))
+    student, mcc, whole = (
+        mean(gains_of(rows, name)) for name in ("student", "mcc", "target_trained")
+    )
+    said = f"a student lost {-student:.1f} points, where `mcc` gained {mcc:.1f} of {whole:.1f}"
+    assert said in written()
+
+
 def test_the_documentation_says_what_weights_by_class_gain():
     rows = [r for r in report.read("methods.jsonl") if "+" not in r["source"]]
     pairs = ("movies", "tweets"), ("tweets", "nyt")
@@ -508,6 +517,31 @@ def test_the_documentation_says_what_an_aligned_student_gains():
     before, double = rows["movies", "source_only", None], rows["movies", "student+dann", 10.0]
     gain = 100 * (double["target_accuracy"] - before["target_accuracy"])
     assert f"λ = 2 brings {double['a_distance']:.2f} and {gain:.1f} points" in text
+
+
+def test_the_documentation_says_what_a_student_with_a_critic_gains():
+    text = written()
+    rows = [r for r in report.read("wdgrl.jsonl") if tables.passes_of(r) == 6]
+    beside = {
+        (r["source"], r["target"], r["method"]): r
+        for r in report.read("scored.jsonl")
+        if r["board"] == "sentiment" and r["seed"] == 0
+    }
+    assert {(r["source"], r["target"]) for r in rows} == set(boards.pairs("sentiment"))
+    gains, plain, before = [], [], []
+    for r in rows:
+        alone, student = (
+            beside[r["source"], r["target"], name] for name in ("source_only", "student")
+        )
+        gains.append(100 * (r["target_accuracy"] - alone["target_accuracy"]))
+        plain.append(100 * (student["target_accuracy"] - alone["target_accuracy"]))
+        before.append(alone["a_distance"])
+    after = mean(r["a_distance"] for r in rows)
+    assert f"it gains {mean(gains):.1f} points on average over the twelve pairs" in text
+    assert f"the student alone {mean(plain):.1f}" in text
+    assert f"the mean A-distance falls from {mean(before):.2f} to {after:.2f}" in text
+    lost = [gain for gain in gains if gain < 0]
+    assert f"It loses on {len(lost)} of them, {-min(gains):.1f} points at most" in text
 
 
 def test_the_documentation_says_how_far_confidence_is_off():
