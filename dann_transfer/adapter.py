@@ -363,8 +363,7 @@ class DomainAdapter(
         passes = max(p.epochs for m in created.values() for p in m.phases(self.epochs))
         roles = read(params, seed, uses_target, passes, **texts)
         if params["method"] == choice.AUTO:
-            self._check_moves(created)
-            return self._choose(list(created), params, seed, texts, roles, on_step, attach)
+            return self._choose(created, params, seed, texts, roles, on_step, attach)
         runtime, method = self._runtime(), created[params["method"]]
         with _FITTING, torch.random.fork_rng(list(range(torch.cuda.device_count()))):
             model = self._build(method, roles, seed).to(runtime.device)
@@ -407,7 +406,7 @@ class DomainAdapter(
     @shared_states()
     def _choose(
         self,
-        names: list[str],
+        created: Mapping[str, methods.Method],
         params: dict[str, Any],
         seed: int,
         texts: dict[str, Any],
@@ -416,8 +415,8 @@ class DomainAdapter(
         attach: Callable[[Engine], object] | None,
     ) -> DomainAdapter:
         """Train each candidate, and become the one that is chosen."""
-        if not balanced(roles.shares):
-            names = [choice.BASELINE]
+        self._check_moves(created)
+        names = list(created) if balanced(roles.shares) else [choice.BASELINE]
         started = time.perf_counter()
         judged_on = sample([roles.texts["target"]])[0]
         fitted: dict[str, DomainAdapter] = {}
