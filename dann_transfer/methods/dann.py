@@ -12,7 +12,9 @@ from dann_transfer.model.heads import DomainDiscriminator, reverse_gradient
 from dann_transfer.training.forward import Forward
 
 
-def domain_loss(logits: Tensor, n_source: int, smoothing: float = 0.0) -> Tensor:
+def domain_loss(
+    logits: Tensor, n_source: int, smoothing: float = 0.0, weights: Tensor | None = None
+) -> Tensor:
     """Return the binary cross-entropy of the domain, with half the weight for each domain.
 
     Parameters
@@ -23,14 +25,16 @@ def domain_loss(logits: Tensor, n_source: int, smoothing: float = 0.0) -> Tensor
         Number of source rows, which come first.
     smoothing : float
         Labels are moved towards 1/2 by this share.
+    weights : Tensor, shape (n_source,), optional
+        How much each source row weighs; 1 on average over all source texts.
 
     """
-    parts = (logits[:n_source], 1.0), (logits[n_source:], 0.0)
+    parts = (logits[:n_source], 1.0, weights), (logits[n_source:], 0.0, None)
     losses = [
         F.binary_cross_entropy_with_logits(
-            part, torch.full_like(part, label * (1 - smoothing) + 0.5 * smoothing)
+            part, torch.full_like(part, label * (1 - smoothing) + 0.5 * smoothing), weight
         )
-        for part, label in parts
+        for part, label, weight in parts
     ]
     return 0.5 * (losses[0] + losses[1])
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dann_transfer.methods.base import check_number, check_whole
-from dann_transfer.methods.dann import DANN, domain_accuracy
+from dann_transfer.methods.dann import DANN, domain_accuracy, domain_loss
 from dann_transfer.methods.registry import register
 from dann_transfer.model.heads import reverse_gradient
 from dann_transfer.training.forward import Forward
@@ -138,8 +138,5 @@ class IWDAN(DANN):
         logits = self.discriminator(reverse_gradient(forward.features, strength))
         forward.metrics.setdefault("domain_accuracy", domain_accuracy(logits, forward))
         forward.metrics.setdefault("largest_weight", weights.max().clone())
-        smoothed = forward.domains * (1 - self.label_smoothing) + 0.5 * self.label_smoothing
-        each = F.binary_cross_entropy_with_logits(logits, smoothed, reduction="none")
-        n = forward.n_source
-        source = (weights[forward.labels] * each[:n]).mean()
-        return {"domain": 0.5 * (source + each[n:].mean())}
+        own = weights[forward.labels]
+        return {"domain": domain_loss(logits, forward.n_source, self.label_smoothing, own)}

@@ -159,14 +159,18 @@ class FileTexts:
 
 def is_table(name: str) -> bool:
     """Return whether a name is that of a table, going by its ending."""
-    suffixes = [s.lower() for s in Path(name).suffixes if s.lower() not in COMPRESSED]
-    return bool(suffixes) and suffixes[-1] in _READERS and len(name) < 1000
+    return len(name) < 1000 and _ending(Path(name)) in _READERS
+
+
+def _ending(path: Path) -> str:
+    """Return the ending of a name, apart from that of a compression."""
+    suffixes = [s.lower() for s in path.suffixes if s.lower() not in COMPRESSED]
+    return suffixes[-1] if suffixes else ""
 
 
 def _kind_of(path: Path, separator: str | None) -> str:
     """Return the format of a file by its name, or raise if it cannot be read."""
-    suffixes = [s.lower() for s in path.suffixes if s.lower() not in COMPRESSED]
-    kind = _READERS.get(suffixes[-1] if suffixes else "")
+    kind = _READERS.get(_ending(path))
     if kind is None:
         raise ValueError(
             f"{str(path)!r} ends in none of {sorted(_READERS)}; save it as one of these "
