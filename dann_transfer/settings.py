@@ -17,6 +17,38 @@ INFERENCE_BATCH = 64
 """Texts that go through the model at once when nothing is trained."""
 
 
+def check_number(
+    said: str,
+    value: Any,
+    low: float,
+    high: float = math.inf,
+    whole: bool = False,
+    above: bool = False,
+) -> None:
+    """Raise a ValueError if a value is not a finite number in bounds.
+
+    Parameters
+    ----------
+    said : str
+        What was given, for the error: "epochs=0".
+    value : object
+    low, high : float
+    whole : bool
+        Whether it must be a whole number.
+    above : bool
+        Whether `low` itself is excluded.
+
+    """
+    kind = "a whole number" if whole else "a number"
+    span = f"{'above' if above else 'of at least'} {low:g}"
+    if math.isfinite(high):
+        span += f" and at most {high:g}"
+    number_type = Integral if whole else Real
+    good = isinstance(value, number_type) and not isinstance(value, bool) and math.isfinite(value)
+    if not good or not low <= value <= high or (above and value == low):
+        raise ValueError(f"{said} must be {kind} {span}.")
+
+
 @dataclass(frozen=True)
 class Hyperparameter:
     """One keyword of `DomainAdapter`.
@@ -59,21 +91,10 @@ class Hyperparameter:
             if not good:
                 raise ValueError(f"{name}={value!r} must be one of {list(self.choices)}.")
         elif self.low is not None and not (value is None and self.optional):
-            self._check_number(name, value, self.low)
+            said = f"{name}={value!r}"
+            check_number(said, value, self.low, self.high, self.whole, self.above)
         if self.verify is not None:
             self.verify(value)
-
-    def _check_number(self, name: str, value: Any, low: float) -> None:
-        kind = "a whole number" if self.whole else "a number"
-        span = f"{'above' if self.above else 'of at least'} {low:g}"
-        if math.isfinite(self.high):
-            span += f" and at most {self.high:g}"
-        number_type = Integral if self.whole else Real
-        good = (
-            isinstance(value, number_type) and not isinstance(value, bool) and math.isfinite(value)
-        )
-        if not good or not low <= value <= self.high or (self.above and value == low):
-            raise ValueError(f"{name}={value!r} must be {kind} {span}.")
 
 
 H = Hyperparameter

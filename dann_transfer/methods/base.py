@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from dann_transfer import settings
 from dann_transfer.model.encoder import Encoder
 from dann_transfer.texts.batches import Batch
 from dann_transfer.training.forward import Forward
@@ -113,10 +113,7 @@ def check_run(method: Method, name: str, epochs: int, batch_size: int) -> None:
 
 def check_whole(method: str, option: str, value: Any, low: int = 1) -> int:
     """Return an option's value, or raise a ValueError if it is not a whole number from `low` up."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < low:
-        raise ValueError(
-            f"{option}={value!r} of {method} must be a whole number of at least {low}."
-        )
+    settings.check_number(f"{option}={value!r} of {method}", value, low, whole=True)
     return int(value)
 
 
@@ -128,23 +125,8 @@ def check_number(
     high: float = math.inf,
     above: bool = False,
 ) -> float:
-    """Return an option's value, or raise a ValueError if it is not a finite number in bounds.
-
-    Parameters
-    ----------
-    method, option : str
-    value : object
-    low, high : float
-    above : bool
-        Whether `low` itself is excluded.
-
-    """
-    good = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-    if not good or not low <= value <= high or (above and value == low):
-        span = f"{'above' if above else 'of at least'} {low:g}"
-        if math.isfinite(high):
-            span += f" and at most {high:g}"
-        raise ValueError(f"{option}={value!r} of {method} must be a number {span}.")
+    """Return an option's value, or raise as `settings.check_number` does."""
+    settings.check_number(f"{option}={value!r} of {method}", value, low, high, above=above)
     return float(value)
 
 
