@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from threading import RLock
@@ -327,6 +328,7 @@ class DomainAdapter(
             Called with Ignite's engine before the first step, to attach handlers:
             `dann_transfer.tracking.log_to` for TensorBoard and the like. A step's output is its row
             of `history_`; at an epoch's end ``engine.state.metrics`` has the validation accuracy.
+            With method "auto" it is called for each run, and ``engine.state.candidate`` names it.
 
         Raises
         ------
@@ -427,7 +429,8 @@ class DomainAdapter(
             own["checkpoint_dir"] = None if folder is None else Path(folder, name)
             twin = type(self)(**{**self.get_params(deep=False), **own})
             twin._is_clone = getattr(self, "_is_clone", False)
-            fitted[name] = twin.fit(**texts, on_step=on_step, attach=attach)
+            own_attach = attach and partial(_attach_candidate, attach, name, name == names[-1])
+            fitted[name] = twin.fit(**texts, on_step=on_step, attach=own_attach)
             # As `predict` does, so that neighbours and prior affect what is judged.
             pool[name] = twin.predict_proba(judged_on)
         chosen = choice.choose(pool) if len(names) > 1 else choice.lopsided(roles.shares)
@@ -960,6 +963,15 @@ def _candidates(params: dict[str, Any]) -> dict[str, methods.Method]:
     for name, method in created.items():
         methods.check_run(method, name, params["epochs"], params["batch_size"])
     return created
+
+
+def _attach_candidate(
+    attach: Callable[[Engine], object], name: str, is_last: bool, engine: Engine
+) -> None:
+    """Attach handlers to one of several runs, which they can tell from the engine's state."""
+    engine.state.candidate = name
+    engine.state.is_last_candidate = is_last
+    attach(engine)
 
 
 def _trained(started: float, device: torch.device) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -128,7 +129,9 @@ def _write(adapter: DomainAdapter, folder: Path, int8: bool) -> None:
     if int8:
         whole = folder / "whole.onnx"
         (folder / GRAPH).rename(whole)
-        quantize_dynamic(whole, folder / GRAPH, weight_type=QuantType.QInt8, per_channel=True)
+        # It recommends to prepare the graph, which is for images.
+        with _without_warnings("root"):
+            quantize_dynamic(whole, folder / GRAPH, weight_type=QuantType.QInt8, per_channel=True)
         whole.unlink()
         (folder / f"{GRAPH}.data").unlink(missing_ok=True)
     tokenizer.backend_tokenizer.save(str(folder / TOKENIZER))
@@ -144,12 +147,15 @@ def _write(adapter: DomainAdapter, folder: Path, int8: bool) -> None:
 
 @contextmanager
 def _without_warnings(name: str) -> Iterator[None]:
-    """Keep a logger from warning, for instance of vision operators that are not installed."""
+    """Keep a logger and libraries from warnings that are for their developers, for instance of
+    vision operators that are not installed."""
     logger = logging.getLogger(name)
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logger.setLevel(level)
 

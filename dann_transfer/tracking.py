@@ -16,8 +16,9 @@ def log_to(logger: BaseLogger, every: int = 1) -> Callable[[Engine], None]:
     """Return a function for ``fit(attach=...)`` that writes a run's numbers to an Ignite logger.
 
     Steps are written under "training/" (losses, strength, learning rate, gradient norms), and the
-    accuracy on held-out source texts after each epoch under "validation/". The logger is closed
-    when the run has ended.
+    accuracy on held-out source texts after each epoch under "validation/". With `method="auto"`,
+    the name of the candidate comes first: "mcc/training/". The logger is closed when the run has
+    ended, and after the last candidate's.
 
     Parameters
     ----------
@@ -50,20 +51,23 @@ def log_to(logger: BaseLogger, every: int = 1) -> Callable[[Engine], None]:
 
         if not is_first():
             return
+        candidate = getattr(engine.state, "candidate", None)
+        start = "" if candidate is None else f"{candidate}/"
         logger.attach_output_handler(
             engine,
             Events.ITERATION_COMPLETED(every=every),
-            tag="training",
+            tag=f"{start}training",
             output_transform=lambda row: {k: float(v) for k, v in row.items() if k != "step"},
         )
         logger.attach_output_handler(
             engine,
             Events.EPOCH_COMPLETED,
-            tag="validation",
+            tag=f"{start}validation",
             # Without held-out texts there are no metrics.
             metric_names="all",
             global_step_transform=global_step_from_engine(engine, Events.ITERATION_COMPLETED),
         )
-        engine.add_event_handler(Events.COMPLETED, logger.close)
+        if getattr(engine.state, "is_last_candidate", True):
+            engine.add_event_handler(Events.COMPLETED, logger.close)
 
     return attach

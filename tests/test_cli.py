@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -480,6 +481,76 @@ def test_code_of_an_encoder_never_runs_unasked(tmp_path, files, tiny_encoder):
         assert done.exit_code == 0 or word not in ("false", "False")
         # What the encoder's file does, it does only where it is asked for.
         assert (tmp_path / "ran").exists() == (word == "true"), word
+
+
+OWN_CODE = """
+from transformers import BertConfig, BertModel
+
+class Config(BertConfig):
+    model_type = "own-bert"
+
+class Model(BertModel):
+    config_class = Config
+"""
+
+
+def test_a_model_with_code_of_its_own_is_used_where_it_is_trusted(tmp_path, files, tiny_encoder):
+    folder, model = tmp_path / "encoder", tmp_path / "model"
+    shutil.copytree(tiny_encoder, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "own-bert", "architectures": ["Model"]}
+    config["auto_map"] = {"AutoConfig": "own_code.Config", "AutoModel": "own_code.Model"}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "own_code.py").write_text(OWN_CODE)
+    source, target, labelled, _ = files
+    options = ["--encoder", str(folder), *SMALL]
+    refused = run(cli.app, ["adapt", str(source), str(target), str(model), *options])
+    assert refused.exit_code == 2
+    assert "comes with code of its own, which is not run." in refused.stderr
+    trust = "--set", "trust_remote_code=true"
+    done = run(cli.app, ["adapt", str(source), str(target), str(model), *options, *trust])
+    assert done.exit_code == 0, done.output
+    page = str(tmp_path / "page.html")
+    both = ["--source", str(source), "--target", str(target)]
+    commands = {
+        "predict": [str(target)],
+        "evaluate": [str(labelled)],
+        "diagnose": [],
+        "suggest": [str(target), "-n", "2"],
+        "report": [page],
+        "explore": [page, *both],
+        "export": [str(tmp_path / "onnx")],
+    }
+    for command, arguments in commands.items():
+        before = sorted(tmp_path.rglob("*"))
+        refused = run(cli.app, [command, str(model), *arguments])
+        assert refused.exit_code == 2, command
+        assert "--trust-remote-code" in refused.stderr
+        assert sorted(tmp_path.rglob("*")) == before
+        done = run(cli.app, [command, str(model), *arguments, "--trust-remote-code"])
+        assert done.exit_code == 0, done.output
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
+def test_sigterm_leaves_no_temporary_file(tmp_path, fitted):
+    model, out = tmp_path / "model", tmp_path / "out.csv"
+    fitted.save_pretrained(model)
+    texts = write(tmp_path / "texts.csv", [f"good film {i}" for i in range(200_000)])
+    out.write_text("of an earlier run")
+    before = sorted(tmp_path.iterdir())
+    arguments = ["predict", str(model), str(texts), "--out", str(out)]
+    command = [sys.executable, "-m", "dann_transfer", *arguments]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    # The run is in the middle of its work when there is a temporary file.
+    deadline = time.monotonic() + 120
+    while sorted(tmp_path.iterdir()) == before:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(60) == 143
+    assert sorted(tmp_path.iterdir()) == before
+    assert out.read_text() == "of an earlier run"
 
 
 def test_a_csv_says_the_same_as_the_file_that_it_was_made_from(tmp_path, fitted):

@@ -81,6 +81,13 @@ def test_what_an_onnx_file_cannot_hold_is_refused(tiny, adapter, source, target,
         OnnxModel(tmp_path / "mine")
 
 
+def test_libraries_do_not_warn_of_what_a_user_cannot_change(adapter, tmp_path, recwarn, capfd):
+    to_onnx(adapter, tmp_path / "m", int8=True)
+    assert not [str(w.message) for w in recwarn]
+    said = capfd.readouterr()
+    assert not said.out + said.err
+
+
 def test_another_export_replaces_the_one_before(adapter, folder, tmp_path):
     again = to_onnx(adapter, tmp_path / "m")
     (again / "model.onnx").write_bytes(b"damaged")

@@ -64,6 +64,30 @@ def test_handlers_of_ones_own_see_every_step_and_change_nothing(tiny, source, ta
     assert watched.history_ == plain.history_
 
 
+def test_tensorboard_shows_each_candidate_of_auto(tiny, source, target, tmp_path):
+    logger = TensorboardLogger(log_dir=tmp_path)
+    engines, closings = [], []
+    close = logger.close
+    logger.close = lambda: closings.append(engines[-1].state.candidate) or close()
+
+    def attach(engine):
+        engines.append(engine)
+        log_to(logger)(engine)
+
+    adapter = tiny(method="auto", max_strength=None, epochs=1)
+    adapter.fit(*source, X_target=target, attach=attach)
+    found = scalars(tmp_path)
+    kept = adapter.choice_.method
+    for key in ("task_loss", "learning_rate"):
+        expected = {row["step"]: row[key] for row in adapter.history_ if key in row}
+        assert found[f"{kept}/training/{key}"] == pytest.approx(expected)
+    names = [engine.state.candidate for engine in engines]
+    assert names == ["source_only", "mcc", "student"]
+    assert {tag.split("/")[0] for tag in found} == set(names)
+    assert all(f"{name}/validation/validation_accuracy" in found for name in names)
+    assert closings == ["student"]
+
+
 def test_auto_hands_over_the_engine_of_each_candidate(tiny, source, target):
     engines = []
     adapter = tiny(method="auto", max_strength=None)

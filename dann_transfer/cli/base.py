@@ -7,7 +7,9 @@ import csv
 import io
 import json
 import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
@@ -58,6 +60,7 @@ def _start(
         typer.secho(f"error: {name}={world!r} is not a number of processes.", fg="red", err=True)
         raise typer.Exit(2)
     if int(world) < 2:
+        context.with_resource(_ending_on_sigterm())
         return
     if context.invoked_subcommand not in TOGETHER:
         typer.secho(
@@ -82,6 +85,22 @@ def _warnings_in_a_line() -> Iterator[None]:
         # Warnings from libraries are for their developers.
         warnings.simplefilter("ignore", DeprecationWarning)
         yield
+
+
+@contextmanager
+def _ending_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM end a command as an error does, so that temporary files are removed.
+
+    Several processes end at once, since one may wait for another that has ended.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

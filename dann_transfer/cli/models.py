@@ -39,12 +39,21 @@ TextFile = Annotated[Path, typer.Argument(help="Texts: CSV, Parquet, JSON.")]
 OutFile = Annotated[
     Path | None, typer.Option(help="CSV or Parquet file to write; default standard output.")
 ]
+TrustCode = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Let the encoder run code from the folder.")
+]
 Page = Annotated[Path, typer.Argument(help="HTML file to write.")]
 SourceTexts = Annotated[Path | None, typer.Option(help="Source texts to show, labelled or not.")]
 ShownLabels = Annotated[
     str | None, typer.Option(help="The column of labels; by default label, if there is one.")
 ]
 TargetTexts = Annotated[Path | None, typer.Option(help="Target texts to show, labelled or not.")]
+
+
+def _load(model: str, trust_remote_code: bool) -> DomainAdapter:
+    from dann_transfer import DomainAdapter
+
+    return DomainAdapter.from_pretrained(model, trust_remote_code=trust_remote_code)
 
 
 @app.command()
@@ -58,12 +67,13 @@ def predict(
         float | None, typer.Option(help="Leave the label empty where the model is less sure.")
     ] = None,
     out: OutFile = None,
+    trust_remote_code: TrustCode = False,
 ) -> None:
     """Write a copy of the file with two more columns, the predicted label and its probability.
 
     Example: dann-transfer predict runs/model tweets.csv --out labels.csv
     """
-    from dann_transfer import DomainAdapter, decision
+    from dann_transfer import decision
     from dann_transfer.texts.tables import read_parts
 
     with errors_in_a_line():
@@ -81,7 +91,7 @@ def predict(
                 f"{str(texts)!r} has several columns {twice[0]!r}, which Parquet cannot hold; "
                 "rename all but one, or write CSV."
             )
-        adapter = DomainAdapter.from_pretrained(model)
+        adapter = _load(model, trust_remote_code)
         # Each part of the file waits for its predictions.
         frames, own = tee(chain([first], parts))
         made = adapter.outputs_in_parts(frame[text_column] for frame in own)
@@ -123,17 +133,18 @@ def evaluate(
     ] = 0.8,
     encoding: Encoding = None,
     separator: Separator = None,
+    trust_remote_code: TrustCode = False,
 ) -> None:
     """Score a model on labelled texts: accuracy, calibration, coverage, also by class and group.
 
     Example: dann-transfer evaluate runs/model labelled.csv --group-column product
     """
-    from dann_transfer import DomainAdapter, decision, evaluation
+    from dann_transfer import decision, evaluation
 
     with errors_in_a_line():
         decision.check_threshold("--abstain-below", abstain_below)
         frame = read_labelled(texts, text_column, label_column, encoding, separator, group_column)
-        adapter = DomainAdapter.from_pretrained(model)
+        adapter = _load(model, trust_remote_code)
         result = evaluation.evaluate(
             adapter,
             frame[text_column],
@@ -148,15 +159,13 @@ def evaluate(
 
 
 @app.command()
-def diagnose(model: ModelFolder) -> None:
+def diagnose(model: ModelFolder, trust_remote_code: TrustCode = False) -> None:
     """Print what looks wrong with a model, as far as its training shows.
 
     Example: dann-transfer diagnose runs/model
     """
-    from dann_transfer import DomainAdapter
-
     with errors_in_a_line():
-        typer.echo(str(DomainAdapter.from_pretrained(model).diagnose()))
+        typer.echo(str(_load(model, trust_remote_code).diagnose()))
 
 
 @app.command()
@@ -169,6 +178,7 @@ def suggest(
     separator: Separator = None,
     seed: Annotated[int, typer.Option()] = 0,
     out: OutFile = None,
+    trust_remote_code: TrustCode = False,
 ) -> None:
     """Write a CSV of the target texts most worth labelling: row, text, predicted label.
 
@@ -176,14 +186,12 @@ def suggest(
     """
     import pandas as pd
 
-    from dann_transfer import DomainAdapter
-
     with errors_in_a_line():
         check_table_to_write(out, texts)
         if text_column in ("row", "predicted"):
             raise ValueError(f"a column {text_column!r} is added to the texts; rename theirs.")
         own = read(texts, [text_column], encoding, separator)[text_column].tolist()
-        adapter = DomainAdapter.from_pretrained(model)
+        adapter = _load(model, trust_remote_code)
         rows = adapter.suggest(own, n, random_state=seed)
         chosen = [own[row] for row in rows]
         table = {"row": rows, text_column: chosen, "predicted": adapter.predict(chosen)}
@@ -228,12 +236,12 @@ def report(
     label_column: ShownLabels = None,
     encoding: Encoding = None,
     separator: Separator = None,
+    trust_remote_code: TrustCode = False,
 ) -> None:
     """Write a page about a model: settings, history, findings, and predictions on texts.
 
     Example: dann-transfer report runs/model page.html --source reviews.csv --target tweets.csv
     """
-    from dann_transfer import DomainAdapter
 
     columns = text_column, label_column, encoding, separator
     with errors_in_a_line():
@@ -242,7 +250,7 @@ def report(
             name: None if path is None else _domain(path, *columns)
             for name, path in (("source", source), ("target", target))
         }
-        adapter = DomainAdapter.from_pretrained(model)
+        adapter = _load(model, trust_remote_code)
         adapter.report(page, **{name: _of_classes(own, adapter) for name, own in shown.items()})
     typer.echo(f"wrote {page}")
 
@@ -257,12 +265,13 @@ def explore(
     label_column: ShownLabels = None,
     encoding: Encoding = None,
     separator: Separator = None,
+    trust_remote_code: TrustCode = False,
 ) -> None:
     """Write an interactive map of texts in a model's features: hovering shows a text.
 
     Example: dann-transfer explore runs/model map.html --source reviews.csv --target tweets.csv
     """
-    from dann_transfer import DomainAdapter, plots
+    from dann_transfer import plots
 
     columns = text_column, label_column, encoding, separator
     with errors_in_a_line():
@@ -271,7 +280,7 @@ def explore(
         names = source.stem, target.stem
         if names[0] == names[1]:
             names = f"source: {names[0]}", f"target: {names[1]}"
-        adapter = DomainAdapter.from_pretrained(model)
+        adapter = _load(model, trust_remote_code)
         one, two = (_of_classes(own, adapter) for own in shown)
         display = plots.AlignmentDisplay.from_estimator(adapter, one, two, names=names)
         plots.explore(display, page, " and ".join(names))
@@ -290,13 +299,12 @@ def serve(
     waiting: Annotated[
         int, typer.Option(help="Maximum number of waiting texts; further requests get status 503.")
     ] = 2048,
+    trust_remote_code: TrustCode = False,
 ) -> None:
     """Serve a model's predictions over HTTP: POST /predict, GET /health; try it out at /docs.
 
     Example: dann-transfer serve runs/model --port 8000
     """
-    from dann_transfer import DomainAdapter
-
     with errors_in_a_line():
         try:
             import uvicorn
@@ -305,7 +313,7 @@ def serve(
         except ImportError as error:
             raise ImportError("serving needs: pip install 'dann_transfer[serve]'") from error
         limits = Limits(texts=texts, characters=characters, waiting=waiting)
-        adapter = DomainAdapter.from_pretrained(model)
+        adapter = _load(model, trust_remote_code)
         # Warnings would come with every batch, and nobody reads them.
         warnings.simplefilter("ignore", UserWarning)
         uvicorn.run(create_app(adapter, limits), host=host, port=port, access_log=False)
@@ -319,14 +327,14 @@ def export(
         bool,
         typer.Option("--int8", help="A quarter of the size; measure how much accuracy it costs."),
     ] = False,
+    trust_remote_code: TrustCode = False,
 ) -> None:
     """Write a model as ONNX, which predicts without torch.
 
     Example: dann-transfer export runs/model runs/onnx
     """
-    from dann_transfer import DomainAdapter
     from dann_transfer.export import to_onnx
 
     with errors_in_a_line():
-        to_onnx(DomainAdapter.from_pretrained(model), out, int8)
+        to_onnx(_load(model, trust_remote_code), out, int8)
     typer.echo(f"wrote {out}")
