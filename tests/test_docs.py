@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pkgutil
 import re
 from pathlib import Path
 
 import pytest
 
-from dann_transfer import methods
+import dann_transfer
+from dann_transfer import methods, plots
 
 ROOT = Path(__file__).parent.parent
 
@@ -42,6 +44,24 @@ def test_files_that_the_prose_names_are_there():
 
 
 @pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
+def test_names_on_the_pages_of_the_api_exist():
+    """The site would be built without a word about a name that is not there."""
+    text = "".join((ROOT / "docs" / name).read_text() for name in ("api.md", "methods.md"))
+    shown = set()
+    for block in text.split("::: ")[1:]:
+        place = block.split()[0]
+        thing = pkgutil.resolve_name(place)
+        (members,) = re.findall(r"^      members: \[(.*)\]$", block, flags=re.M) or [""]
+        for name in filter(None, members.split(", ")):
+            assert hasattr(thing, name), (place, name)
+            shown.add(name)
+        shown.add(place.rpartition(".")[2])
+    assert set(dann_transfer.__all__) - shown == {"__version__"}
+    # The site takes a function for the file of the same name, unless it is asked for on its own.
+    files = {file.name for file in pkgutil.iter_modules(plots.__path__)}
+    assert files & set(plots.__all__) <= shown
+
+
 def test_the_first_example_of_the_readme_works(tiny_encoder, source, target, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code = blocks("README.md")[0]

@@ -242,3 +242,66 @@ class AlignmentDisplay(Display):
         )
         share_limits(self.axes_, list(self.points.values()))
         return self
+
+
+def alignment(
+    adapters: DomainAdapter | Mapping[str, DomainAdapter] | pd.DataFrame,
+    source: Domain | None = None,
+    target: Domain | None = None,
+    ax: Axes | Sequence[Axes] | None = None,
+    names: tuple[str, str] = ("source", "target"),
+    max_texts: int = 700,
+    random_state: int = 0,
+    layout: str = "umap",
+    colour: str = "domain",
+    density: bool | None = None,
+) -> list[Axes]:
+    """Show the domains in the feature spaces of one model or several, side by side.
+
+    One map is fitted on the features of all models pooled, so that the panels share it. The
+    proxy A-distance in each title is measured in feature space, because overlap in two
+    dimensions is not alignment.
+
+    Parameters
+    ----------
+    adapters : DomainAdapter, mapping from title to DomainAdapter, or DataFrame
+        Fitted, such as ``{"source only": before, "adapted": after}``; or their features, as
+        `features_frame` returns them, which already hold texts and names of the domains.
+    source, target : Domain, optional
+        Texts to show, preferably unseen in training. Labels, if given, choose the markers.
+    ax : Axes or sequence of Axes, optional
+        One for each model.
+    names : pair of str
+        Names of the two domains in the legend.
+    max_texts : int
+        At most this many texts of each domain are drawn; the distance uses up to 2,000.
+    random_state : int
+    layout : {"umap", "aligned_umap", "tsne", "pca"}
+    colour : {"domain", "class"}
+    density : bool, optional
+        See `feature_map`.
+
+    Raises
+    ------
+    ValueError
+        If adapters come without texts, or features come with texts.
+
+    """
+    if isinstance(adapters, Mapping | DomainAdapter):
+        if source is None or target is None:
+            raise ValueError(
+                "adapters need texts to show: pass source=Domain(texts) and target=Domain(texts)."
+            )
+        display = AlignmentDisplay.from_estimator(
+            adapters, source, target, names, max_texts, random_state, layout
+        )
+    else:
+        if not hasattr(adapters, "columns"):
+            raise TypeError(
+                f"a {type(adapters).__name__} is not an adapter, mapping of adapters or features "
+                "frame."
+            )
+        if source is not None or target is not None:
+            raise ValueError("a features frame already holds texts; leave out source and target.")
+        display = AlignmentDisplay.from_frame(adapters, max_texts, random_state, layout)
+    return display.plot(ax, colour, density).axes_

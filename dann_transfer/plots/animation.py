@@ -245,3 +245,15 @@ class AnimationDisplay(Display):
         figure.savefig(page, format="png")
         plt.close(figure)
         return Image.open(page).convert("RGB")
+
+
+def animation(
+    watcher: FeatureWatcher, path: str | PathLike[str], layout: str = "pca", colour: str = "domain"
+) -> AnimationDisplay:
+    """Write a GIF that shows the domains in feature space during a training run.
+
+    `watcher` was passed to ``fit(on_step=watcher)``; see `FeatureWatcher`.
+    """
+    display = AnimationDisplay.from_watcher(watcher, layout)
+    display.save(path, colour=colour)
+    return display

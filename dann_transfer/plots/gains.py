@@ -209,3 +209,20 @@ class TransferMatrixDisplay(Display):
         axes.set(xlabel="target", ylabel="source")
         axes.figure.colorbar(image, ax=axes, label="target accuracy", shrink=0.85)
         return self
+
+
+def gain(rows: Sequence[Mapping[str, Any]] | pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Draw each method's gain over source-only, with its interval over seeds.
+
+    `rows` are ``compare(...).rows`` or lines of ``benchmarks/results``.
+    """
+    return GainDisplay.from_rows(rows).plot(ax).ax_
+
+
+def transfer_matrix(
+    rows: Sequence[Mapping[str, Any]] | pd.DataFrame,
+    method: str = "source_only",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the accuracy on each target of a model from each source."""
+    return TransferMatrixDisplay.from_rows(rows, method).plot(ax).ax_

@@ -248,3 +248,33 @@ class CoverageDisplay(Display):
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, loc="lower left", fontsize="small")
         return self
+
+
+def confusion(
+    adapters: DomainAdapter | Mapping[str, DomainAdapter],
+    X: Any,
+    y: Any = None,
+    ax: Axes | Sequence[Axes] | None = None,
+) -> list[Axes]:
+    """Draw a confusion matrix for each adapter."""
+    return ConfusionDisplay.from_estimator(adapters, X, y).plot(ax).axes_
+
+
+def reliability(
+    adapters: DomainAdapter | Mapping[str, DomainAdapter],
+    X: Any,
+    y: Any = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw accuracy against confidence, a line for each adapter, with its calibration error."""
+    return ReliabilityDisplay.from_estimator(adapters, X, y).plot(ax).ax_
+
+
+def coverage(
+    adapters: DomainAdapter | Mapping[str, DomainAdapter],
+    X: Any,
+    y: Any = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw accuracy against the share of texts that are answered, a line for each adapter."""
+    return CoverageDisplay.from_estimator(adapters, X, y).plot(ax).ax_

@@ -132,3 +132,16 @@ class TrainingDisplay(Display):
         for axes in self.axes_[-1:] if ax is None else self.axes_:
             axes.set(xlabel="step")
         return self
+
+
+def training(
+    adapter: DomainAdapter,
+    ax: Axes | Sequence[Axes] | None = None,
+    panels: Sequence[Sequence[str]] | None = None,
+) -> list[Axes]:
+    """Draw the losses over the steps, and below them strength, domain accuracy and the like.
+
+    `panels` selects other columns of ``adapter.history_`` for each panel:
+    ``training(adapter, panels=[("domain_accuracy",)])``.
+    """
+    return TrainingDisplay.from_estimator(adapter).plot(ax, panels).axes_
