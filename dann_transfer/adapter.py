@@ -47,7 +47,7 @@ from dann_transfer.texts.corpus import (
     warn_truncated,
     warn_unknown,
 )
-from dann_transfer.texts.reading import Domain, as_texts, sample, texts_in_parts
+from dann_transfer.texts.reading import as_texts, sample, texts_in_parts
 from dann_transfer.texts.roles import Roles, read
 from dann_transfer.texts.tables import PART
 from dann_transfer.training.checkpoint import Checkpoints, Identity, check_folder
@@ -417,7 +417,7 @@ class DomainAdapter(
         attach: Callable[[Engine], object] | None,
     ) -> DomainAdapter:
         """Train each candidate, and become the one that is chosen."""
-        self._check_moves(created)
+        self._check_methods(created)
         names = list(created) if balanced(roles.shares) else [choice.BASELINE]
         started = time.perf_counter()
         judged_on = sample([roles.texts["target"]])[0]
@@ -474,13 +474,15 @@ class DomainAdapter(
             lora=plain(self.lora),
         )
 
-    def _check_moves(self, created: Mapping[str, methods.Method]) -> None:
-        """Raise if one of several methods, which train in turn, has nothing to move."""
-        if not self.freeze_layers:
+    def _check_methods(self, created: Mapping[str, methods.Method]) -> None:
+        """Raise if the encoder does not suit one of several methods, which train in turn."""
+        own = any(type(method).attach is not methods.Method.attach for method in created.values())
+        if not (self.freeze_layers or own):
             return
         with torch.random.fork_rng(list(range(torch.cuda.device_count()))):
             encoder = self._load_encoder()
         for name, method in created.items():
+            method.attach(encoder, 1)
             if method.moves_encoder_alone:
                 methods.check_encoder_moves(name, encoder)
 
@@ -909,10 +911,10 @@ class DomainAdapter(
     def report(
         self,
         path: str | PathLike[str],
-        source: Domain | None = None,
-        target: Domain | Sequence[str] | None = None,
+        source: Any = None,
+        target: Any = None,
         examples: int = 8,
-        groups: Sequence[Any] | None = None,
+        groups: Sequence[Any] | str | None = None,
         baseline: DomainAdapter | None = None,
     ) -> Path:
         """Write findings, scores and pictures of the run on one offline page: `plots.report`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from math import log
 from typing import Any
@@ -59,7 +59,10 @@ def candidates(
             "else."
         )
     given = (options or {}).get("candidates", SHORTLIST)
-    names = [] if isinstance(given, str) or given is None else [n for n in given if n != BASELINE]
+    # An iterator would be empty the second time.
+    listed = isinstance(given, Collection) and not isinstance(given, str | Mapping)
+    listed = listed and all(isinstance(name, str) for name in given)
+    names = [name for name in given if name != BASELINE] if listed else []
     if not names or AUTO in names or len(set(names)) < len(names):
         raise ValueError(
             f"candidates={given!r} of method='auto' must be a list of one or more of "
@@ -113,12 +116,20 @@ def lopsided(shares: np.ndarray) -> Choice:
     )
 
 
+def _divergence(p: np.ndarray) -> np.ndarray:
+    """Return how much each text's probabilities (n, classes) diverge from their mean, shape (n,).
+
+    Their mean is the information maximisation, so their spread gives its standard error.
+    """
+    return np.asarray(entropy(p, p.mean(0)[None], axis=1))
+
+
 def choose(pool: Mapping[str, np.ndarray]) -> Choice:
     """Choose the model with the highest information maximisation, or source-only.
 
-    Source-only is kept if no other's is higher by more than two standard errors, and also if even
-    the highest is small: among models that hardly separate the classes, the one that separates
-    them most may do so along anything (`SURE`).
+    Source-only is kept if no other's is higher by more than two standard errors (over the target's
+    texts), and also if even the highest is small: among models that hardly separate the classes,
+    the one that separates them most may do so along anything (`SURE`).
 
     Parameters
     ----------
@@ -155,8 +166,8 @@ def choose(pool: Mapping[str, np.ndarray]) -> Choice:
     score = {row["method"]: row["information_maximization"] for row in rows}
     # Among equals the first, which is source-only.
     best = max(names, key=lambda name: (score[name], name == BASELINE))
-    surer = entropy(pool[BASELINE], axis=1) - entropy(pool[best], axis=1)
-    error = float(surer.std() / len(surer) ** 0.5)
+    ahead = _divergence(pool[best]) - _divergence(pool[BASELINE])
+    error = float(ahead.std() / len(ahead) ** 0.5)
     figures = (
         f"its information maximisation is {score[best]:.3f}, and {score[BASELINE]:.3f} that of "
         f"{BASELINE}."

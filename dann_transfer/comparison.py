@@ -276,7 +276,7 @@ def compare(
             created[name] = registry.create(name, chosen)
             registry.check_run(created[name], name, epochs, batch_size)
             taken |= classes_of(name)
-    DomainAdapter(**params)._check_moves(created)
+    DomainAdapter(**params)._check_methods(created)
     plan = _Plan(
         {
             "X": X,

@@ -139,7 +139,8 @@ class ConformalSets:
         p = np.asarray(p, dtype=float)
         if p.ndim != 2:
             raise ValueError(f"probabilities of shape {p.shape} must be (texts, classes).")
-        if not ((p >= 0) & (p <= 1)).all():
+        # As `fit` does, with some room for rounding.
+        if not ((p >= -1e-3) & (p <= 1 + 1e-3)).all():
             raise ValueError(
                 "probabilities must lie between 0 and 1; pass what predict_proba returns."
             )

@@ -11,6 +11,8 @@ from dann_transfer.notices import warn
 COLLAPSED, FAVOURED, MIN_PREDICTED = 0.95, 0.9, 20
 """Share of one predicted class that is a collapse, its share in the source from which it is not,
 and the fewest target texts that can show it."""
+FEWEST = 10
+"""Texts of each domain that the proxy A-distance needs."""
 MOSTLY_UNKNOWN = 0.5
 """Above this share of unknown tokens a model reads hardly anything."""
 
@@ -78,10 +80,10 @@ def proxy_a_distance(
             f"features have shapes {source.shape} and {target.shape}; both must be (texts, width)."
         )
     n = min(len(source), len(target), max_texts)
-    if n < 10:
+    if n < FEWEST:
         raise ValueError(
             f"got features of {len(source)} source and {len(target)} target texts; "
-            "the distance needs at least 10 of each."
+            f"the distance needs at least {FEWEST} of each."
         )
     if not (np.isfinite(source).all() and np.isfinite(target).all()):
         raise ValueError("features hold NaN or infinite values; the model has diverged.")

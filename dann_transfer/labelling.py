@@ -70,7 +70,7 @@ def suggest(
     from sklearn.preprocessing import normalize
 
     _check(features, probabilities)
-    if not isinstance(n, Integral) or not 1 <= n <= len(features):
+    if not isinstance(n, Integral) or isinstance(n, bool) or not 1 <= n <= len(features):
         raise ValueError(
             f"n={n!r} texts to label out of {len(features)}; n must be a whole number of at least "
             "1 and at most the number of texts."
@@ -78,7 +78,7 @@ def suggest(
     directions = normalize(features)
     # Certain texts weigh less but not nothing: a model can be certain of a cluster, and wrong.
     weights = entropy(spread(features, probabilities, k), axis=1) + 0.1
-    clusters = KMeans(n, n_init=3, random_state=random_state)
+    clusters = KMeans(n, n_init=3, random_state=random_state).set_output(transform="default")
     with warnings.catch_warnings():
         # With copies of texts there may be fewer distinct texts than clusters; the next nearest
         # texts are then chosen for the clusters that are left over.

@@ -5,10 +5,9 @@ from __future__ import annotations
 import sys
 import warnings
 from itertools import count
-from pathlib import Path
 
 # In a pipeline or a search, scikit-learn comes between the user and the package.
-_PASSED = (str(Path(__file__).parent), "sklearn", "joblib", "contextlib.py", "threading.py")
+_PASSED = {__name__.partition(".")[0], "sklearn", "joblib", "contextlib", "threading"}
 
 
 def is_first() -> bool:
@@ -26,7 +25,7 @@ def warn(message: str, category: type[Warning]) -> None:
         return
     for level in count(2):
         frame = sys._getframe(level - 1)
-        outside = not any(part in frame.f_code.co_filename for part in _PASSED)
+        outside = frame.f_globals.get("__name__", "").partition(".")[0] not in _PASSED
         if outside or frame.f_back is None:
             break
     warnings.warn(message, category, stacklevel=level)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -246,12 +247,11 @@ def _search(
     from tqdm.auto import tqdm
 
     best: DomainAdapter | None = None
-    rows = _rows(study)
+    rows = _rows(study, space)
     with tqdm(total=budget.runs, initial=len(rows), disable=not budget.progress) as bar:
         while budget.allows(len(rows)):
             trial = study.ask()
             own = _propose(trial, space)
-            trial.set_user_attr("own", own)
             row = next((_scores_of(row) for row in rows if row.items() >= own.items()), None)
             if row is None:
                 place = None if folder is None else folder / "runs" / _digest(own)[:16]
@@ -271,7 +271,7 @@ def _search(
                 study.tell(trial, state=TrialState.FAIL)
             else:
                 study.tell(trial, row["score"])
-            rows = _rows(study)
+            rows = _rows(study, space)
             bar.update()
     top = _best(rows)
     if top is None:
@@ -299,25 +299,36 @@ def _best(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
     return max(ended, key=lambda row: row["score"], default=None)
 
 
-def _rows(study: Study) -> list[dict[str, Any]]:
+def _rows(study: Study, space: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the runs that ended, in order."""
-    ended = [t.user_attrs for t in study.get_trials(deepcopy=False) if "row" in t.user_attrs]
-    return [{"run": i, **attrs["own"], **attrs["row"]} for i, attrs in enumerate(ended)]
+    ended = [t for t in study.get_trials(deepcopy=False) if "row" in t.user_attrs]
+    return [
+        {"run": i, **_own(trial.params, space), **trial.user_attrs["row"]}
+        for i, trial in enumerate(ended)
+    ]
+
+
+def _own(drawn: Mapping[str, Any], space: dict[str, Any]) -> dict[str, Any]:
+    """Return the hyperparameters of a run, of which Optuna knows those from lists by position.
+
+    It keeps a search as JSON, which has no paths, and no dicts of anything but strings.
+    """
+    listed = {name: values for name, values in space.items() if isinstance(values, list)}
+    return {name: listed[name][x] if name in listed else x for name, x in drawn.items()}
 
 
 def _propose(trial: Trial, space: dict[str, Any]) -> dict[str, Any]:
     """Draw a run's hyperparameters; for source-only, leave out those that only methods use."""
-    own: dict[str, Any] = {"method": trial.suggest_categorical("method", space["method"])}
     for name, values in space.items():
-        if name == "method" or (own["method"] == BASELINE and name in ADAPTATION):
+        if name != "method" and name in ADAPTATION and trial.params["method"] == 0:
             continue
         if isinstance(values, list):
-            own[name] = trial.suggest_categorical(name, values)
+            trial.suggest_categorical(name, range(len(values)))
         elif HYPERPARAMETERS[name].whole:
-            own[name] = trial.suggest_int(name, *values)
+            trial.suggest_int(name, *values)
         else:
-            own[name] = trial.suggest_float(name, *values, log=True)
-    return own
+            trial.suggest_float(name, *values, log=True)
+    return _own(trial.params, space)
 
 
 def _space(space: dict[str, Any], common: dict[str, Any]) -> dict[str, Any]:
@@ -332,6 +343,11 @@ def _space(space: dict[str, Any], common: dict[str, Any]) -> dict[str, Any]:
             raise ValueError(f"{name} is both in space and set to {common[name]!r}; leave one out.")
         ends = values if isinstance(values, tuple) and len(values) == 2 else ()
         numbers = all(isinstance(x, int | float) and not isinstance(x, bool) for x in ends)
+        if ends and numbers and HYPERPARAMETERS[name].low is None:
+            raise ValueError(
+                f"space[{name!r}]={values!r}: {name} cannot be drawn from a range; give a list of "
+                "values."
+            )
         if ends and numbers and ends[0] < ends[1]:
             if not HYPERPARAMETERS[name].whole and ends[0] <= 0:
                 raise ValueError(
@@ -363,14 +379,17 @@ def _values_of(name: str, space: dict[str, Any], common: dict[str, Any]) -> Sequ
 
 
 def _first(space: dict[str, Any]) -> dict[str, Any]:
-    """Return source-only at the defaults, or in the middle of ranges that exclude these."""
-    own: dict[str, Any] = {"method": BASELINE}
+    """Return source-only at the defaults, or in the middle of ranges that exclude these.
+
+    Values from lists are positions, as in Optuna.
+    """
+    own: dict[str, Any] = {"method": 0}
     for name, values in space.items():
         if name == "method" or name in ADAPTATION:
             continue
         default = HYPERPARAMETERS[name].default
         if isinstance(values, list):
-            own[name] = default if default in values else values[0]
+            own[name] = values.index(default) if default in values else 0
         elif default is not None and values[0] <= default <= values[1]:
             own[name] = default
         else:
@@ -390,12 +409,12 @@ class _Budget:
 
     @classmethod
     def of(cls, runs: Any, minutes: Any, progress: bool) -> _Budget:
-        if not isinstance(runs, int) or isinstance(runs, bool) or runs < 2:
+        if not isinstance(runs, Integral) or isinstance(runs, bool) or runs < 2:
             raise ValueError(f"runs={runs!r} must be a whole number of at least 2.")
         if minutes is not None and not (isinstance(minutes, int | float) and minutes > 0):
             raise ValueError(f"minutes={minutes!r} must be a number above 0, or None.")
         end = math.inf if minutes is None else time.monotonic() + 60 * minutes
-        return cls(runs, end, progress)
+        return cls(int(runs), end, progress)
 
     def allows(self, ended: int) -> bool:
         """Return whether another run may start. Source-only always may: the others need it."""

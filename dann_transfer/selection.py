@@ -29,12 +29,13 @@ share of the largest entropy, and did harm if they have less (`docs/results.md`)
 def probabilities_of(p: np.ndarray) -> np.ndarray:
     """Return p as an array of floats, after checking that it holds probabilities (n, classes)."""
     p = np.asarray(p, dtype=float)
-    if p.ndim != 2 or not len(p) or not np.allclose(p.sum(1), 1, atol=1e-3):
+    fits = p.ndim == 2 and len(p) and np.allclose(p.sum(1), 1, atol=1e-3)
+    if not fits or p.min() < -1e-3 or p.max() > 1 + 1e-3:
         raise ValueError(
-            f"probabilities of shape {p.shape} must be (texts, classes) with rows that sum to 1; "
-            "pass what predict_proba returns."
+            f"probabilities of shape {p.shape} must be (texts, classes), between 0 and 1, with "
+            "rows that sum to 1; pass what predict_proba returns."
         )
-    return p
+    return p.clip(0, 1)
 
 
 def _features(*domains: np.ndarray) -> list[np.ndarray]:

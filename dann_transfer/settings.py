@@ -446,6 +446,8 @@ def as_seed(random_state: int | np.random.RandomState | None) -> int:
             raise ValueError(f"random_state={random_state!r} must be between 0 and 2**32 - 1.")
         return int(random_state)
     try:
+        if isinstance(random_state, bool):
+            raise ValueError("a truth value is no seed; pass a whole number.")
         return int(check_random_state(random_state).randint(2**31))
     except ValueError as error:
         raise ValueError(f"random_state={random_state!r}: {error}") from error

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 from conftest import TINY, toy_texts
@@ -192,3 +195,44 @@ def test_each_fold_of_a_search_chooses_in_a_folder_of_its_own(tiny, source, targ
 def test_compare_refuses_what_auto_refuses_before_any_training(tiny_encoder, source, target):
     with pytest.raises(ValueError, match=r"max_strength=0\.5 means something different"):
         compare(*source, X_target=target, methods=["auto"], encoder=tiny_encoder, max_strength=0.5)
+
+
+@pytest.mark.parametrize(("confidence", "texts"), [(0.999, 200), (0.99, 1000), (0.9, 1000)])
+def test_among_equal_models_another_than_source_only_is_rarely_kept(confidence, texts):
+    rng = np.random.default_rng(0)
+    kept = 0
+    for _ in range(200):
+        truth = rng.integers(2, size=texts)
+        pool = {
+            name: probabilities(np.where(rng.random(texts) < 0.9, truth, 1 - truth), confidence)
+            for name in ("source_only", "mcc")
+        }
+        kept += choose(pool).method == "mcc"
+    # One in forty, if the standard error is right.
+    assert kept <= 12
+
+
+@pytest.mark.parametrize("names", [[1], [["mcc"]], {"mcc": 1}, iter(["mcc"]), 3])
+def test_candidates_are_a_list_of_names(names):
+    with pytest.raises(ValueError, match="of method='auto' must be a list of one or more of"):
+        candidates("auto", {"candidates": names})
+
+
+def test_what_no_encoder_can_do_is_said_before_any_training(tiny_encoder, source, target, tmp_path):
+    folder = tmp_path / "encoder"
+    shutil.copytree(tiny_encoder, folder)
+    for file in ("tokenizer_config.json", "special_tokens_map.json"):
+        if (folder / file).is_file():
+            config = json.loads((folder / file).read_text())
+            (folder / file).write_text(json.dumps({**config, "mask_token": None}))
+    steps = []
+    auto = {"method": "auto", "method_options": {"candidates": ["mcc", "mlm"]}}
+    adapter = DomainAdapter(**{**TINY, "encoder": str(folder), "max_strength": None, **auto})
+    with pytest.raises(ValueError, match="'mlm' needs a tokenizer with a mask token"):
+        adapter.fit(*source, X_target=target, attach=steps.append)
+    settings = {"encoder": str(folder), "max_length": 32, "progress": False}
+    with pytest.raises(ValueError, match="'mlm' needs a tokenizer with a mask token"):
+        compare(*source, X_target=target, methods=["mcc", "mlm"], checkpoint_dir=tmp_path / "c",
+                **settings)  # fmt: skip
+    assert not steps
+    assert not (tmp_path / "c").exists()

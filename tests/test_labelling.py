@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import sklearn
 from scipy.stats import entropy
 
 from dann_transfer.labelling import spread_labels, suggest
@@ -126,6 +127,7 @@ def test_without_labels_probabilities_are_spread_and_nothing_else():
     ("x", "p", "n", "words"),
     [
         (np.ones((5, 3)), np.ones((5, 2)), 0, "n=0 texts to label out of 5"),
+        (np.ones((5, 3)), np.ones((5, 2)), True, "n=True texts to label"),
         (np.ones((5, 3)), np.ones((5, 2)), 6, "n=6 texts to label out of 5"),
         (np.ones((5, 3)), np.ones((4, 2)), 2, r"features of shape \(5, 3\) and .* \(4, 2\)"),
         (np.ones((5, 3)), np.ones(5), 2, r"shape \(5,\) do not match"),
@@ -155,3 +157,11 @@ def test_labels_that_cannot_be_spread(positions, codes, words):
         spread_labels(np.ones((5, 3)), np.ones((5, 2)), np.array(positions), np.array(codes))
     with pytest.raises(ValueError, match="do not match"):
         spread_labels(np.ones((5, 3)), np.ones((4, 2)), np.array([0]), np.array([0]))
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars"])
+def test_suggestions_do_not_depend_on_how_sklearn_returns_tables(kind):
+    x, p = np.random.default_rng(0).normal(size=(30, 4)), np.full((30, 2), 0.5)
+    expected = suggest(x, p, 3).tolist()
+    with sklearn.config_context(transform_output=kind):
+        assert suggest(x, p, 3).tolist() == expected

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -263,3 +264,36 @@ def test_numbers_of_numpy_make_a_space(search, tmp_path):
     space = {"epochs": [np.int64(1)], "learning_rate": (np.float64(1e-4), np.float64(1e-3))}
     result = search(space=space, runs=2, method="dann", folder=tmp_path)
     assert not any(row["failed"] for row in result.rows)
+
+
+def test_values_of_any_kind_are_searched_the_same_with_a_folder(
+    tiny_encoder, source, target, tmp_path
+):
+    y = [int(label == "pos") for label in source[1]]
+    space = {
+        "method": ["mcc"],
+        "class_weight": [None, {0: 1.0, 1: 2.0}],
+        "encoder": [Path(tiny_encoder)],
+    }
+    params = {**COMMON, "epochs": 1}
+    params.pop("encoder", None)
+    both = [
+        tune(
+            source[0], y, X_target=target, space=space, runs=np.int64(5), progress=False,
+            folder=folder, **params,
+        )
+        for folder in (None, tmp_path / "search")
+    ]  # fmt: skip
+    kept = [
+        [{k: v for k, v in row.items() if k != "seconds"} for row in found.rows] for found in both
+    ]
+    assert kept[0] == kept[1]
+    assert {str(row["class_weight"]) for row in both[1].rows} == {"None", "{0: 1.0, 1: 2.0}"}
+    best = both[1].params
+    DomainAdapter(**{**params, **best}).fit(source[0], y, X_target=target)
+
+
+def test_ranges_of_what_is_no_plain_number_are_refused(search):
+    for name in ("lora", "checkpoint_every", "class_weight"):
+        with pytest.raises(ValueError, match=f"{name} cannot be drawn from a range; give a list"):
+            search(space={name: (2, 8)})

@@ -342,3 +342,12 @@ def test_density_ratios_are_those_of_both_domains():
     for ratios, texts in ((of_source, x), (of_target, z)):
         error = np.log(ratios) - (texts[:, 0] - 0.5)
         assert np.abs(error).mean() < 0.15
+
+
+@pytest.mark.parametrize(
+    "p", [[[1.5, -0.5], [0.5, 0.5]], [[np.nan, 1.0]], [[0.5, 0.6]], [0.5, 0.5]]
+)
+def test_what_are_no_probabilities_are_refused(p):
+    for score in (information_maximization, batch_nuclear_norm):
+        with pytest.raises(ValueError, match=r"must be \(texts, classes\), between 0 and 1"):
+            score(np.array(p))

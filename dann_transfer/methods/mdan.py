@@ -104,8 +104,8 @@ class MDAN(Method):
             logits = self.discriminators[i](x)
             losses.append(domain_loss(logits, len(r)))
             hits.append(domain_accuracy(logits, Forward(x, x, forward.labels[r])))
+            forward.metrics.setdefault(f"source_weight_{i}", weight)
         forward.metrics.setdefault("domain_accuracy", torch.stack(hits).mean())
-        forward.metrics.setdefault("hardest_weight", weights.max())
         # The task loss is a mean that includes labelled target rows, if there are any.
         part = 1.0 if forward.batch is None else forward.n_source / forward.batch.n_task
         task = min(strength, 1.0) * part * ((weights - shares) * tasks).sum()

@@ -186,6 +186,11 @@ def create(name: str, options: dict[str, Any] | None = None) -> Method:
         for part, strength in strengths.items():
             check_number(part, "strength", strength)
         methods = {part: _METHODS[part](**own[part]) for part in own}
+        if getattr(methods.get("student"), "members", 1) > 1:
+            raise ValueError(
+                f"method={name!r}: a student of several members cannot be combined with another "
+                "method; leave members at 1."
+            )
         if alone := [part for part, made in methods.items() if not _joins(made)]:
             n = len(methods[alone[0]].phases(methods[alone[0]].min_epochs))
             raise ValueError(

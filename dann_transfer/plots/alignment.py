@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,9 +12,9 @@ import numpy as np
 from dann_transfer.adapter import DomainAdapter
 from dann_transfer.decision import labels
 from dann_transfer.diagnostics import proxy_a_distance
-from dann_transfer.plots.display import Display, axes_for, named
+from dann_transfer.plots.display import Display, axes_for, legend_below, named, plain
 from dann_transfer.plots.maps import embed_all, feature_map, keys, share_limits
-from dann_transfer.texts.reading import Domain, as_texts
+from dann_transfer.texts.reading import Domain, EmptyTextWarning, as_domain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
 def features_frame(
     adapters: DomainAdapter | Mapping[str, DomainAdapter],
-    source: Domain,
-    target: Domain,
+    source: Domain | Sequence[str],
+    target: Domain | Sequence[str],
     names: tuple[str, str] = ("source", "target"),
 ) -> pd.DataFrame:
     """Return the features of texts as a table, computed once for any number of pictures.
@@ -32,7 +33,7 @@ def features_frame(
     ----------
     adapters : DomainAdapter, or mapping from title to DomainAdapter
         Fitted.
-    source, target : Domain
+    source, target : Domain, or texts
         Texts, preferably unseen in training.
     names : pair of str
         Names of the two domains.
@@ -47,7 +48,7 @@ def features_frame(
     Raises
     ------
     ValueError
-        If both domains have the same name.
+        If both domains have the same name, or a domain's labels are not as many as its texts.
     ImportError
         If pandas is not installed.
 
@@ -68,14 +69,18 @@ def features_frame(
         raise ValueError(f"names={names!r} gives both domains the same name; use two names.")
     parts = []
     for title, adapter in named(adapters).items():
-        for name, domain in zip(names, (source, target), strict=True):
-            # One pass gives both features and predictions.
-            texts = as_texts(domain, f"the {name} domain", adapter.text_column, empty_is_text=True)
-            features, p = adapter.outputs(texts)
+        columns = adapter.text_column, adapter.label_column
+        for name, texts in zip(names, (source, target), strict=True):
+            domain = as_domain(texts, f"the {name} domain", *columns)
+            with warnings.catch_warnings():
+                # Empty texts are named above.
+                warnings.simplefilter("ignore", EmptyTextWarning)
+                # One pass gives both features and predictions.
+                features, p = adapter.outputs(domain.texts)
             own = {
                 "model": title,
                 "domain": name,
-                "text": texts,
+                "text": domain.texts,
                 "label": None if domain.labels is None else list(domain.labels),
                 "predicted": labels(p, adapter.classes_),
                 "features": list(features),
@@ -144,8 +149,8 @@ class AlignmentDisplay(Display):
     def from_estimator(
         cls,
         adapters: DomainAdapter | Mapping[str, DomainAdapter],
-        source: Domain,
-        target: Domain,
+        source: Domain | Sequence[str],
+        target: Domain | Sequence[str],
         names: tuple[str, str] = ("source", "target"),
         max_texts: int = 700,
         random_state: int = 0,
@@ -173,9 +178,12 @@ class AlignmentDisplay(Display):
         Raises
         ------
         ValueError
-            If a column is missing, if there are not two domains, or if the models differ in texts.
+            If a column is missing, if there are not two domains, if the models differ in texts, or
+            if `max_texts` is below 2.
 
         """
+        if max_texts < 2:
+            raise ValueError(f"max_texts={max_texts!r} must be at least 2.")
         models = _by_model(frame)
         first = next(iter(models.values()))
         rng = np.random.default_rng(random_state)
@@ -231,23 +239,21 @@ class AlignmentDisplay(Display):
         """Draw a panel for each model; see `feature_map` for `colour` and `density`."""
         self.axes_ = axes_for(ax, len(self.points), 5.2, 5.4)
         for axes, (title, xy) in zip(self.axes_, self.points.items(), strict=True):
-            heading = f"{title}\nA-distance {self.distances[title]:.2f} of 2"
+            heading = f"{plain(title)}\nA-distance {self.distances[title]:.2f} of 2"
             feature_map(xy, self.domains, self.labels, heading, axes, False, colour, density)
         classes = [] if self.labels is None else np.unique(self.labels).tolist()
         names = list(dict.fromkeys(self.domains))
-        entries = keys(names, classes, colour)
         # Below the panels, where it hides no points.
-        self.figure_.legend(
-            handles=entries, loc="outside lower center", ncols=min(len(entries), 6), frameon=False
-        )
+        entries = keys(names, classes, colour)
+        legend_below(self.figure_, entries, 6, loc="outside lower center")
         share_limits(self.axes_, list(self.points.values()))
         return self
 
 
 def alignment(
     adapters: DomainAdapter | Mapping[str, DomainAdapter] | pd.DataFrame,
-    source: Domain | None = None,
-    target: Domain | None = None,
+    source: Domain | Sequence[str] | None = None,
+    target: Domain | Sequence[str] | None = None,
     ax: Axes | Sequence[Axes] | None = None,
     names: tuple[str, str] = ("source", "target"),
     max_texts: int = 700,
@@ -267,7 +273,7 @@ def alignment(
     adapters : DomainAdapter, mapping from title to DomainAdapter, or DataFrame
         Fitted, such as ``{"source only": before, "adapted": after}``; or their features, as
         `features_frame` returns them, which already hold texts and names of the domains.
-    source, target : Domain, optional
+    source, target : Domain, or texts, optional
         Texts to show, preferably unseen in training. Labels, if given, choose the markers.
     ax : Axes or sequence of Axes, optional
         One for each model.
@@ -287,7 +293,8 @@ def alignment(
         If adapters come without texts, or features come with texts.
 
     """
-    if isinstance(adapters, Mapping | DomainAdapter):
+    if not hasattr(adapters, "columns"):
+        adapters = named(adapters)
         if source is None or target is None:
             raise ValueError(
                 "adapters need texts to show: pass source=Domain(texts) and target=Domain(texts)."
@@ -296,11 +303,6 @@ def alignment(
             adapters, source, target, names, max_texts, random_state, layout
         )
     else:
-        if not hasattr(adapters, "columns"):
-            raise TypeError(
-                f"a {type(adapters).__name__} is not an adapter, mapping of adapters or features "
-                "frame."
-            )
         if source is not None or target is not None:
             raise ValueError("a features frame already holds texts; leave out source and target.")
         display = AlignmentDisplay.from_frame(adapters, max_texts, random_state, layout)

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import io
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dann_transfer.diagnostics import proxy_a_distance
+from dann_transfer.diagnostics import FEWEST, proxy_a_distance
 from dann_transfer.folders import write_whole
 from dann_transfer.model.model import Classifier, infer
 from dann_transfer.model.runtime import Runtime
-from dann_transfer.plots.display import Display, axes_for
+from dann_transfer.plots.display import Display, axes_for, legend_below
 from dann_transfer.plots.maps import embed_all, feature_map, keys, share_limits
 from dann_transfer.texts.corpus import Tokens, tokenize
-from dann_transfer.texts.reading import Domain
+from dann_transfer.texts.reading import Domain, as_domain
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -29,19 +30,29 @@ if TYPE_CHECKING:
 
 
 def _draw(
-    source: Domain, target: Domain, names: tuple[str, str], max_texts: int, random_state: int
+    source: Domain | Sequence[str],
+    target: Domain | Sequence[str],
+    names: tuple[str, str],
+    max_texts: int,
+    random_state: int,
 ) -> tuple[list[str], list[Any] | None, list[str]]:
     """Choose the texts to show; return them, their labels if all have one, and their domains."""
     rng = np.random.default_rng(random_state)
     texts, labels, domains = [], [], []
-    for name, domain in zip(names, (source, target), strict=True):
-        own = list(domain.texts)
-        rows = rng.permutation(len(own))[:max_texts]
-        texts += [own[i] for i in rows]
+    for name, own in zip(names, (source, target), strict=True):
+        domain = as_domain(own, f"the {name} domain")
+        if len(domain.texts) < FEWEST:
+            raise ValueError(
+                f"the {name} domain has {len(domain.texts)} texts; the A-distance needs at least "
+                f"{FEWEST} of each domain."
+            )
+        rows = rng.permutation(len(domain.texts))[:max_texts]
+        texts += [domain.texts[i] for i in rows]
         domains += [name] * len(rows)
         if domain.labels is not None:
             labels += np.asarray(domain.labels)[rows].tolist()
-    return texts, labels if len(labels) == len(texts) else None, domains
+    labelled = len(labels) == len(texts) and not any(x is None or x != x for x in labels)
+    return texts, labels if labelled else None, domains
 
 
 class FeatureWatcher:
@@ -51,7 +62,7 @@ class FeatureWatcher:
 
     Parameters
     ----------
-    source, target : Domain
+    source, target : Domain, or texts
         Texts to show, preferably unseen in training, with or without labels.
     names : pair of str
     frames : int
@@ -73,8 +84,9 @@ class FeatureWatcher:
 
     Raises
     ------
-    ValueError
-        If `frames` is below 2.
+    TypeError, ValueError
+        If a number is too small, both domains have the same name, or one of them has fewer than ten
+        texts.
 
     Examples
     --------
@@ -88,16 +100,23 @@ class FeatureWatcher:
 
     def __init__(
         self,
-        source: Domain,
-        target: Domain,
+        source: Domain | Sequence[str],
+        target: Domain | Sequence[str],
         names: tuple[str, str] = ("source", "target"),
         frames: int = 12,
         max_texts: int = 300,
         max_length: int = 256,
         random_state: int = 0,
     ) -> None:
-        if frames < 2:
-            raise ValueError(f"frames={frames!r} must be at least 2.")
+        for what, value, least in (
+            ("frames", frames, 2),
+            ("max_texts", max_texts, FEWEST),
+            ("max_length", max_length, 1),
+        ):
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise ValueError(f"{what}={value!r} must be a whole number of at least {least}.")
+        if names[0] == names[1]:
+            raise ValueError(f"names={names!r} gives both domains the same name; use two names.")
         self.frames, self.max_length, self.random_state = frames, max_length, random_state
         sample = _draw(source, target, names, max_texts, random_state)
         self.texts, self.labels, self.domains = sample
@@ -220,6 +239,8 @@ class AnimationDisplay(Display):
         """
         from PIL import Image
 
+        if not 0 < seconds < 600:
+            raise ValueError(f"seconds={seconds!r} must be above 0, and below 600.")
         images = [self._page(step, colour) for step in self.steps]
         # One palette for all, or colours would flicker from one picture to the next.
         palette = images[-1].quantize(64)
@@ -237,13 +258,15 @@ class AnimationDisplay(Display):
         from PIL import Image
 
         figure, ax = plt.subplots(figsize=(5.2, 5.4), dpi=90, layout="constrained")
-        self.plot(ax, step, colour)
-        classes = [] if self.labels is None else np.unique(self.labels).tolist()
-        entries = keys(list(dict.fromkeys(self.domains)), classes, colour)
-        figure.legend(handles=entries, loc="outside lower center", ncols=4, frameon=False)
-        page = io.BytesIO()
-        figure.savefig(page, format="png")
-        plt.close(figure)
+        try:
+            self.plot(ax, step, colour)
+            classes = [] if self.labels is None else np.unique(self.labels).tolist()
+            entries = keys(list(dict.fromkeys(self.domains)), classes, colour)
+            legend_below(figure, entries, 4, loc="outside lower center")
+            page = io.BytesIO()
+            figure.savefig(page, format="png")
+        finally:
+            plt.close(figure)
         return Image.open(page).convert("RGB")
 
 

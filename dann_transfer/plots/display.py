@@ -14,11 +14,17 @@ from dann_transfer.adapter import DomainAdapter
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.legend import Legend
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 # Classes are coloured from the third on: the first two are those of source and target.
 CLASS_PALETTE = PALETTE[2:] + PALETTE[:2]
+
+# One for each of several lines in a picture.
+STYLES: list[dict[str, Any]] = [
+    {"color": colour, "linestyle": line} for line in ("-", "--", "-.", ":") for colour in PALETTE
+]
 
 
 def axes_for(
@@ -35,7 +41,11 @@ def axes_for(
 
     """
     if ax is not None:
-        axes = list(ax) if isinstance(ax, Sequence | np.ndarray) else [ax]
+        axes = (
+            np.ravel(np.asarray(ax, dtype=object)).tolist()
+            if isinstance(ax, Sequence | np.ndarray)
+            else [ax]
+        )
         if len(axes) != n:
             raise ValueError(f"ax holds {len(axes)} Axes; this picture needs {n}.")
         return axes
@@ -53,9 +63,32 @@ def axes_for(
 
 def named(adapters: DomainAdapter | Mapping[str, DomainAdapter]) -> dict[str, DomainAdapter]:
     """Return adapters by title; the title of a single one is its method."""
-    if isinstance(adapters, Mapping):
-        return dict(adapters)
-    return {adapters.method: adapters}
+    if not isinstance(adapters, Mapping):
+        if hasattr(adapters, "predict_proba"):
+            return {adapters.method: adapters}
+        raise TypeError(
+            f"a {type(adapters).__name__} is neither an adapter nor a mapping from title to "
+            "adapter, such as {'source only': before, 'adapted': after}."
+        )
+    if not adapters:
+        raise ValueError("the mapping holds no adapter; there is nothing to draw.")
+    return dict(adapters)
+
+
+def plain(text: Any) -> str:
+    """Return a name that matplotlib draws as it is: between two dollars it would read a formula."""
+    return str(text).replace("$", r"\$")
+
+
+def legend_below(holder: Any, entries: Sequence[Any], columns: int, **place: Any) -> Legend:
+    """Add a legend to a figure or Axes, in as many columns as fit into the figure's width."""
+    figure = getattr(holder, "figure", None) or holder
+    for n in range(min(len(entries), columns), 0, -1):
+        legend: Legend = holder.legend(handles=entries, ncols=n, frameon=False, **place)
+        if n == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            break
+        legend.remove()
+    return legend
 
 
 class Display:

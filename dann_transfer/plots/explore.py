@@ -38,7 +38,11 @@ function watch() {
 window.addEventListener('resize', watch);
 watch();
 """
-SYMBOLS = ("circle", "triangle-up", "square", "diamond", "triangle-down", "star", "cross", "x")
+SYMBOLS = (
+    "circle", "triangle-up", "square", "diamond", "triangle-down", "star", "cross", "x",
+    "pentagon", "hexagram", "bowtie", "hourglass", "star-diamond", "diamond-wide", "circle-open",
+    "triangle-up-open", "square-open", "diamond-open", "triangle-down-open", "star-open",
+)  # fmt: skip
 
 
 def hover(text: str, width: int = 60, lines: int = 8) -> str:
@@ -103,7 +107,7 @@ def figure(display: AlignmentDisplay) -> go.Figure:
         hoverlabel={"align": "left", "bgcolor": "white", "font": {"color": "black"}},
         margin={"l": 10, "r": 10, "t": 105, "b": 10},
     )
-    if labelled:
+    if labelled and frame["predicted"].notna().all():
         _add_switch(page)
     return page
 
@@ -119,10 +123,17 @@ def _add_points(
 ) -> None:
     """Draw the texts of a domain and class into a panel."""
     hovers = [
-        [hover(row.text), html.escape(str(row.label)), html.escape(str(row.predicted))]
+        [
+            hover(row.text),
+            html.escape(str(row.label)),
+            html.escape(str(row.predicted)),
+            # Numbers may be of several types.
+            bool(row.label == row.predicted) or str(row.label) == str(row.predicted),
+        ]
         for row in rows.itertuples()
     ]
-    label_part = "labelled %{customdata[1]}, " if labelled else ""
+    parts = ["labelled %{customdata[1]}"] if labelled else []
+    parts += ["predicted %{customdata[2]}"] if rows["predicted"].notna().all() else []
     page.add_scatter(
         x=rows["x"],
         y=rows["y"],
@@ -135,8 +146,7 @@ def _add_points(
         customdata=hovers,
         hovertemplate=(
             "%{customdata[0]}<br><br>"
-            f"<b>{html.escape(domain)}</b>: {label_part}predicted %{{customdata[2]}}"
-            "<extra></extra>"
+            f"<b>{html.escape(domain)}</b>{': ' if parts else ''}{', '.join(parts)}<extra></extra>"
         ),
         row=1,
         col=column,
@@ -146,9 +156,7 @@ def _add_points(
 def _add_switch(page: go.Figure) -> None:
     """Let the reader colour points by domain, or mark wrongly predicted ones in red."""
     colours = [trace.marker.color for trace in page.data]
-    hits = [
-        [RIGHT if row[1] == row[2] else WRONG for row in trace.customdata] for trace in page.data
-    ]
+    hits = [[RIGHT if row[3] else WRONG for row in trace.customdata] for trace in page.data]
     buttons = [
         {"label": name, "method": "restyle", "args": [{"marker.color": values}]}
         for name, values in (("by domain", colours), ("wrong in red", hits))

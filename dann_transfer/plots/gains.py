@@ -4,21 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from dann_transfer.gains import interval
-from dann_transfer.plots.display import Display, axes_for
+from dann_transfer.gains import doubt, interval
+from dann_transfer.plots.display import Display, axes_for, plain
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+    from dann_transfer.comparison import Comparison
+
+    Rows: TypeAlias = Sequence[Mapping[str, Any]] | pd.DataFrame | Comparison
+
 GAIN, LOSS = "#0072B2", "#D55E00"
 TRAINED = "target_trained"
 WIDE = 1.3
 """The axis is cut if showing all intervals in full would make it this many times as long."""
+LONG = 55
+"""A pair with a longer name than this, in letters, has two lines."""
+
+
+def _records(rows: Rows, *columns: str) -> list[Any]:
+    """Return the rows of runs that have an accuracy on the target, with the columns needed."""
+    import pandas as pd
+
+    own: Any = getattr(rows, "rows", rows)
+    records: list[Any] = own.to_dict("records") if hasattr(own, "to_dict") else list(own)
+    for row in records:
+        if missing := [name for name in columns if name not in row]:
+            raise ValueError(f"the rows have no {missing[0]!r}; they have {list(row)}.")
+    # What is missing is None, and NaN in a DataFrame.
+    return [row for row in records if not pd.isna(row["target_accuracy"])]
 
 
 @dataclass
@@ -28,40 +47,44 @@ class GainDisplay(Display):
     Attributes
     ----------
     rows : list of dict
-        Pair, method, mean gain in points, half-width of its 95 % interval over seeds (NaN with
-        one seed), and number of seeds.
+        Pair, method, mean gain in points, half-width of its 95 % interval, and number of seeds. The
+        interval is over seeds (NaN with one seed) and, for the rows of `compare`, over test texts.
 
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
-    def from_rows(cls, rows: Sequence[Mapping[str, Any]] | pd.DataFrame) -> GainDisplay:
-        """Match runs with those of source-only: rows of `compare` or the benchmark's JSON lines.
+    def from_rows(cls, rows: Rows) -> GainDisplay:
+        """Match runs with those of source-only: what `compare` returns, or its rows, or the
+        benchmark's JSON lines.
 
         Raises
         ------
         ValueError
-            If no run has a matching source-only run of the same pair and seed.
+            If a column is missing, or no run has a matching source-only run of the same pair and
+            seed.
 
         """
-        records: list[Any] = rows.to_dict("records") if hasattr(rows, "to_dict") else list(rows)
+        import pandas as pd
+
         before: dict[tuple[str, Any], float] = {}
-        after: dict[tuple[str, str], list[tuple[Any, float]]] = {}
-        for row in records:
+        after: dict[tuple[str, str], list[Any]] = {}
+        for row in _records(rows, "method", "seed", "target_accuracy"):
             pair = f"{row['source']} → {row['target']}" if "source" in row else ""
-            if row["target_accuracy"] is None:
-                continue
             if row["method"] == "source_only":
                 before[pair, row["seed"]] = row["target_accuracy"]
             else:
-                run = row["seed"], row["target_accuracy"]
-                after.setdefault((pair, row["method"]), []).append(run)
+                after.setdefault((pair, row["method"]), []).append(row)
         gain_rows = []
         for (pair, method), runs in after.items():
-            gains = [100 * (x - before[pair, s]) for s, x in runs if (pair, s) in before]
+            runs = [run for run in runs if (pair, run["seed"]) in before]
+            gains = [100 * (run["target_accuracy"] - before[pair, run["seed"]]) for run in runs]
             if gains:
                 gain, half = interval(gains)
+                errors = [run.get("gain_error") for run in runs]
+                if not pd.isna(errors).any():
+                    half = doubt(gains, [100 * error for error in errors])
                 gain_rows.append(
                     {
                         "pair": pair,
@@ -99,14 +122,20 @@ class GainDisplay(Display):
         place, ticks, cut = 0.0, [], 0
         for pair in pairs:
             if pair:
-                axes.text(
-                    0, place, pair, transform=axes.get_yaxis_transform(), va="center", weight="bold"
+                lines = plain(pair)
+                if len(pair) > LONG:
+                    lines = lines.replace(" → ", "\n→ ")
+                place -= 0.8 * lines.count("\n")
+                title = axes.text(
+                    0, place, lines, transform=axes.get_yaxis_transform(), weight="bold"
                 )
-                place -= 1
+                # A long name may be wider than the axis, which must not shrink for it.
+                title.set(va="center", in_layout=False)
+                place -= 1 + 0.3 * lines.count("\n")
             own = [row for row in self.rows if row["pair"] == pair]
             for row in sorted(own, key=lambda r: (r["method"] != TRAINED, -r["gain"])):
                 cut += _draw(axes, row, place, low, high)
-                ticks.append((place, row["method"]))
+                ticks.append((place, plain(row["method"])))
                 place -= 1
             place -= 0.3
         axes.set_yticks([y for y, _ in ticks], [name for _, name in ticks])
@@ -138,7 +167,7 @@ def _draw(axes: Axes, row: dict[str, Any], place: float, low: float, high: float
         # Not a method that can be chosen: it shows how far one could go.
         colour, marker = "grey", "D"
     gain, half = row["gain"], np.nan_to_num(row["half_width"])
-    face = colour if abs(gain) > row["half_width"] else "white"
+    face = colour if abs(gain) > row["half_width"] else axes.get_facecolor()
     ends = max(gain - half, low), min(gain + half, high)
     bar = axes.errorbar(gain, place, xerr=[[gain - ends[0]], [ends[1] - gain]], color=colour)
     bar.lines[0].set(marker=marker, markerfacecolor=face)
@@ -164,11 +193,16 @@ class TransferMatrixDisplay(Display):
     values: np.ndarray
 
     @classmethod
-    def from_rows(
-        cls, rows: Sequence[Mapping[str, Any]] | pd.DataFrame, method: str = "source_only"
-    ) -> TransferMatrixDisplay:
-        """Use the runs of one method, and those of "target_trained" for the diagonal."""
-        runs: list[Any] = rows.to_dict("records") if hasattr(rows, "to_dict") else list(rows)
+    def from_rows(cls, rows: Rows, method: str = "source_only") -> TransferMatrixDisplay:
+        """Use the runs of one method, and those of "target_trained" for the diagonal.
+
+        Raises
+        ------
+        ValueError
+            If a column is missing, or there is no run of the method.
+
+        """
+        runs = _records(rows, "source", "target", "method", "target_accuracy")
         accuracies_of: dict[tuple[str, str], list[float]] = {}
         for row in runs:
             if row["method"] == method:
@@ -204,23 +238,26 @@ class TransferMatrixDisplay(Display):
             value = self.values[i, j]
             dark = value < middle
             axes.text(j, i, f"{value:.1%}", ha="center", va="center", color="w" if dark else "k")
-        axes.set_xticks(range(n), self.domains)
-        axes.set_yticks(range(n), self.domains)
+        names = [plain(name) for name in self.domains]
+        turned = "vertical" if max(map(len, names)) > 9 else "horizontal"
+        axes.set_xticks(range(n), names, rotation=turned)
+        axes.set_yticks(range(n), names)
         axes.set(xlabel="target", ylabel="source")
         axes.figure.colorbar(image, ax=axes, label="target accuracy", shrink=0.85)
         return self
 
 
-def gain(rows: Sequence[Mapping[str, Any]] | pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Draw each method's gain over source-only, with its interval over seeds.
+def gain(rows: Rows, ax: Axes | None = None) -> Axes:
+    """Draw each method's gain over source-only, with its interval.
 
-    `rows` are ``compare(...).rows`` or lines of ``benchmarks/results``.
+    `rows` are what ``compare`` returns or lines of ``benchmarks/results``. The interval is over
+    seeds and, for ``compare``, also over test texts, as in its verdicts.
     """
     return GainDisplay.from_rows(rows).plot(ax).ax_
 
 
 def transfer_matrix(
-    rows: Sequence[Mapping[str, Any]] | pd.DataFrame,
+    rows: Rows,
     method: str = "source_only",
     ax: Axes | None = None,
 ) -> Axes:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dann_transfer.plots.display import CLASS_PALETTE, PALETTE, axes_for
+from dann_transfer.plots.display import CLASS_PALETTE, PALETTE, axes_for, legend_below, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MARKERS = "o^sDvP*X<>"
 LAYOUTS = ("umap", "aligned_umap", "tsne", "pca")
+FEWEST = 4
 # With more points than this, a panel also shows where a domain is dense: dots alone form a blot.
 CROWDED = 3000
 PALETTES = {"domain": PALETTE, "class": CLASS_PALETTE}
@@ -29,7 +30,8 @@ def embed(features: np.ndarray, random_state: int = 0, layout: str = "umap") -> 
     Raises
     ------
     ValueError
-        If `layout` is not "umap", "tsne" or "pca".
+        If `layout` is none of "umap", "aligned_umap" (which is the same here), "tsne" and "pca", or
+        there are fewer than four texts or two dimensions.
     ImportError
         If umap-learn is needed but not installed.
 
@@ -54,6 +56,13 @@ def embed_all(
         raise ValueError(f"layout={layout!r} must be one of {list(LAYOUTS)}.")
     ends = np.cumsum([len(part) for part in parts])[:-1]
     pooled = np.concatenate(list(parts))
+    if len(pooled) < FEWEST or pooled.shape[1] < 2:
+        raise ValueError(
+            f"features of shape {pooled.shape} cannot be laid out: a map needs at least {FEWEST} "
+            "texts and features of at least two dimensions."
+        )
+    if len(parts) == 1 and layout == "aligned_umap":
+        layout = "umap"
     if layout == "pca":
         from sklearn.decomposition import PCA
 
@@ -110,19 +119,23 @@ def _neighbours(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def keys(names: Sequence[str], classes: Sequence[Any], colour: str = "domain") -> list[Any]:
-    """Return legend entries: a colour per domain and a marker per class, or the reverse."""
+    """Return legend entries: a colour per domain and a marker per class, or the reverse.
+
+    Where there are more classes than markers, all have the same, and no entries.
+    """
     from matplotlib.lines import Line2D
 
     spot: dict[str, Any] = {"linestyle": "", "markersize": 7}
     coloured, marked = (names, classes) if colour == "domain" else (classes, names)
     entries = [
-        Line2D([], [], color=shade, marker="o", label=str(name), **spot)
+        Line2D([], [], color=shade, marker="o", label=plain(name), **spot)
         for name, shade in zip(coloured, PALETTES[colour], strict=False)
     ]
-    entries += [
-        Line2D([], [], color="grey", marker=MARKERS[i % len(MARKERS)], label=str(name), **spot)
-        for i, name in enumerate(marked)
-    ]
+    if len(marked) <= len(MARKERS):
+        entries += [
+            Line2D([], [], color="grey", marker=marker, label=plain(name), **spot)
+            for name, marker in zip(marked, MARKERS, strict=False)
+        ]
     return entries
 
 
@@ -157,7 +170,8 @@ def feature_map(
 ) -> Axes:
     """Scatter points (n, 2): the colour shows the domain, the marker shows the class.
 
-    Points are drawn in a fixed random order, so that no domain hides the other.
+    Points are drawn in a fixed random order, so that no domain hides the other. Where there are
+    more classes than markers (ten), markers show nothing.
 
     Parameters
     ----------
@@ -165,6 +179,7 @@ def feature_map(
     domains : sequence of str, shape (n,)
         The first one is taken as the source.
     labels : sequence, shape (n,), optional
+        Left out if some are None.
     title : str
     ax : Axes, optional
     legend : bool
@@ -175,9 +190,10 @@ def feature_map(
         draws them from 3,000 points upwards.
 
     """
+    if labels is not None and any(label is None for label in labels):
+        labels = None
     if colour not in list(PALETTES) or (colour == "class" and labels is None):
         raise ValueError(f"colour={colour!r} must be 'domain', or 'class' if there are labels.")
-    (ax,) = axes_for(ax, 1, 5.5, 5.0)
     domains = np.asarray(domains)
     names = list(dict.fromkeys(domains.tolist()))
     of_domain = np.array([names.index(name) for name in domains])
@@ -190,6 +206,9 @@ def feature_map(
     if count > len(palette):
         what = "domains" if colour == "domain" else "classes"
         raise ValueError(f"there are {count} {what}; colours can show at most {len(palette)}.")
+    if marked.max(initial=0) >= len(MARKERS):
+        marked = np.zeros(len(points), dtype=int)
+    (ax,) = axes_for(ax, 1, 5.5, 5.0)
     # Small blocks of each kind are drawn in turn: each marker needs its own call, and drawing all
     # of one kind last would make it look like the more frequent one.
     order = np.random.default_rng(0).permutation(len(points))
@@ -202,7 +221,7 @@ def feature_map(
                 points[rows, 0],
                 points[rows, 1],
                 c=[palette[i] for i in coloured[rows]],
-                marker=MARKERS[kind % len(MARKERS)],
+                marker=MARKERS[kind],
                 s=size,
                 alpha=0.3 if crowded else 0.55,
                 linewidths=0,
@@ -214,13 +233,8 @@ def feature_map(
     ax.set(xticks=[], yticks=[], title=title)
     ax.set_aspect("equal", adjustable="datalim")
     if legend:
-        ax.legend(
-            handles=keys(names, classes, colour),
-            loc="upper center",
-            bbox_to_anchor=(0.5, -0.01),
-            ncols=4,
-            frameon=False,
-        )
+        entries = keys(names, classes, colour)
+        legend_below(ax, entries, 4, loc="upper center", bbox_to_anchor=(0.5, -0.01))
     return ax
 
 

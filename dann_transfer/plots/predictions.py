@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dann_transfer.adapter import DomainAdapter
-from dann_transfer.decision import coverage_curve
-from dann_transfer.plots.display import PALETTE, Display, axes_for, named
+from dann_transfer.decision import calibration_error, coverage_curve
+from dann_transfer.plots.display import STYLES, Display, axes_for, named, plain
 from dann_transfer.texts.reading import as_labelled, encode_labels
 
 if TYPE_CHECKING:
@@ -23,14 +24,15 @@ def _predicted(
 ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
     """Return classes, true class positions, and the probabilities of labelled texts by title."""
     models = named(adapters)
-    classes = next(iter(models.values())).classes_
+    first = next(iter(models.values()))
+    classes = first.classes_
     for title, model in models.items():
         if not np.array_equal(model.classes_, classes):
             raise ValueError(
                 f"{title!r} has the classes {model.classes_.tolist()}, not "
                 f"{classes.tolist()}; draw it separately."
             )
-    texts, labels = as_labelled(X, y, "X", "y")
+    texts, labels = as_labelled(X, y, "X", "y", first.text_column, first.label_column)
     codes = encode_labels(labels, classes, "y")
     return classes, codes, {title: model.predict_proba(texts) for title, model in models.items()}
 
@@ -89,23 +91,25 @@ class ConfusionDisplay(Display):
 
         side = max(3.6, 0.45 * len(self.classes) + 1.5)
         self.axes_ = axes_for(ax, len(self.counts), side, side)
-        names = [str(c) for c in self.classes]
+        names = [plain(c) for c in self.classes]
+        # Beside each other, names have as much room as their columns, in inches.
+        wide = len(names) > 4 or max(map(len, names)) * 0.11 > (side - 1) / len(names)
         for axes, (title, confusion) in zip(self.axes_, self.counts.items(), strict=True):
             shares = confusion / confusion.sum(1, keepdims=True).clip(min=1)
             matrix = ConfusionMatrixDisplay(shares, display_labels=names).plot(
                 ax=axes,
                 values_format=".0%",
                 cmap="Blues",
-                colorbar=False,
+                colorbar=len(self.classes) > 20,
                 im_kw={"vmin": 0, "vmax": 1},
                 include_values=len(self.classes) <= 20,
-                xticks_rotation="horizontal" if len(self.classes) <= 4 else "vertical",
+                xticks_rotation="vertical" if wide else "horizontal",
                 text_kw={"fontsize": 11 if len(self.classes) <= 4 else 8},
             )
             for text in matrix.text_.flat if 4 < len(names) <= 20 else ():  # zeros hide the rest
                 text.set_visible(text.get_text() != "0%")
             accuracy = confusion.trace() / max(confusion.sum(), 1)
-            axes.set_title(f"{title}\n{accuracy:.1%} of {confusion.sum():,} texts right")
+            axes.set_title(f"{plain(title)}\n{accuracy:.1%} of {confusion.sum():,} texts right")
         return self
 
 
@@ -135,7 +139,7 @@ class ReliabilityDisplay(Display):
         adapters: DomainAdapter | Mapping[str, DomainAdapter],
         X: Any,
         y: Any = None,
-        n_bins: int = 10,
+        n_bins: int = 15,
     ) -> ReliabilityDisplay:
         """Predict labelled texts with one adapter, or with several by title."""
         _, codes, probabilities = _predicted(adapters, X, y)
@@ -143,13 +147,14 @@ class ReliabilityDisplay(Display):
 
     @classmethod
     def from_predictions(
-        cls, codes: np.ndarray, probabilities: Mapping[str, np.ndarray], n_bins: int = 10
+        cls, codes: np.ndarray, probabilities: Mapping[str, np.ndarray], n_bins: int = 15
     ) -> ReliabilityDisplay:
         """Take true class positions, and by title what models made of the same texts."""
         bins, errors = {}, {}
         for title, p in probabilities.items():
             sure, right = p.max(1), p.argmax(1) == codes
-            place = np.minimum((sure * n_bins).astype(int), n_bins - 1)
+            # As `calibration_error` has them, each with its upper bound.
+            place = np.clip(np.ceil(sure * n_bins).astype(int) - 1, 0, n_bins - 1)
             bins[title] = [
                 {
                     "confidence": float(sure[place == b].mean()),
@@ -158,9 +163,7 @@ class ReliabilityDisplay(Display):
                 }
                 for b in np.unique(place)
             ]
-            errors[title] = sum(
-                abs(b["confidence"] - b["accuracy"]) * b["texts"] for b in bins[title]
-            ) / len(codes)
+            errors[title] = calibration_error(p, codes, n_bins)
         return cls(bins, errors)
 
     def frame(self) -> pd.DataFrame:
@@ -177,16 +180,19 @@ class ReliabilityDisplay(Display):
         axes = self.ax_
         axes.plot([0, 1], [0, 1], color="grey", linestyle=":", label="as sure as right")
         total = max(sum(row["texts"] for row in rows) for rows in self.bins.values())
-        for (title, rows), colour in zip(self.bins.items(), PALETTE, strict=False):
+        lines = axes.get_lines()
+        for (title, rows), style in zip(self.bins.items(), cycle(STYLES), strict=False):
             x, y, n = (np.array([r[k] for r in rows]) for k in ("confidence", "accuracy", "texts"))
-            label = f"{title} (calibration error {self.errors[title]:.2f})"
-            axes.plot(x, y, color=colour, linewidth=1.5, label=label)
-            axes.scatter(x, y, s=20 + 400 * n / total, color=colour, alpha=0.7, linewidths=0)
+            label = f"{plain(title)} (calibration error {self.errors[title]:.2f})"
+            lines += axes.plot(x, y, linewidth=1.5, label=label, **style)
+            size = 20 + 400 * n / total
+            axes.scatter(x, y, s=size, color=style["color"], alpha=0.7, linewidths=0)
         low = min(row["confidence"] for rows in self.bins.values() for row in rows)
         axes.set(xlabel="confidence", ylabel="share of texts that are right")
         axes.set(xlim=(max(0.0, low - 0.05), 1.02), ylim=(0, 1.02))
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, loc="lower right", fontsize="small")
+        # Passed, or a title that starts with an underscore would have no entry.
+        axes.legend(handles=lines, frameon=False, loc="lower right", fontsize="small")
         return self
 
 
@@ -237,16 +243,20 @@ class CoverageDisplay(Display):
         """Draw one line per model; at the right end every text is answered."""
         self.axes_ = axes_for(ax, 1, 4.8, 4.0)
         axes = self.ax_
-        for (title, (coverage, accuracy)), colour in zip(
-            self.curves.items(), PALETTE, strict=False
+        lines = []
+        for (title, (coverage, accuracy)), style in zip(
+            self.curves.items(), cycle(STYLES), strict=False
         ):
             # Below a twentieth of the texts, the share jumps with each text.
             shown = coverage >= 0.05
-            axes.plot(100 * coverage[shown], 100 * accuracy[shown], color=colour, label=title)
+            x, y = 100 * coverage[shown], 100 * accuracy[shown]
+            # Of a model that is equally sure of all texts there is one point.
+            dot = "o" if len(x) == 1 else ""
+            lines += axes.plot(x, y, marker=dot, label=plain(title), **style)
         axes.set(xlabel="texts answered, the surest first, %", ylabel="of these right, %")
         axes.set(xlim=(0, 101))
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, loc="lower left", fontsize="small")
+        axes.legend(handles=lines, frameon=False, loc="lower left", fontsize="small")
         return self
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import warnings
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -17,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from dann_transfer._version import __version__
 from dann_transfer.adapter import DomainAdapter
 from dann_transfer.decision import labels
+from dann_transfer.diagnostics import FEWEST
 from dann_transfer.evaluation import Evaluation, evaluate
 from dann_transfer.folders import write_whole
 from dann_transfer.gains import by_group, gain_error
@@ -27,15 +29,17 @@ from dann_transfer.plots.predictions import (
     ReliabilityDisplay,
 )
 from dann_transfer.plots.training import TrainingDisplay
-from dann_transfer.texts.reading import Domain, as_texts
+from dann_transfer.texts.reading import EmptyTextWarning, as_domain, as_groups
 
 
 def _picture(figure: Any, what: str) -> dict[str, str]:
     import matplotlib.pyplot as plt
 
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120, bbox_inches="tight")
-    plt.close(figure)
+    try:
+        figure.savefig(buffer, format="png", dpi=120, bbox_inches="tight")
+    finally:
+        plt.close(figure)
     return {"what": what, "data": base64.b64encode(buffer.getvalue()).decode()}
 
 
@@ -105,10 +109,10 @@ def _scores(method: str, after: Evaluation, before: Evaluation | None) -> dict[s
 def report(
     adapter: DomainAdapter,
     path: str | PathLike[str],
-    source: Domain | None = None,
-    target: Domain | Sequence[str] | None = None,
+    source: Any = None,
+    target: Any = None,
     examples: int = 8,
-    groups: Sequence[Any] | None = None,
+    groups: Sequence[Any] | str | None = None,
     baseline: DomainAdapter | None = None,
 ) -> Path:
     """Write settings, history, class shares and, if texts are passed, a map and examples.
@@ -119,15 +123,20 @@ def report(
         Fitted.
     path : str or path
         The HTML file to write. It appears whole or not at all, and makes no network requests.
-    source, target : Domain, optional
-        Texts to show, preferably unseen in training; the map needs both.
+    source, target : Domain, table or texts, optional
+        Texts to show, preferably unseen in training. The map needs at least ten of both.
     examples : int
         The number of most certain and of least certain target texts to list.
-    groups : sequence, optional
-        The group of each target text. If `target` has labels, accuracy and coverage are shown
-        by group.
+    groups : sequence or str, optional
+        The group of each target text, or the column of `target` that holds it. If `target` has
+        labels, accuracy and coverage are shown by group.
     baseline : DomainAdapter, optional
         The model without adaptation, fitted; gains over it are shown, also by group.
+
+    Raises
+    ------
+    TypeError, ValueError
+        On bad input, and if `baseline` has other classes.
 
     Returns
     -------
@@ -135,10 +144,23 @@ def report(
 
     """
     check_is_fitted(adapter)
+    if not isinstance(examples, int) or isinstance(examples, bool) or examples < 0:
+        raise ValueError(f"examples={examples!r} must be a whole number of at least 0.")
+    columns = adapter.text_column, adapter.label_column
+    one = None if source is None else as_domain(source, "source", *columns)
+    two = None if target is None else as_domain(target, "target", *columns)
     after = scores = None
-    if isinstance(target, Domain) and target.labels is not None:
-        after = evaluate(adapter, target, groups=groups)
-        before = None if baseline is None else evaluate(baseline, target, groups=groups)
+    if two is not None and two.labels is not None:
+        if baseline is not None and not np.array_equal(baseline.classes_, adapter.classes_):
+            raise ValueError(
+                f"the baseline has the classes {baseline.classes_.tolist()}, not "
+                f"{adapter.classes_.tolist()}; fit it on the same labels."
+            )
+        of = groups
+        if isinstance(groups, str):
+            of = as_groups(groups, target, "groups", "target", len(two.texts)).tolist()
+        after = evaluate(adapter, two, groups=of)
+        before = None if baseline is None else evaluate(baseline, two, groups=of)
         scores = _scores(str(adapter.params_["method"]), after, before)
     elif groups is not None or baseline is not None:
         raise ValueError("groups and baseline need a target with labels: Domain(texts, labels).")
@@ -148,17 +170,18 @@ def report(
     title = (
         f"{params['method']}: {adapter.n_source_:,} source and {adapter.n_target_:,} target texts"
     )
-    listed = None
-    if target is not None:
-        texts = as_texts(target, "target", adapter.text_column)
-        # Labelled texts have already passed through the model.
-        p = adapter.predict_proba(texts) if after is None else after.probabilities
-        listed = _examples(adapter.classes_, texts, p, examples)
-    shown = None
-    if source is not None and target is not None:
-        one, two = (own if isinstance(own, Domain) else Domain(own) for own in (source, target))
-        display = AlignmentDisplay.from_estimator(adapter, one, two).plot()
-        shown = _picture(display.figure_, "A map of both domains")
+    listed = shown = None
+    with warnings.catch_warnings():
+        # Empty texts have been named already.
+        warnings.simplefilter("ignore", EmptyTextWarning)
+        if two is not None:
+            texts = list(two.texts)
+            # Labelled texts have already passed through the model.
+            p = adapter.predict_proba(texts) if after is None else after.probabilities
+            listed = _examples(adapter.classes_, texts, p, examples)
+        if one is not None and two is not None and min(len(one.texts), len(two.texts)) >= FEWEST:
+            display = AlignmentDisplay.from_estimator(adapter, one, two).plot()
+            shown = _picture(display.figure_, "A map of both domains")
     environment = Environment(
         loader=PackageLoader("dann_transfer", "plots"),
         autoescape=True,

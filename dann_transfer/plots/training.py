@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dann_transfer.adapter import DomainAdapter
-from dann_transfer.plots.display import PALETTE, Display, axes_for
+from dann_transfer.plots.display import STYLES, Display, axes_for
 from dann_transfer.training.checkpoint import OF_EVERY_RUN
 
 if TYPE_CHECKING:
@@ -97,6 +97,8 @@ class TrainingDisplay(Display):
 
         """
         panels = self.panels() if panels is None else panels
+        if not panels:
+            raise ValueError("panels=[] names no panel; leave it out to draw what there is.")
         if flat := [panel for panel in panels if isinstance(panel, str)]:
             raise ValueError(f"panels={flat!r}: each panel is a sequence of names; pass [{flat}].")
         columns = {key for row in self.history for key in row} - {"step"}
@@ -106,7 +108,7 @@ class TrainingDisplay(Display):
         width = max(1, len(self.history) // 25)
         for axes, panel in zip(self.axes_, panels, strict=True):
             fixed = [LINES[name][1] for name in panel if name in LINES]
-            spare = cycle([colour for colour in PALETTE if colour not in fixed])
+            spare = cycle([style for style in STYLES if style["color"] not in fixed])
             for name in panel:
                 rows = [row for row in self.history if name in row]
                 steps = np.array([row["step"] for row in rows])
@@ -114,9 +116,12 @@ class TrainingDisplay(Display):
                 window = np.ones(min(width, len(raw)))
                 # Dividing by how many steps the window covers keeps the ends from sagging.
                 covered = np.convolve(np.ones(len(raw)), window, "same")
-                label, colour = LINES.get(name) or (name.replace("_", " "), next(spare))
+                label, colour = LINES.get(name) or (name.replace("_", " "), "")
+                style = {"color": colour} if colour else next(spare)
+                # A single step is a dot.
+                style = {**style, "marker": "o" if len(raw) == 1 else ""}
                 smooth = np.convolve(raw, window, "same") / covered
-                (line,) = axes.plot(steps, smooth, color=colour, label=label, linewidth=2)
+                (line,) = axes.plot(steps, smooth, label=label, linewidth=2, **style)
                 axes.plot(steps, raw, color=line.get_color(), alpha=0.25, linewidth=0.7)
             last = self.history[-1]["step"]
             axes.set(xlim=(0, last))

@@ -447,6 +447,26 @@ def as_labelled(
     return texts, as_labels(y, len(texts), y_name, name)
 
 
+def as_domain(X: Any, name: str, text_column: str = "text", label_column: str = "label") -> Domain:
+    """Return texts to show, which may be blank, with the labels that a Domain or a table has.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `as_texts` does, and if there are not as many labels as texts.
+
+    """
+    labels = X.labels if isinstance(X, Domain) else None
+    if _is_frame(X) and label_column in _columns_of(X):
+        labels = _labels_of(X, label_column, name)
+        # A table to be labelled often has an empty column for it.
+        labels = None if all(label is None or label != label for label in labels) else labels
+    texts = as_texts(X, name, text_column, empty_is_text=True)
+    if labels is not None and len(labels) != len(texts):
+        raise ValueError(f"{name} has {len(texts)} texts and {len(labels)} labels.")
+    return Domain(texts, labels)
+
+
 def as_source(
     X: Any, y: Any, text_column: str = "text", label_column: str = "label"
 ) -> tuple[list[str], np.ndarray]:

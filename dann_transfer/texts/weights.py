@@ -52,6 +52,9 @@ def scaled(weights: np.ndarray) -> np.ndarray:
             "every text that would be trained on weighs 0; give more texts a weight, or hold out "
             "fewer with validation_fraction."
         )
+    # Their sum would be infinite.
+    if weights.max() > np.finfo(float).max / len(weights):
+        weights = weights / weights.max()
     return np.asarray(weights / weights.mean())
 
 

@@ -9,6 +9,7 @@ from drawn import drawn
 from dann_transfer import Domain, plots
 from dann_transfer.diagnostics import proxy_a_distance
 from dann_transfer.plots.alignment import AlignmentDisplay
+from dann_transfer.texts.reading import EmptyTextWarning
 
 pytestmark = pytest.mark.usefixtures("no_figure_shown_or_left")
 
@@ -70,7 +71,7 @@ def test_a_features_frame_that_cannot_be_drawn_is_refused(fitted):
         plots.alignment(frame.assign(model=["m", "m", "m", "n"]))
     with pytest.raises(ValueError, match="pass source=Domain"):
         plots.alignment(fitted)
-    with pytest.raises(TypeError, match="a list is not an adapter"):
+    with pytest.raises(TypeError, match="a list is neither an adapter nor a mapping"):
         plots.alignment([fitted], Domain(["x"]), Domain(["y"]))
     with pytest.raises(ValueError, match="gives both domains the same name"):
         plots.features_frame(fitted, Domain(["x"]), Domain(["y"]), names=("a", "a"))
@@ -97,3 +98,23 @@ def test_a_display_is_drawn_again_and_read_as_a_table(layout, fitted, tiny, sour
         assert len(display.plot().axes_) == 2
     with pytest.raises(ValueError, match="colour='class' must be 'domain', or 'class' if"):
         display.plot(colour="class")
+
+
+def test_texts_may_be_lists_and_tables(fitted):
+    texts, labels = toy_texts(20, "film plot", 5)
+    table = pd.DataFrame({"text": texts, "label": labels})
+    frame = plots.features_frame(fitted, texts, table)
+    own = frame["domain"] == "target"
+    assert frame["label"][own].tolist() == labels
+    assert frame["label"][~own].isna().all()
+    with pytest.raises(ValueError, match="the target domain has 20 texts and 3 labels"):
+        plots.features_frame(fitted, texts, Domain(texts, labels[:3]))
+    with pytest.raises(ValueError, match="max_texts=1 must be at least 2"):
+        plots.alignment(frame, max_texts=1)
+
+
+def test_an_empty_text_is_named_once(fitted):
+    texts = toy_texts(20, "film plot", 5)[0]
+    with pytest.warns(EmptyTextWarning) as warned:
+        plots.features_frame(fitted, texts, [*texts, " "])
+    assert ["the target domain[20]" in str(w.message) for w in warned] == [True]

@@ -6,6 +6,7 @@ import pickle
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import same, toy_texts, weights
 from PIL import Image
@@ -91,7 +92,7 @@ def test_plots_animation_writes_what_a_watcher_saw(tiny, source, target, tmp_pat
     display = plots.animation(watcher, tmp_path / "a.gif")
     assert (tmp_path / "a.gif").is_file()
     assert display.steps == list(watcher.features)
-    with pytest.raises(ValueError, match="frames=1 must be at least 2"):
+    with pytest.raises(ValueError, match="frames=1 must be a whole number of at least 2"):
         plots.FeatureWatcher(*SHOWN, frames=1)
 
 
@@ -102,3 +103,28 @@ def test_a_finished_run_has_nothing_to_show(tiny, source, tmp_path):
     tiny(**params).fit(*source, on_step=watcher)
     with pytest.raises(ValueError, match="the watcher saw no step"):
         AnimationDisplay.from_watcher(watcher)
+
+
+def test_what_could_not_be_drawn_is_refused_before_training():
+    texts, labels = toy_texts(30, "film plot actor", 7)
+    for change, words in (
+        ({"frames": 2.5}, "frames=2.5 must be a whole number"),
+        ({"max_texts": 3}, "max_texts=3 must be a whole number of at least 10"),
+        ({"names": ("a", "a")}, "gives both domains the same name"),
+        ({"target": texts[:9]}, "the target domain has 9 texts; the A-distance needs at least 10"),
+        ({"target": Domain(texts, labels[:5])}, "the target domain has 30 texts and 5 labels"),
+        ({"target": [*texts, 3]}, "a string"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=words):
+            FeatureWatcher(**{"source": texts, "target": texts, **change})
+    watcher = FeatureWatcher(pd.DataFrame({"text": texts, "label": labels}), Domain(texts, labels))
+    assert set(watcher.texts) == set(texts)
+    assert sorted(watcher.labels) == sorted(labels * 2)
+    some = Domain(texts, [None, *labels[1:]])
+    assert FeatureWatcher(some, Domain(texts, labels)).labels is None
+
+
+def test_a_film_of_no_length_is_refused(watched, tmp_path):
+    with pytest.raises(ValueError, match="seconds=-1 must be above 0"):
+        watched[1].save(tmp_path / "a.gif", seconds=-1)
+    assert not list(tmp_path.iterdir())

@@ -111,8 +111,18 @@ def test_wrong_predictions_can_be_shown(display):
         panel_says = "good" if trace.xaxis == "x" else "bad"
         right = trace.name.endswith(panel_says)
         assert set(colours) == {RIGHT if right else WRONG}
-    unlabelled = replace(display, labels=None)
-    assert not figure(unlabelled).layout.updatemenus
+    for change in ({"labels": None}, {"predicted": {}}):
+        without = figure(replace(display, **change))
+        assert not without.layout.updatemenus
+        assert not any("None" in trace.hovertemplate for trace in without.data)
+    assert not any("predicted" in trace.hovertemplate for trace in without.data)
+
+
+def test_equal_numbers_of_two_types_are_right(display):
+    labels, predicted = [0.0, 1.0] * 20, {"before": [0] * 40, "after <b>": [1] * 40}
+    drawn = figure(replace(display, labels=labels, predicted=predicted))
+    hits = [row[3] for trace in drawn.data for row in trace.customdata]
+    assert sum(hits) == 40
 
 
 @pytest.mark.browser

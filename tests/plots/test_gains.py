@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import toy_texts
 from matplotlib.colors import to_hex
 
 from dann_transfer import plots
+from dann_transfer.comparison import Comparison
 from dann_transfer.plots.gains import GAIN, LOSS, GainDisplay, TransferMatrixDisplay
 
 pytestmark = pytest.mark.usefixtures("no_figure_shown_or_left")
@@ -81,3 +84,53 @@ def test_a_comparison_can_be_drawn(fitted):
         for row in rows(source_only=[0.5], dann=[0.6])
     ]
     assert len(plots.gain(runs).texts) == 0
+
+
+def test_what_is_missing_in_a_table_is_left_out():
+    runs = rows(source_only=[0.5, 0.5, 0.5], dann=[0.6, 0.6, float("nan")], mcc=[0.6, 0.7, None])
+    frame = GainDisplay.from_rows(pd.DataFrame(runs)).frame()
+    assert frame.gain.tolist() == pytest.approx([10, 15])
+    assert frame.seeds.tolist() == [2, 2]
+    with pytest.raises(ValueError, match="no gain can be computed"):
+        plots.gain(pd.DataFrame(rows(source_only=[float("nan")], dann=[float("nan")])))
+    matrix = TransferMatrixDisplay.from_rows(rows(source_only=[0.5, None]))
+    assert matrix.frame().loc["a", "b"] == 0.5
+    with pytest.raises(ValueError, match="the rows have no 'source'; they have"):
+        plots.transfer_matrix([{"method": "dann", "seed": 0, "target_accuracy": 0.5}])
+
+
+def test_an_interval_is_that_of_the_verdict():
+    runs = [
+        {"method": m, "seed": s, "target_accuracy": x, "gain_error": e}
+        for m, x, e in (("source_only", 0.80, None), ("dann", 0.82, 0.025))
+        for s in (0, 1)
+    ]
+    comparison = Comparison(runs, {})
+    assert "dann made no clear difference" in comparison.verdict("dann")
+    assert "(+2.0 points ± 5.0;" in comparison.verdict("dann")
+    ax = plots.gain(comparison)
+    (row,) = GainDisplay.from_rows(comparison).rows
+    assert row["half_width"] == pytest.approx(5.0)
+    assert to_hex(ax.containers[0].lines[0].get_markerfacecolor()) == "#ffffff"
+
+
+def test_a_hollow_mark_has_the_colour_behind_it():
+    _, ax = plt.subplots()
+    ax.set_facecolor("black")
+    plots.gain(rows(source_only=[0.5, 0.7], mcc=[0.5, 0.6]), ax=ax)
+    assert to_hex(ax.containers[0].lines[0].get_markerfacecolor()) == "#000000"
+
+
+def test_long_names_of_domains_leave_the_axis_its_width():
+    names = "hospital discharge letters from 2010 to 2015", "discharge letters from 2016 to 2020"
+    runs = rows(source_only=[0.5, 0.7], dann=[0.6, 0.8])
+    for row in runs:
+        row["source"], row["target"] = names
+    ax = plots.gain(runs)
+    ax.figure.draw_without_rendering()
+    assert ax.get_window_extent().width > 0.7 * ax.figure.bbox.width
+    assert ax.texts[0].get_text() == "\n→ ".join(names)
+    ax = plots.transfer_matrix(runs)
+    ax.figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in ax.get_xticklabels()]
+    assert not boxes[0].overlaps(boxes[1])

@@ -94,3 +94,49 @@ def test_a_crowd_gets_lines_around_its_densest_parts():
 def test_unknown_layout_is_named():
     with pytest.raises(ValueError, match=r"layout='mds' must be one of \['umap', 'aligned_umap'"):
         plots.embed(np.zeros((5, 3)), layout="mds")
+
+
+def test_more_classes_than_markers_share_one(recwarn):
+    points = np.random.default_rng(0).normal(size=(300, 2))
+    labels = [f"class {i % 30}" for i in range(300)]
+    ax = plots.feature_map(points, ["a", "b"] * 150, labels)
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["a", "b"]
+    shapes = {c.get_paths()[0].vertices.tobytes() for c in ax.collections}
+    assert len(shapes) == 1
+
+
+def test_a_legend_is_as_wide_as_its_figure():
+    points = np.random.default_rng(0).normal(size=(40, 2))
+    labels = ["card_payment_declined", "top_up_failed", "a class with a long name", "other"] * 10
+    ax = plots.feature_map(points, ["customer service e-mails", "$ tweets $"] * 20, labels)
+    ax.figure.draw_without_rendering()
+    box = ax.get_legend().get_window_extent()
+    assert ax.figure.bbox.x0 <= box.x0
+    assert box.x1 <= ax.figure.bbox.x1
+
+
+def test_labels_that_are_partly_missing_are_not_drawn():
+    points = np.random.default_rng(0).normal(size=(4, 2))
+    ax = plots.feature_map(points, ["a", "a", "b", "b"], ["x", None, "y", "x"])
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["a", "b"]
+
+
+def test_an_error_leaves_no_figure():
+    points = np.random.default_rng(0).normal(size=(30, 2))
+    for change in ({"colour": "class", "labels": [str(i) for i in range(30)]}, {"colour": "foo"}):
+        with pytest.raises(ValueError, match="colour"):
+            plots.feature_map(points, ["a"] * 30, **change)
+    assert not plt.get_fignums()
+
+
+def test_what_cannot_be_laid_out_is_refused():
+    for features in (np.zeros((3, 5)), np.zeros((10, 1))):
+        for layout in ("umap", "pca", "tsne"):
+            with pytest.raises(ValueError, match="cannot be laid out: a map needs at least 4"):
+                plots.embed(features, layout=layout)
+
+
+def test_aligned_maps_of_one_model_are_its_map():
+    features = np.random.default_rng(0).normal(size=(40, 5))
+    one = plots.embed(features, layout="aligned_umap")
+    assert (one == plots.embed(features)).all()

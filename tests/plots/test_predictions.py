@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 
 from dann_transfer import plots
+from dann_transfer.decision import calibration_error
 from dann_transfer.plots.predictions import ConfusionDisplay, CoverageDisplay, ReliabilityDisplay
 
 pytestmark = pytest.mark.usefixtures("no_figure_shown_or_left")
@@ -15,6 +19,7 @@ class Sure:
 
     method = "sure"
     classes_ = np.array(["neg", "pos"])
+    text_column, label_column = "text", "label"
 
     def __init__(self, p: np.ndarray) -> None:
         self.p = p
@@ -103,3 +108,72 @@ def test_coverage_is_that_of_the_curve():
     ax = plots.coverage(models, TEXTS, LABELS)
     assert [line.get_label() for line in ax.lines] == ["before", "after"]
     assert ax.lines[0].get_ydata().round(1).tolist() == [60.0, 85.7, 100.0]
+
+
+def test_every_model_has_a_line_and_an_entry():
+    models = {f"_{i}": Sure(P) for i in range(8)}
+    for draw in (plots.reliability, plots.coverage):
+        ax = draw(models, TEXTS, LABELS)
+        entries = [text.get_text().split(" ")[0] for text in ax.get_legend().get_texts()]
+        assert [entry for entry in entries if entry.startswith("_")] == list(models)
+        own = ax.lines[-8:]
+        assert len({(line.get_color(), line.get_linestyle()) for line in own}) == 8
+
+
+def test_calibration_is_that_of_the_evaluation():
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet([2, 2], 300)
+    codes = rng.integers(0, 2, 300)
+    display = ReliabilityDisplay.from_predictions(codes, {"m": p})
+    assert display.errors["m"] == calibration_error(p, codes)
+    gaps = [abs(r["confidence"] - r["accuracy"]) * r["texts"] for r in display.bins["m"]]
+    assert sum(gaps) / 300 == pytest.approx(display.errors["m"])
+
+
+def test_a_model_that_is_equally_sure_of_all_is_a_dot():
+    ax = plots.coverage({"same": Sure(np.tile([0.8, 0.2], (10, 1)))}, TEXTS, LABELS)
+    assert ax.lines[0].get_marker() == "o"
+
+
+def test_names_are_drawn_as_they_are():
+    names = ["$10% - $20%", "a\\frac$\\foo{$", "A$AP and Ke$ha"]
+    codes = np.arange(3)
+    display = ConfusionDisplay.from_predictions(np.array(names), codes, {"$m$ $": np.eye(3)})
+    (ax,) = display.plot().axes_
+    ax.figure.draw_without_rendering()
+    for text, name in zip(ax.get_xticklabels(), names, strict=True):
+        # What matplotlib makes of it: not a formula, and with its dollars.
+        assert text._preprocess_math(text.get_text()) == (name, False)
+
+
+def test_names_of_classes_do_not_overlap():
+    for names in (["neg", "pos"], ["cardiovascular", "digestive", "neoplasms", "nervous"]):
+        codes = np.arange(len(names))
+        p = {"m": np.eye(len(names))}
+        (ax,) = ConfusionDisplay.from_predictions(np.array(names), codes, p).plot().axes_
+        ax.figure.draw_without_rendering()
+        boxes = [text.get_window_extent() for text in ax.get_xticklabels()]
+        assert not any(a.overlaps(b) for a, b in pairwise(boxes))
+        assert ax.get_xticklabels()[0].get_rotation() == (0 if len(names) == 2 else 90)
+
+
+def test_axes_may_come_in_a_grid():
+    models = {f"m{i}": Sure(P) for i in range(4)}
+    grid = plt.subplots(2, 2)[1]
+    assert plots.confusion(models, TEXTS, LABELS, ax=grid) == list(grid.flat)
+
+
+def test_a_table_is_read_by_the_adapters_columns():
+    model = Sure(P)
+    model.text_column, model.label_column = "t", "l"
+    frame = pd.DataFrame({"t": TEXTS, "l": LABELS})
+    assert ConfusionDisplay.from_estimator(model, frame).counts["sure"].trace() == 6
+
+
+@pytest.mark.parametrize(
+    ("models", "words"),
+    [({}, "the mapping holds no adapter"), ([Sure(P)], "a list is neither an adapter nor a map")],
+)
+def test_what_is_no_model_is_refused(models, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        plots.confusion(models, TEXTS, LABELS)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import pytest
 from conftest import toy_texts
 from sklearn.exceptions import NotFittedError
@@ -92,3 +93,28 @@ def test_a_report_of_labelled_target_texts(fitted, tiny, source, target, tmp_pat
     with pytest.raises(ValueError, match="need a target with labels"):
         fitted.report(tmp_path / "no.html", target=texts, groups=groups)
     assert not (tmp_path / "no.html").exists()
+
+
+def test_a_report_takes_tables_and_few_texts(fitted, tmp_path):
+    texts, labels = toy_texts(9, "tweet lol omg today friend", 6)
+    table = pd.DataFrame({"text": texts, "label": labels, "who": ["a"] * 5 + ["b"] * 4})
+    out = fitted.report(tmp_path / "r.html", table, table, groups="who")
+    text = out.read_text()
+    assert "<h2>By group</h2>" in text
+    # Nine texts are too few for a distance.
+    assert "A map of both domains" not in text
+
+
+def test_a_report_refuses_what_it_would_misread(fitted, tiny, source, target, tmp_path):
+    labels = ["other", *source[1][1:]]
+    other = tiny(method="source_only", epochs=1, validation_fraction=0).fit(source[0], labels)
+    own = Domain(*toy_texts(30, "tweet lol omg today friend", 6))
+    for change, words in (
+        ({"baseline": other}, r"the baseline has the classes \['neg', 'other', 'pos'\], not"),
+        ({"examples": -1}, "examples=-1 must be a whole number"),
+        ({"examples": "8"}, "examples='8' must be a whole number"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            fitted.report(tmp_path / "r.html", None, own, **change)
+    assert not list(tmp_path.iterdir())
+    assert not plt.get_fignums()

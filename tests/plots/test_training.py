@@ -50,3 +50,17 @@ def test_epochs_and_chance_are_marked(fitted):
     ((chance,),) = [line.get_segments() for line in others.collections[1:]]
     assert chance[:, 1].tolist() == [0.5, 0.5]
     assert len(losses.collections) == 1
+
+
+def test_each_of_many_losses_has_a_line_of_its_own(fitted):
+    history = [{"step": i, **{f"{c}_loss": 1.0 for c in "abcdefgh"}} for i in (1, 2)]
+    (ax,) = TrainingDisplay(history).plot().axes_
+    smooth = ax.lines[::2]
+    assert len({(line.get_color(), line.get_linestyle()) for line in smooth}) == 8
+    with pytest.raises(ValueError, match="names no panel"):
+        plots.training(fitted, panels=[])
+
+
+def test_a_single_step_is_a_dot():
+    (ax,) = TrainingDisplay([{"step": 1, "task_loss": 0.5}]).plot().axes_
+    assert ax.lines[0].get_marker() == "o"

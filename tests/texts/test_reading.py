@@ -21,6 +21,7 @@ from dann_transfer.texts.reading import (
     as_texts,
     encode_labels,
 )
+from dann_transfer.texts.weights import scaled, text_weights
 
 TEXTS = ["good film", "bad film", "fine plot"]
 
@@ -366,3 +367,11 @@ def test_a_table_that_is_a_stream_is_named():
     stream = datasets.IterableDataset.from_generator(lambda: iter([{"text": "a"}]))
     with pytest.raises(TypeError, match="IterableDataset that does not know its columns"):
         as_texts(stream, "X")
+
+
+def test_weights_of_any_size_are_those_of_their_ratios():
+    labels = np.array(["a", "b", "a", "b"])
+    for size in (1e308, 1e-300):
+        weights = text_weights(labels, None, [size, size, size / 2, 0.0])
+        with np.errstate(all="raise", under="ignore"):
+            assert scaled(weights) == pytest.approx([1.6, 1.6, 0.8, 0.0])
