@@ -230,7 +230,10 @@ class TransferMatrixDisplay(Display):
     def plot(self, ax: Axes | None = None) -> TransferMatrixDisplay:
         """Draw the matrix, with a number in each cell that was run."""
         n = len(self.domains)
-        self.axes_ = axes_for(ax, 1, 1.1 * n + 1.6, 0.9 * n + 1.2)
+        names = [plain(name) for name in self.domains]
+        # Long names stand on two sides, and leave the cells their size.
+        more = 0.08 * max(0, max(map(len, names)) - 9)
+        self.axes_ = axes_for(ax, 1, 1.1 * n + 1.6 + more, 0.9 * n + 1.2 + more)
         axes = self.ax_
         image = axes.imshow(self.values, cmap="cividis")
         middle = (np.nanmin(self.values) + np.nanmax(self.values)) / 2
@@ -238,8 +241,7 @@ class TransferMatrixDisplay(Display):
             value = self.values[i, j]
             dark = value < middle
             axes.text(j, i, f"{value:.1%}", ha="center", va="center", color="w" if dark else "k")
-        names = [plain(name) for name in self.domains]
-        turned = "vertical" if max(map(len, names)) > 9 else "horizontal"
+        turned = "vertical" if more else "horizontal"
         axes.set_xticks(range(n), names, rotation=turned)
         axes.set_yticks(range(n), names)
         axes.set(xlabel="target", ylabel="source")

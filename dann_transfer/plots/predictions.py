@@ -90,10 +90,13 @@ class ConfusionDisplay(Display):
         from sklearn.metrics import ConfusionMatrixDisplay
 
         side = max(3.6, 0.45 * len(self.classes) + 1.5)
-        self.axes_ = axes_for(ax, len(self.counts), side, side)
         names = [plain(c) for c in self.classes]
+        longest = max(map(len, names))
         # Beside each other, names have as much room as their columns, in inches.
-        wide = len(names) > 4 or max(map(len, names)) * 0.11 > (side - 1) / len(names)
+        wide = len(names) > 4 or longest * 0.11 > (side - 1) / len(names)
+        # Long names stand on two sides, and leave the cells their size.
+        side += 0.08 * max(0, longest - 6) if wide else 0
+        self.axes_ = axes_for(ax, len(self.counts), side, side)
         for axes, (title, confusion) in zip(self.axes_, self.counts.items(), strict=True):
             shares = confusion / confusion.sum(1, keepdims=True).clip(min=1)
             matrix = ConfusionMatrixDisplay(shares, display_labels=names).plot(
