@@ -506,7 +506,7 @@ def test_a_model_with_code_of_its_own_is_used_where_it_is_trusted(tmp_path, file
     options = ["--encoder", str(folder), *SMALL]
     refused = run(cli.app, ["adapt", str(source), str(target), str(model), *options])
     assert refused.exit_code == 2
-    assert "comes with code of its own, which is not run." in refused.stderr
+    assert "cannot be loaded: it has code of its own, which is not run." in refused.stderr
     trust = "--set", "trust_remote_code=true"
     done = run(cli.app, ["adapt", str(source), str(target), str(model), *options, *trust])
     assert done.exit_code == 0, done.output
