@@ -123,8 +123,6 @@ def _write(adapter: DomainAdapter, folder: Path, int8: bool) -> None:
             input_names=["input_ids", "attention_mask"],
             output_names=["features", "logits"],
             dynamic_shapes=(sizes, sizes),
-            # The default from torch 2.9 on.
-            dynamo=True,
             external_data=False,
             verbose=False,
         )

@@ -81,9 +81,9 @@ def load(
             raise
         if "trust_remote_code" in str(error):
             raise ValueError(
-                f"encoder {name!r} cannot be loaded: it has code of its own, which is not run. If you "
-                "trust it, pass trust_remote_code=True, or --trust-remote-code to a command that uses a "
-                "saved model and --set trust_remote_code=true to one that trains."
+                f"encoder {name!r} cannot be loaded: it has code of its own, which is not run. If "
+                "you trust it, pass trust_remote_code=True, or --trust-remote-code to a command "
+                "that uses a saved model and --set trust_remote_code=true to one that trains."
             ) from error
         raise ValueError(f"encoder {name!r} cannot be loaded: {error}") from error
     except Exception as error:  # the loaders raise OSError, SafetensorError, KeyError and more
