@@ -22,6 +22,7 @@ CONFIG, GRAPH, TOKENIZER = "dann_transfer_onnx.json", "model.onnx", "tokenizer.j
 FILES = {CONFIG, GRAPH, TOKENIZER, f"{GRAPH}.data"}
 FORMAT = 1
 _INSTALL = "pip install 'dann_transfer[onnx]'"
+OLDEST_TORCH = "2.13"
 
 
 def to_onnx(adapter: DomainAdapter, folder: str | PathLike[str], int8: bool = False) -> Path:
@@ -107,6 +108,11 @@ def _write(adapter: DomainAdapter, folder: Path, int8: bool) -> None:
         ) from error
     import torch
 
+    if torch.__version__ < OLDEST_TORCH:
+        raise ImportError(
+            f"an export needs torch {OLDEST_TORCH} or newer, and this is {torch.__version__}, whose "
+            f"exporter cannot write all models with texts of any length: {_INSTALL}"
+        )
     from dann_transfer.texts.batches import pad
     from dann_transfer.texts.corpus import tokenize
 

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from conftest import toy_texts
 
 from dann_transfer import DomainAdapter, datasets
@@ -106,3 +107,10 @@ def test_the_real_encoder_gives_the_same(tmp_path):
     adapter.fit(movies, ["good", "bad"] * 8, X_target=tweets)
     model = OnnxModel(to_onnx(adapter, tmp_path / "m"))
     assert differences(model, adapter, movies + tweets)["probability"] < 1e-4
+
+
+def test_an_older_torch_is_named(adapter, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, "__version__", type(torch.__version__)("2.9.0"))
+    with pytest.raises(ImportError, match=r"an export needs torch 2.13 or newer, and this is 2.9"):
+        to_onnx(adapter, tmp_path / "m")
+    assert not list(tmp_path.iterdir())

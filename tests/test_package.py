@@ -22,7 +22,12 @@ def bounds(requirements: list[str]) -> set[str]:
     names = (
         re.match(r"([\w-]+)(.*)", r) for r in requirements if not r.startswith("dann_transfer")
     )
-    return {CONDA_NAMES.get(m[1], m[1]) + m[2] for m in names if m}
+    highest: dict[str, str] = {}
+    for m in sorted(
+        (m for m in names if m), key=lambda m: [int(n) for n in re.findall(r"\d+", m[2])]
+    ):
+        highest[CONDA_NAMES.get(m[1], m[1])] = m[2]
+    return {name + bound for name, bound in highest.items()}
 
 
 def test_environment_yml_equals_pyproject():
