@@ -110,8 +110,8 @@ def _write(adapter: DomainAdapter, folder: Path, int8: bool) -> None:
 
     if torch.__version__ < OLDEST_TORCH:
         raise ImportError(
-            f"an export needs torch {OLDEST_TORCH} or newer, and this is {torch.__version__}, whose "
-            f"exporter cannot write all models with texts of any length: {_INSTALL}"
+            f"an export needs torch {OLDEST_TORCH} or newer, and this is {torch.__version__}, "
+            f"whose exporter cannot write all models with texts of any length: {_INSTALL}"
         )
     from dann_transfer.texts.batches import pad
     from dann_transfer.texts.corpus import tokenize
