@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from board import acting, by_size, key_of
+from boards import TUNED
 from scipy.stats import spearmanr
 from scipy.stats import t as student
 
@@ -477,6 +478,35 @@ def critics(rows: list[dict[str, Any]], beside: list[dict[str, Any]]) -> str:
         if len(own_rows) > 1:
             means = tuple(mean(column) for column in zip(*own_rows, strict=True))
             lines.append(_critic_row(f"mean of {len(own_rows)}", passes, means))
+    return "\n".join(lines)
+
+
+def splits(rows: list[dict[str, Any]], usual: list[dict[str, Any]]) -> str:
+    """Gains on texts drawn anew, beside those on the usual texts with the same seed."""
+    methods = [name for name in dict.fromkeys(r["method"] for r in rows) if name != BASELINE]
+    head = ["pair", f"{BASELINE}, usual", "drawn anew"]
+    head += [cell for name in methods for cell in (f"{name}, usual", "drawn anew")]
+    found: dict[str, list[float]] = {}
+    accuracies = [
+        {
+            (r["source"], r["target"], r["seed"], r["method"]): 100 * r["target_accuracy"]
+            for r in own
+        }
+        for own in (usual, rows)
+    ]
+    for source, target, seed in sorted({(r["source"], r["target"], r["seed"]) for r in rows}):
+        star = " *" if (source, target) in TUNED else ""
+        both = [[own[source, target, seed, name] for own in accuracies] for name in methods]
+        before = [own[source, target, seed, BASELINE] for own in accuracies]
+        gains = [x - low for own in both for x, low in zip(own, before, strict=True)]
+        found[f"{source} → {target}{star}"] = [*before, *gains]
+    lines = [row_of(head), "|---" * len(head) + "|"]
+    starred = {star: [v for k, v in found.items() if k.endswith("*") == star] for star in (1, 0)}
+    parts = {"mean": list(found.values()), "with a star": starred[1], "without": starred[0]}
+    table = {**found, **{k: np.mean(v, 0).tolist() for k, v in parts.items() if v}}
+    for name, values in table.items():
+        cells = [f"{x:.1f}" for x in values[:2]] + [f"{x:+.1f}" for x in values[2:]]
+        lines.append(row_of([name, *cells]))
     return "\n".join(lines)
 
 

@@ -160,6 +160,17 @@ def test_students_with_a_critic_stand_beside_the_same_runs_without():
     assert lines[-1] == "| mean of 2 | 6 | 70.0 | +5.0 | +15.0 | 85.0 | 1.80 | 0.90 |"
 
 
+def test_gains_on_texts_drawn_anew_stand_beside_the_usual_ones():
+    usual = [row("a", m, 0, x) for m, x in (("source_only", 0.70), ("mcc", 0.75))]
+    usual += [row("b", m, 0, x) for m, x in (("source_only", 0.60), ("mcc", 0.60))]
+    anew = [row("a", m, 0, x) for m, x in (("source_only", 0.72), ("mcc", 0.70))]
+    anew += [row("b", m, 0, x) for m, x in (("source_only", 0.62), ("mcc", 0.66))]
+    lines = tables.splits(anew, usual).splitlines()
+    assert lines[0] == "| pair | source_only, usual | drawn anew | mcc, usual | drawn anew |"
+    assert lines[2] == "| a → t | 70.0 | 72.0 | +5.0 | -2.0 |"
+    assert lines[4] == "| mean | 65.0 | 67.0 | +2.5 | +1.0 |"
+
+
 @pytest.mark.real
 def test_another_split_has_other_texts_and_its_runs_other_names():
     usual, other = boards.Sample(20, 30), boards.Sample(20, 30, target_texts=10, split=1)
