@@ -195,8 +195,7 @@ def harm(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
     With many groups some seem harmed by chance, so the interval is widened for their number, by
     Bonferroni's correction with normal quantiles. Where the spread over few seeds makes up most of
-    it, that is too little: with three seeds and fifty groups, one in ten comparisons without harm
-    names a group.
+    it, that is too little.
 
     Examples
     --------

@@ -14,6 +14,7 @@ from dann_transfer.decision import labels
 from dann_transfer.diagnostics import proxy_a_distance
 from dann_transfer.plots.display import Display, axes_for, legend_below, named, plain
 from dann_transfer.plots.maps import embed_all, feature_map, keys, share_limits
+from dann_transfer.settings import check_number
 from dann_transfer.texts.reading import Domain, EmptyTextWarning, as_domain
 
 if TYPE_CHECKING:
@@ -182,8 +183,7 @@ class AlignmentDisplay(Display):
             if `max_texts` is below 2.
 
         """
-        if max_texts < 2:
-            raise ValueError(f"max_texts={max_texts!r} must be at least 2.")
+        check_number(f"max_texts={max_texts!r}", max_texts, 2, whole=True)
         models = _by_model(frame)
         first = next(iter(models.values()))
         rng = np.random.default_rng(random_state)

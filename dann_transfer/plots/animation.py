@@ -17,6 +17,7 @@ from dann_transfer.model.model import Classifier, infer
 from dann_transfer.model.runtime import Runtime
 from dann_transfer.plots.display import Display, axes_for, legend_below
 from dann_transfer.plots.maps import embed_all, feature_map, keys, share_limits
+from dann_transfer.settings import check_number
 from dann_transfer.texts.corpus import Tokens, tokenize
 from dann_transfer.texts.reading import Domain, as_domain
 
@@ -113,8 +114,7 @@ class FeatureWatcher:
             ("max_texts", max_texts, FEWEST),
             ("max_length", max_length, 1),
         ):
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ValueError(f"{what}={value!r} must be a whole number of at least {least}.")
+            check_number(f"{what}={value!r}", value, least, whole=True)
         if names[0] == names[1]:
             raise ValueError(f"names={names!r} gives both domains the same name; use two names.")
         self.frames, self.max_length, self.random_state = frames, max_length, random_state
@@ -239,8 +239,7 @@ class AnimationDisplay(Display):
         """
         from PIL import Image
 
-        if not 0 < seconds < 600:
-            raise ValueError(f"seconds={seconds!r} must be above 0, and below 600.")
+        check_number(f"seconds={seconds!r}", seconds, 0, 600, above=True)
         images = [self._page(step, colour) for step in self.steps]
         # One palette for all, or colours would flicker from one picture to the next.
         palette = images[-1].quantize(64)

@@ -41,11 +41,7 @@ def axes_for(
 
     """
     if ax is not None:
-        axes = (
-            np.ravel(np.asarray(ax, dtype=object)).tolist()
-            if isinstance(ax, Sequence | np.ndarray)
-            else [ax]
-        )
+        axes = np.ravel(np.array(ax, dtype=object)).tolist()
         if len(axes) != n:
             raise ValueError(f"ax holds {len(axes)} Axes; this picture needs {n}.")
         return axes
@@ -82,7 +78,7 @@ def plain(text: Any) -> str:
 
 def legend_below(holder: Any, entries: Sequence[Any], columns: int, **place: Any) -> Legend:
     """Add a legend to a figure or Axes, in as many columns as fit into the figure's width."""
-    figure = getattr(holder, "figure", None) or holder
+    figure = holder if hasattr(holder, "add_subplot") else holder.figure
     for n in range(min(len(entries), columns), 0, -1):
         legend: Legend = holder.legend(handles=entries, ncols=n, frameon=False, **place)
         if n == 1 or legend.get_window_extent().width <= figure.bbox.width:

@@ -31,8 +31,10 @@ def _records(rows: Rows, *columns: str) -> list[Any]:
     """Return the rows of runs that have an accuracy on the target, with the columns needed."""
     import pandas as pd
 
-    own: Any = getattr(rows, "rows", rows)
-    records: list[Any] = own.to_dict("records") if hasattr(own, "to_dict") else list(own)
+    own: Any = rows
+    records: list[Any] = (
+        own.to_dict("records") if hasattr(own, "to_dict") else list(getattr(own, "rows", own))
+    )
     for row in records:
         if missing := [name for name in columns if name not in row]:
             raise ValueError(f"the rows have no {missing[0]!r}; they have {list(row)}.")

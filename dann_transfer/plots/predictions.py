@@ -181,9 +181,8 @@ class ReliabilityDisplay(Display):
         """Draw accuracy against confidence; the area of a dot shows its number of texts."""
         self.axes_ = axes_for(ax, 1, 4.8, 4.6)
         axes = self.ax_
-        axes.plot([0, 1], [0, 1], color="grey", linestyle=":", label="as sure as right")
+        lines = axes.plot([0, 1], [0, 1], color="grey", linestyle=":", label="as sure as right")
         total = max(sum(row["texts"] for row in rows) for rows in self.bins.values())
-        lines = axes.get_lines()
         for (title, rows), style in zip(self.bins.items(), cycle(STYLES), strict=False):
             x, y, n = (np.array([r[k] for r in rows]) for k in ("confidence", "accuracy", "texts"))
             label = f"{plain(title)} (calibration error {self.errors[title]:.2f})"

@@ -29,6 +29,7 @@ from dann_transfer.plots.predictions import (
     ReliabilityDisplay,
 )
 from dann_transfer.plots.training import TrainingDisplay
+from dann_transfer.settings import check_number
 from dann_transfer.texts.reading import EmptyTextWarning, as_domain, as_groups
 
 
@@ -144,8 +145,7 @@ def report(
 
     """
     check_is_fitted(adapter)
-    if not isinstance(examples, int) or isinstance(examples, bool) or examples < 0:
-        raise ValueError(f"examples={examples!r} must be a whole number of at least 0.")
+    check_number(f"examples={examples!r}", examples, 0, whole=True)
     columns = adapter.text_column, adapter.label_column
     one = None if source is None else as_domain(source, "source", *columns)
     two = None if target is None else as_domain(target, "target", *columns)

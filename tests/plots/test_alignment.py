@@ -109,7 +109,7 @@ def test_texts_may_be_lists_and_tables(fitted):
     assert frame["label"][~own].isna().all()
     with pytest.raises(ValueError, match="the target domain has 20 texts and 3 labels"):
         plots.features_frame(fitted, texts, Domain(texts, labels[:3]))
-    with pytest.raises(ValueError, match="max_texts=1 must be at least 2"):
+    with pytest.raises(ValueError, match="max_texts=1 must be a whole number of at least 2"):
         plots.alignment(frame, max_texts=1)
 
 

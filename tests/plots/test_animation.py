@@ -125,6 +125,6 @@ def test_what_could_not_be_drawn_is_refused_before_training():
 
 
 def test_a_film_of_no_length_is_refused(watched, tmp_path):
-    with pytest.raises(ValueError, match="seconds=-1 must be above 0"):
+    with pytest.raises(ValueError, match="seconds=-1 must be a number above 0"):
         watched[1].save(tmp_path / "a.gif", seconds=-1)
     assert not list(tmp_path.iterdir())
