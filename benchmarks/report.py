@@ -77,6 +77,7 @@ OTHERS = {
     "peers.jsonl",
     "scored.jsonl",
     "splits.jsonl",
+    "splits_auto.jsonl",
     "starts.jsonl",
     "scores.jsonl",
     "trials.jsonl",
@@ -303,6 +304,10 @@ def of_others(files: list[str]) -> list[str]:
             "the same seed (`scored.jsonl`). Accuracy of source-only on the target, and gains over "
             "it in points. Nothing was chosen on these texts.",
             splits(read("splits.jsonl"), read("scored.jsonl")),
+            '`method="auto"` on these texts (`python benchmarks/auto.py --rows '
+            "benchmarks/results/splits.jsonl --outputs runs/outputs --out "
+            "benchmarks/results/splits_auto.jsonl`):",
+            auto.table(read("splits_auto.jsonl")),
         ]
     if "few.jsonl" in files:
         parts += [

@@ -490,12 +490,43 @@ def test_the_documentation_says_what_labels_are_worth():
 
 
 def test_the_documentation_says_what_few_texts_cost_a_student():
-    rows = tables.of_pair(of_board(report.read("base.jsonl"), "amazon"), ("kitchen", "books"))
-    student, mcc, whole = (
-        mean(gains_of(rows, name)) for name in ("student", "mcc", "target_trained")
+    text, rows = written(), report.read("base.jsonl")
+    for kind, pair, words in (
+        (
+            "amazon",
+            ("kitchen", "books"),
+            "a student lost {0:.1f} points, where `mcc` gained {1:.1f}",
+        ),
+        ("medical", ("abstracts", "notes"), "it lost {0:.1f} points, where `mcc` gained {1:.1f}"),
+    ):
+        own = tables.of_pair(of_board(rows, kind), pair)
+        student, mcc, whole = (
+            mean(gains_of(own, name)) for name in ("student", "mcc", "target_trained")
+        )
+        assert f"{words.format(-student, mcc)} of {whole:.1f}" in text
+    assert f"on medical texts, where the student lost {-student:.1f} points" in text
+
+
+def test_the_documentation_says_what_texts_drawn_anew_gave():
+    text = written()
+    usual, anew = report.read("scored.jsonl"), report.read("splits.jsonl")
+    usual = [r for r in usual if r["board"] == "sentiment" and r["seed"] == 0]
+    means = [
+        [
+            mean(
+                mean(gains_of(tables.of_pair(rows, pair), name))
+                for pair in boards.pairs("sentiment")
+            )
+            for name in ("student", "mcc")
+        ]
+        for rows in (anew, usual)
+    ]
+    assert {r["seed"] for r in anew} == {0}
+    (student, mcc), (student_before, mcc_before) = means
+    said = (
+        f"gains {student:.1f} points and `mcc` {mcc:.1f}; on the usual ones, with the same seed, "
     )
-    said = f"a student lost {-student:.1f} points, where `mcc` gained {mcc:.1f} of {whole:.1f}"
-    assert said in written()
+    assert f"{said}{student_before:.1f} and {mcc_before:.1f}" in text
 
 
 def test_the_documentation_says_what_weights_by_class_gain():
@@ -608,7 +639,11 @@ def test_the_documentation_says_what_auto_kept():
     for r in rows:
         kept.setdefault((r["board"], r["encoder"]), set()).add(r["chosen"])
     assert kept["sentiment", "mpnet"] == kept["banking", "mpnet"] == {"student"}
-    assert kept["finance", "mpnet"] == {"source_only"}
+    assert kept["finance", "mpnet"] == kept["medical", "mpnet"] == {"source_only"}
+    anew = [100 * r["gain"] for r in report.read("splits_auto.jsonl")]
+    assert len(anew) == 12
+    assert f"it gains {mean(anew):.1f} points with the small encoder" in text
+    assert f"one seed, and loses {-min(anew):.1f} at worst" in text
     small = [r for r in rows if r["encoder"] == "minilm"]
     small = [r for r in small if r["board"] == "sentiment"]
     assert {(r["source"], r["target"]) for r in small} == set(boards.pairs("sentiment"))
