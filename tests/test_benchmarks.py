@@ -504,6 +504,9 @@ def test_the_documentation_says_what_few_texts_cost_a_student():
             mean(gains_of(own, name)) for name in ("student", "mcc", "target_trained")
         )
         assert f"{words.format(-student, mcc)} of {whole:.1f}" in text
+    dvd = tables.of_pair(of_board(rows, "amazon"), ("electronics", "dvd"))
+    three = [mean(gains_of(dvd, name)) for name in ("mcc", "target_trained", "dann")]
+    assert "`mcc` gained {:.1f} of {:.1f} and DANN {:.1f}.".format(*three) in text
     assert f"of {whole:.1f} and DANN lost {-mean(gains_of(own, 'dann')):.1f}." in text
     assert f"on medical texts, where the student lost {-student:.1f} points" in text
 
