@@ -486,7 +486,7 @@ def splits(rows: list[dict[str, Any]], usual: list[dict[str, Any]]) -> str:
     methods = [name for name in dict.fromkeys(r["method"] for r in rows) if name != BASELINE]
     head = ["pair", f"{BASELINE}, usual", "drawn anew"]
     head += [cell for name in methods for cell in (f"{name}, usual", "drawn anew")]
-    found: dict[str, list[float]] = {}
+    pairs: dict[str, list[float]] = {}
     accuracies = [
         {
             (r["source"], r["target"], r["seed"], r["method"]): 100 * r["target_accuracy"]
@@ -499,12 +499,15 @@ def splits(rows: list[dict[str, Any]], usual: list[dict[str, Any]]) -> str:
         both = [[own[source, target, seed, name] for own in accuracies] for name in methods]
         before = [own[source, target, seed, BASELINE] for own in accuracies]
         gains = [x - low for own in both for x, low in zip(own, before, strict=True)]
-        found[f"{source} → {target}{star}"] = [*before, *gains]
+        pairs[f"{source} → {target}{star}"] = [*before, *gains]
     lines = [row_of(head), "|---" * len(head) + "|"]
-    starred = {star: [v for k, v in found.items() if k.endswith("*") == star] for star in (1, 0)}
-    parts = {"mean": list(found.values()), "with a star": starred[1], "without": starred[0]}
-    table = {**found, **{k: np.mean(v, 0).tolist() for k, v in parts.items() if v}}
-    for name, values in table.items():
+    parts = {
+        "mean": list(pairs.values()),
+        "with a star": [values for name, values in pairs.items() if name.endswith("*")],
+        "without": [values for name, values in pairs.items() if not name.endswith("*")],
+    }
+    means = {name: np.mean(part, 0).tolist() for name, part in parts.items() if part}
+    for name, values in {**pairs, **means}.items():
         cells = [f"{x:.1f}" for x in values[:2]] + [f"{x:+.1f}" for x in values[2:]]
         lines.append(row_of([name, *cells]))
     return "\n".join(lines)

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
-from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,14 @@ from dann_transfer.diagnostics import class_shares
 from dann_transfer.model.caching import shared_states
 from dann_transfer.processes import Processes
 from dann_transfer.selection import MIN_TEXTS, SCORES, Evidence, balanced
-from dann_transfer.settings import ADAPTATION, HYPERPARAMETERS, as_seed, check_params, plain
+from dann_transfer.settings import (
+    ADAPTATION,
+    HYPERPARAMETERS,
+    as_seed,
+    check_number,
+    check_params,
+    plain,
+)
 from dann_transfer.texts.roles import Roles, read
 
 if TYPE_CHECKING:
@@ -409,8 +415,7 @@ class _Budget:
 
     @classmethod
     def of(cls, runs: Any, minutes: Any, progress: bool) -> _Budget:
-        if not isinstance(runs, Integral) or isinstance(runs, bool) or runs < 2:
-            raise ValueError(f"runs={runs!r} must be a whole number of at least 2.")
+        check_number(f"runs={runs!r}", runs, 2, whole=True)
         if minutes is not None and not (isinstance(minutes, int | float) and minutes > 0):
             raise ValueError(f"minutes={minutes!r} must be a number above 0, or None.")
         end = math.inf if minutes is None else time.monotonic() + 60 * minutes

@@ -43,7 +43,6 @@ def test_files_that_the_prose_names_are_there():
     assert not sorted(name for name in named if not (ROOT / name).exists())
 
 
-@pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
 def test_names_on_the_pages_of_the_api_exist():
     """The site would be built without a word about a name that is not there."""
     text = "".join((ROOT / "docs" / name).read_text() for name in ("api.md", "methods.md"))
@@ -62,6 +61,7 @@ def test_names_on_the_pages_of_the_api_exist():
     assert files & set(plots.__all__) <= shown
 
 
+@pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
 def test_the_first_example_of_the_readme_works(tiny_encoder, source, target, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code = blocks("README.md")[0]

@@ -12,8 +12,8 @@ import numpy as np
 from dann_transfer.adapter import DomainAdapter
 from dann_transfer.decision import labels
 from dann_transfer.diagnostics import proxy_a_distance
-from dann_transfer.plots.display import Display, axes_for, legend_below, named, plain
-from dann_transfer.plots.maps import embed_all, feature_map, keys, share_limits
+from dann_transfer.plots.display import Display, axes_for, named, plain
+from dann_transfer.plots.maps import embed_all, feature_map, legend_for, share_limits
 from dann_transfer.settings import check_number
 from dann_transfer.texts.reading import Domain, EmptyTextWarning, as_domain
 
@@ -241,11 +241,7 @@ class AlignmentDisplay(Display):
         for axes, (title, xy) in zip(self.axes_, self.points.items(), strict=True):
             heading = f"{plain(title)}\nA-distance {self.distances[title]:.2f} of 2"
             feature_map(xy, self.domains, self.labels, heading, axes, False, colour, density)
-        classes = [] if self.labels is None else np.unique(self.labels).tolist()
-        names = list(dict.fromkeys(self.domains))
-        # Below the panels, where it hides no points.
-        entries = keys(names, classes, colour)
-        legend_below(self.figure_, entries, 6, loc="outside lower center")
+        legend_for(self.figure_, self.domains, self.labels, colour, 6)
         share_limits(self.axes_, list(self.points.values()))
         return self
 

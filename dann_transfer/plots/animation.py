@@ -15,8 +15,8 @@ from dann_transfer.diagnostics import FEWEST, proxy_a_distance
 from dann_transfer.folders import write_whole
 from dann_transfer.model.model import Classifier, infer
 from dann_transfer.model.runtime import Runtime
-from dann_transfer.plots.display import Display, axes_for, legend_below
-from dann_transfer.plots.maps import embed_all, feature_map, keys, share_limits
+from dann_transfer.plots.display import Display, axes_for
+from dann_transfer.plots.maps import embed_all, feature_map, legend_for, share_limits
 from dann_transfer.settings import check_number
 from dann_transfer.texts.corpus import Tokens, tokenize
 from dann_transfer.texts.reading import Domain, as_domain
@@ -259,9 +259,7 @@ class AnimationDisplay(Display):
         figure, ax = plt.subplots(figsize=(5.2, 5.4), dpi=90, layout="constrained")
         try:
             self.plot(ax, step, colour)
-            classes = [] if self.labels is None else np.unique(self.labels).tolist()
-            entries = keys(list(dict.fromkeys(self.domains)), classes, colour)
-            legend_below(figure, entries, 4, loc="outside lower center")
+            legend_for(figure, self.domains, self.labels, colour, 4)
             page = io.BytesIO()
             figure.savefig(page, format="png")
         finally:

@@ -139,6 +139,15 @@ def keys(names: Sequence[str], classes: Sequence[Any], colour: str = "domain") -
     return entries
 
 
+def legend_for(
+    figure: Any, domains: Sequence[str], labels: Sequence[Any] | None, colour: str, columns: int
+) -> None:
+    """Add the legend of a map of texts below the panels of a figure, where it hides no points."""
+    classes = [] if labels is None else np.unique(labels).tolist()
+    entries = keys(list(dict.fromkeys(domains)), classes, colour)
+    legend_below(figure, entries, columns, loc="outside lower center")
+
+
 def _contours(ax: Axes, points: np.ndarray, colour: str) -> None:
     """Draw lines around the densest half of the points and around the densest nine tenths."""
     from scipy.ndimage import gaussian_filter

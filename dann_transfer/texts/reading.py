@@ -460,7 +460,7 @@ def as_domain(X: Any, name: str, text_column: str = "text", label_column: str = 
     if _is_frame(X) and label_column in _columns_of(X):
         labels = _labels_of(X, label_column, name)
         # A table to be labelled often has an empty column for it.
-        labels = None if all(label is None or label != label for label in labels) else labels
+        labels = None if all(map(_is_missing, labels)) else labels
     texts = as_texts(X, name, text_column, empty_is_text=True)
     if labels is not None and len(labels) != len(texts):
         raise ValueError(f"{name} has {len(texts)} texts and {len(labels)} labels.")
