@@ -18,7 +18,6 @@ import board
 import numpy as np
 import scores
 import tables
-
 from dann_transfer.decision import calibration_error, coverage_curve
 from dann_transfer.label_shift import calibration_of
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import boards
 import numpy as np
 
-from dann_transfer.neighbors import Neighborhood
+from dann_transfer.judging.neighbors import Neighborhood
 
 
 def main() -> None:

@@ -23,11 +23,12 @@ import board
 import numpy as np
 import scores
 import tables
-
-from dann_transfer import choice
 from dann_transfer.selection import balanced
 
-CANDIDATES = (choice.BASELINE, *choice.SHORTLIST)
+from dann_transfer.fitting import auto
+from dann_transfer.judging import choice
+
+CANDIDATES = (choice.BASELINE, *auto.SHORTLIST)
 
 
 def probabilities(folder: Path, row: dict[str, Any], classes: int) -> np.ndarray | None:

@@ -38,14 +38,14 @@ from typing import Any
 import boards
 import numpy as np
 import torch
-from sklearn.metrics import accuracy_score, f1_score
-
-from dann_transfer import DomainAdapter, datasets, methods, selection
 from dann_transfer.decision import labels
 from dann_transfer.diagnostics import proxy_a_distance
 from dann_transfer.label_shift import correct
+from sklearn.metrics import accuracy_score, f1_score
+
+from dann_transfer import DomainAdapter, datasets, methods, selection
+from dann_transfer.ground.settings import ADAPTATION, Settings
 from dann_transfer.model.runtime import Runtime
-from dann_transfer.settings import ADAPTATION, Settings
 from dann_transfer.texts.weights import hold_out
 
 # Parameters of each encoder, and how many of its layers are frozen by default.

@@ -25,13 +25,13 @@ import numpy as np
 import torch
 
 from dann_transfer import datasets, methods
+from dann_transfer.ground.settings import Settings
 from dann_transfer.model.encoder import Encoder
 from dann_transfer.model.heads import TaskHead
 from dann_transfer.model.model import Classifier
 from dann_transfer.model.runtime import Runtime
-from dann_transfer.settings import Settings
 from dann_transfer.texts.batches import PairedBatches
-from dann_transfer.texts.corpus import tokenize
+from dann_transfer.texts.tokens import tokenize
 from dann_transfer.training.loop import Trainer
 
 OUT = Path(__file__).parent / "results" / "costs.jsonl"

@@ -20,9 +20,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
+from dann_transfer.export import OnnxModel, differences, to_onnx
 
 from dann_transfer import DomainAdapter
-from dann_transfer.export import OnnxModel, differences, to_onnx
 
 RESULTS = Path(__file__).parent / "results" / "export.jsonl"
 

@@ -33,13 +33,13 @@ import torch
 from board import made_with
 
 from dann_transfer import DomainAdapter, methods
+from dann_transfer.ground.settings import Settings
 from dann_transfer.model.encoder import Encoder
 from dann_transfer.model.heads import TaskHead
 from dann_transfer.model.model import Classifier, infer
 from dann_transfer.model.runtime import Runtime
-from dann_transfer.settings import Settings
 from dann_transfer.texts.batches import PairedBatches
-from dann_transfer.texts.corpus import Tokens, tokenize
+from dann_transfer.texts.tokens import Tokens, tokenize
 from dann_transfer.training.loop import Trainer
 
 GPU = torch.device("cuda")

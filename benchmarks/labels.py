@@ -19,10 +19,10 @@ from typing import Any
 
 import boards
 import numpy as np
+from dann_transfer.labelling import spread_labels, suggest
 from sklearn.linear_model import LogisticRegression
 
-from dann_transfer.labelling import spread_labels, suggest
-from dann_transfer.neighbors import Neighborhood
+from dann_transfer.judging.neighbors import Neighborhood
 
 RESULTS = Path(__file__).parent / "results"
 COUNTS = (0, 8, 16, 32, 64, 128)

@@ -35,7 +35,7 @@ KINDS: dict[str, tuple[int, int | None]] = {
 def train(n: int, batch_size: int, micro_batch_size: int | None) -> None:
     """Train, alone or with other processes; the first prints the time and memory used."""
     from dann_transfer import DomainAdapter, datasets
-    from dann_transfer.processes import Processes, joined
+    from dann_transfer.ground.processes import Processes, joined
 
     started: list[float] = []
     with joined() if "WORLD_SIZE" in os.environ else nullcontext():

@@ -34,8 +34,6 @@ import board
 import boards
 import numpy as np
 import tables
-from scipy.stats import spearmanr
-
 from dann_transfer.selection import (
     SCORES,
     Evidence,
@@ -43,7 +41,9 @@ from dann_transfer.selection import (
     ensemble_agreement,
     seed_agreement,
 )
-from dann_transfer.settings import ADAPTATION
+from scipy.stats import spearmanr
+
+from dann_transfer.ground.settings import ADAPTATION
 
 _load = lru_cache(boards.load)
 Row = dict[str, Any]

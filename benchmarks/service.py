@@ -24,9 +24,9 @@ import httpx
 import numpy as np
 import pandas as pd
 import uvicorn
+from dann_transfer.service import Limits, create_app
 
 from dann_transfer import DomainAdapter
-from dann_transfer.service import Limits, create_app
 
 RESULTS = Path(__file__).parent / "results" / "service.jsonl"
 

@@ -35,13 +35,13 @@ import torch
 from torch.nn import functional as F
 
 from dann_transfer import DomainAdapter, datasets, methods
+from dann_transfer.ground.settings import Settings
 from dann_transfer.model.encoder import Encoder
 from dann_transfer.model.heads import DomainDiscriminator, TaskHead, reverse_gradient
 from dann_transfer.model.model import Classifier
 from dann_transfer.model.runtime import Runtime
-from dann_transfer.settings import Settings
 from dann_transfer.texts.batches import PairedBatches
-from dann_transfer.texts.corpus import Tokens, tokenize
+from dann_transfer.texts.tokens import Tokens, tokenize
 from dann_transfer.training.loop import Trainer
 
 RESULTS = Path(__file__).parent / "results"

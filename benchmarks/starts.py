@@ -33,8 +33,8 @@ from sklearn.linear_model import LogisticRegression
 from dann_transfer import DomainAdapter, datasets
 from dann_transfer.model.encoder import Encoder
 from dann_transfer.model.model import Classifier, infer, trainable
-from dann_transfer.texts.corpus import tokenize
 from dann_transfer.texts.roles import Roles
+from dann_transfer.texts.tokens import tokenize
 
 STARTS: dict[str, dict[str, Any]] = {
     "plain": {},

@@ -26,11 +26,11 @@ from typing import Any
 import board
 import boards
 import numpy as np
+from dann_transfer.decision import labels
+from dann_transfer.diagnostics import proxy_a_distance
 from sklearn.metrics import accuracy_score, f1_score
 
 from dann_transfer import methods
-from dann_transfer.decision import labels
-from dann_transfer.diagnostics import proxy_a_distance
 from dann_transfer.methods.student import neighbor_labels
 
 

@@ -13,8 +13,8 @@ from scipy.stats import spearmanr
 from scipy.stats import t as student
 
 from dann_transfer import DomainAdapter, methods
-from dann_transfer.gains import interval
-from dann_transfer.settings import ADAPTATION, HYPERPARAMETERS
+from dann_transfer.ground.settings import ADAPTATION, HYPERPARAMETERS
+from dann_transfer.judging.gains import interval
 
 BASELINE = "source_only"
 ORDER = {"source_only": 0, "target_trained": 2}

@@ -24,32 +24,35 @@ from sklearn.base import (
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-from dann_transfer import choice, decision, methods, saving, streams
-from dann_transfer.diagnostics import class_shares, warn_of_collapse
-from dann_transfer.doctor import Findings, Run, diagnose, warn_of_findings
-from dann_transfer.fitted import Fitted
-from dann_transfer.label_shift import calibration_of, estimate
-from dann_transfer.labelling import suggest
+from dann_transfer import methods
+from dann_transfer.fitting import auto, saving
+from dann_transfer.fitting.fitted import Fitted
+from dann_transfer.ground import streams
+from dann_transfer.ground.processes import Processes
+from dann_transfer.ground.settings import AT_PREDICTION, Settings, as_seed, check_params, plain
+from dann_transfer.judging import choice, decision
+from dann_transfer.judging.diagnostics import class_shares, warn_of_collapse
+from dann_transfer.judging.doctor import Findings, Run, diagnose, warn_of_findings
+from dann_transfer.judging.label_shift import calibration_of, estimate
+from dann_transfer.judging.labelling import suggest
+from dann_transfer.judging.neighbors import Neighborhood
+from dann_transfer.judging.selection import balanced
 from dann_transfer.model.caching import all_frozen_states, shared_states
 from dann_transfer.model.encoder import Encoder
 from dann_transfer.model.heads import TaskHead
 from dann_transfer.model.model import Classifier, check_outputs, infer
 from dann_transfer.model.runtime import Runtime
-from dann_transfer.neighbors import Neighborhood
-from dann_transfer.processes import Processes
-from dann_transfer.selection import balanced
-from dann_transfer.settings import AT_PREDICTION, Settings, as_seed, check_params, plain
 from dann_transfer.texts.batches import PairedBatches
-from dann_transfer.texts.corpus import (
+from dann_transfer.texts.files import PART
+from dann_transfer.texts.reading import as_texts, sample, texts_in_parts
+from dann_transfer.texts.roles import Roles, read
+from dann_transfer.texts.tokens import (
     Tokens,
     tokenize,
     unknown_share,
     warn_truncated,
     warn_unknown,
 )
-from dann_transfer.texts.reading import as_texts, sample, texts_in_parts
-from dann_transfer.texts.roles import Roles, read
-from dann_transfer.texts.tables import PART
 from dann_transfer.training.checkpoint import Checkpoints, Identity, check_folder
 
 if TYPE_CHECKING:
@@ -364,7 +367,7 @@ class DomainAdapter(
         uses_target = any(m.uses_target for m in created.values())
         passes = max(p.epochs for m in created.values() for p in m.phases(self.epochs))
         roles = read(params, seed, uses_target, passes, **texts)
-        if params["method"] == choice.AUTO:
+        if params["method"] == auto.AUTO:
             return self._choose(created, params, seed, texts, roles, on_step, attach)
         runtime, method = self._runtime(), created[params["method"]]
         with _FITTING, torch.random.fork_rng(list(range(torch.cuda.device_count()))):
@@ -960,7 +963,7 @@ class DomainAdapter(
 
 def _candidates(params: dict[str, Any]) -> dict[str, methods.Method]:
     """Return the methods that a run trains: one, or several for "auto"."""
-    chosen = choice.candidates(params["method"], params["method_options"], params["max_strength"])
+    chosen = auto.candidates(params["method"], params["method_options"], params["max_strength"])
     created = {name: methods.create(name, own) for name, own in chosen.items()}
     for name, method in created.items():
         methods.check_run(method, name, params["epochs"], params["batch_size"])

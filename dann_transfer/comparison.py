@@ -19,19 +19,20 @@ import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 from sklearn.metrics import accuracy_score, f1_score
 
-from dann_transfer import decision
 from dann_transfer import methods as registry
 from dann_transfer.adapter import DomainAdapter
-from dann_transfer.choice import BASELINE, candidates
-from dann_transfer.decision import check_threshold
-from dann_transfer.diagnostics import proxy_a_distance
-from dann_transfer.gains import Answers, by_group, doubt, gain_error, harm
+from dann_transfer.fitting.auto import candidates
+from dann_transfer.ground.notices import warn
+from dann_transfer.ground.processes import Processes
+from dann_transfer.ground.settings import HYPERPARAMETERS, as_seed, check_params, plain
+from dann_transfer.judging import decision
+from dann_transfer.judging.choice import BASELINE
+from dann_transfer.judging.decision import check_threshold
+from dann_transfer.judging.diagnostics import proxy_a_distance
+from dann_transfer.judging.gains import Answers, by_group, doubt, gain_error, harm
 from dann_transfer.methods import Method
 from dann_transfer.methods.registry import classes_of, known
 from dann_transfer.model.caching import shared_states
-from dann_transfer.notices import warn
-from dann_transfer.processes import Processes
-from dann_transfer.settings import HYPERPARAMETERS, as_seed, check_params, plain
 from dann_transfer.texts.reading import (
     as_groups,
     as_labelled,

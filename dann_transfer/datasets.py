@@ -24,7 +24,7 @@ import numpy as np
 import platformdirs
 from sklearn.model_selection import train_test_split
 
-from dann_transfer.folders import exchange, workplace
+from dann_transfer.ground.folders import exchange, workplace
 from dann_transfer.texts.reading import Domain
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dann_transfer.adapter import DomainAdapter
-from dann_transfer.decision import calibration_error, check_threshold, coverage_curve
-from dann_transfer.gains import Answers, accuracy_rows
+from dann_transfer.judging.decision import calibration_error, check_threshold, coverage_curve
+from dann_transfer.judging.gains import Answers, accuracy_rows
 from dann_transfer.texts.reading import as_groups, as_labelled, encode_labels
 
 if TYPE_CHECKING:

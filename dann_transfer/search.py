@@ -15,12 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from dann_transfer import methods
 from dann_transfer.adapter import DomainAdapter
-from dann_transfer.choice import AUTO, BASELINE
-from dann_transfer.diagnostics import class_shares
-from dann_transfer.model.caching import shared_states
-from dann_transfer.processes import Processes
-from dann_transfer.selection import MIN_TEXTS, SCORES, Evidence, balanced
-from dann_transfer.settings import (
+from dann_transfer.fitting.auto import AUTO
+from dann_transfer.ground.processes import Processes
+from dann_transfer.ground.settings import (
     ADAPTATION,
     HYPERPARAMETERS,
     as_seed,
@@ -28,6 +25,10 @@ from dann_transfer.settings import (
     check_params,
     plain,
 )
+from dann_transfer.judging.choice import BASELINE
+from dann_transfer.judging.diagnostics import class_shares
+from dann_transfer.judging.selection import MIN_TEXTS, SCORES, Evidence, balanced
+from dann_transfer.model.caching import shared_states
 from dann_transfer.texts.roles import Roles, read
 
 if TYPE_CHECKING:

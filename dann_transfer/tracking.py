@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from dann_transfer.notices import is_first
+from dann_transfer.ground.notices import is_first
 
 if TYPE_CHECKING:
     from ignite.engine import Engine

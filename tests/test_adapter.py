@@ -17,11 +17,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from dann_transfer import Domain, DomainAdapter
-from dann_transfer.diagnostics import CollapseWarning
-from dann_transfer.texts.corpus import TruncationWarning, UnknownTokensWarning, tokenize
+from dann_transfer.judging.diagnostics import CollapseWarning
 from dann_transfer.texts.reading import EmptyTextWarning
+from dann_transfer.texts.tokens import TruncationWarning, UnknownTokensWarning, tokenize
 
-pytestmark = pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::dann_transfer.judging.diagnostics.CollapseWarning")
 
 
 def test_it_learns_and_speaks_the_users_labels(fitted, source, target):
@@ -270,7 +270,7 @@ def test_several_sources_train_as_one(tiny, source, target):
     assert same(weights(tiny().fit(frames, X_target=target)), weights(several))
 
 
-@pytest.mark.filterwarnings("ignore::dann_transfer.texts.corpus.TruncationWarning")
+@pytest.mark.filterwarnings("ignore::dann_transfer.texts.tokens.TruncationWarning")
 def test_one_model_is_asked_from_several_threads(tiny, source, target):
     adapter = tiny(max_length=8, epochs=1).fit(*source, X_target=target)
     short, long = "good film", "bad plot " * 60
@@ -461,7 +461,7 @@ def test_answers_are_withheld_where_none_is_sure(tiny, source, target):
 
 
 def test_a_source_that_is_not_learnt_is_warned_of(tiny, target):
-    from dann_transfer.doctor import FindingWarning
+    from dann_transfer.judging.doctor import FindingWarning
 
     texts = toy_texts(200, "film plot actor scene the", 0)[0]
     chance = np.random.default_rng(0).choice(["a", "b"], 200).tolist()

@@ -20,10 +20,10 @@ from conftest import toy_texts
 from typer.testing import CliRunner
 
 from dann_transfer import DomainAdapter, __version__, cli, datasets
-from dann_transfer.export import OnnxModel
-from dann_transfer.texts import tables
+from dann_transfer.serving.onnx import OnnxModel
+from dann_transfer.texts import files as tables
 
-pytestmark = pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::dann_transfer.judging.diagnostics.CollapseWarning")
 run = CliRunner().invoke
 
 

@@ -10,9 +10,9 @@ from conftest import TINY, toy_texts
 
 from dann_transfer import Domain, DomainAdapter, compare
 from dann_transfer.comparison import Comparison
-from dann_transfer.gains import Answers, by_group, harm
+from dann_transfer.judging.gains import Answers, by_group, harm
 from dann_transfer.methods import Method, registered
-from dann_transfer.texts.corpus import TruncationWarning
+from dann_transfer.texts.tokens import TruncationWarning
 
 
 def rows(gains: list[float], error: float) -> list[dict]:
@@ -59,7 +59,7 @@ def result(tiny_encoder):
     )
 
 
-@pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
+@pytest.mark.filterwarnings("ignore::dann_transfer.judging.diagnostics.CollapseWarning")
 def test_source_only_always_runs_beside(result):
     assert [(r["method"], r["seed"]) for r in result.rows] == [
         ("source_only", 0),
@@ -80,7 +80,7 @@ def test_source_only_always_runs_beside(result):
     assert again == result.rows[1]["target_accuracy"]
 
 
-@pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
+@pytest.mark.filterwarnings("ignore::dann_transfer.judging.diagnostics.CollapseWarning")
 def test_without_target_labels_it_says_that_it_does_not_know(tiny_encoder, source, target):
     params = {k: v for k, v in TINY.items() if k != "random_state"}
     result = compare(*source, X_target=target, encoder=tiny_encoder, **{**params, "epochs": 1})
@@ -88,7 +88,7 @@ def test_without_target_labels_it_says_that_it_does_not_know(tiny_encoder, sourc
     assert np.isfinite(result.mean("dann", "a_distance"))
 
 
-@pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
+@pytest.mark.filterwarnings("ignore::dann_transfer.judging.diagnostics.CollapseWarning")
 def test_options_and_checkpoints_go_to_each_run_alone(tiny_encoder, source, target, tmp_path):
     params = {k: v for k, v in TINY.items() if k != "random_state"} | {"epochs": 1}
     result = compare(
@@ -149,7 +149,7 @@ def test_what_compare_would_drop_is_refused(arguments, error, words, source, tar
         compare(*source, X_target=target, **arguments)
 
 
-@pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
+@pytest.mark.filterwarnings("ignore::dann_transfer.judging.diagnostics.CollapseWarning")
 def test_methods_and_seeds_may_be_generators(tiny_encoder, source, target):
     params = {k: v for k, v in TINY.items() if k != "random_state"} | {"epochs": 1}
     result = compare(
@@ -172,7 +172,7 @@ def test_methods_and_seeds_may_be_generators(tiny_encoder, source, target):
         result.mean("mcc", "accuracy")
 
 
-@pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
+@pytest.mark.filterwarnings("ignore::dann_transfer.judging.diagnostics.CollapseWarning")
 def test_several_sources_and_labelled_target_texts_reach_every_run(tiny_encoder, source, target):
     X, y = source
     params = {k: v for k, v in TINY.items() if k != "random_state"} | {"epochs": 1}
@@ -265,8 +265,8 @@ def test_groups_may_be_a_column(tiny_encoder, source, target):
             compare(*source, **common, **wrong)
 
 
-@pytest.mark.filterwarnings("ignore::dann_transfer.texts.corpus.TruncationWarning")
-@pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
+@pytest.mark.filterwarnings("ignore::dann_transfer.texts.tokens.TruncationWarning")
+@pytest.mark.filterwarnings("ignore::dann_transfer.judging.diagnostics.CollapseWarning")
 def test_runs_in_processes_of_their_own_are_the_same_runs(tiny_encoder, source, target):
     """The user's own method reaches the processes, and their warnings come back."""
 
@@ -303,7 +303,7 @@ def test_runs_in_processes_of_their_own_are_the_same_runs(tiny_encoder, source, 
     assert kept[1].verdict("drawn") == kept[0].verdict("drawn")
 
 
-@pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
+@pytest.mark.filterwarnings("ignore::dann_transfer.judging.diagnostics.CollapseWarning")
 def test_a_process_takes_up_what_has_changed_since_its_last_run(
     tiny_encoder, source, target, tmp_path, monkeypatch
 ):

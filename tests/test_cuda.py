@@ -14,7 +14,7 @@ pytestmark = [
     pytest.mark.cuda,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU"),
     # After a few steps a random encoder predicts one class; these tests are not about that.
-    pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning"),
+    pytest.mark.filterwarnings("ignore::dann_transfer.judging.diagnostics.CollapseWarning"),
 ]
 
 METHODS = [*methods.names(), "cdan+e+coral", "mlm+dann", "student+dann"]

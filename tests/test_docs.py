@@ -61,7 +61,7 @@ def test_names_on_the_pages_of_the_api_exist():
     assert files & set(plots.__all__) <= shown
 
 
-@pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
+@pytest.mark.filterwarnings("ignore::dann_transfer.judging.diagnostics.CollapseWarning")
 def test_the_first_example_of_the_readme_works(tiny_encoder, source, target, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code = blocks("README.md")[0]

@@ -5,9 +5,16 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import accuracy_score, f1_score
 
-from dann_transfer.decision import calibration_error
 from dann_transfer.evaluation import Evaluation, evaluate
-from dann_transfer.gains import Answers, accuracy_rows, by_group, doubt, gain_error, interval
+from dann_transfer.judging.decision import calibration_error
+from dann_transfer.judging.gains import (
+    Answers,
+    accuracy_rows,
+    by_group,
+    doubt,
+    gain_error,
+    interval,
+)
 
 CODES = np.array([0, 0, 0, 0, 1, 1, 1, 1, 1, 1])
 P = np.array([0.9, 0.8, 0.7, 0.4, 0.1, 0.2, 0.3, 0.45, 0.6, 0.05])
@@ -79,7 +86,7 @@ def test_gains_by_group_over_seeds():
         )
 
 
-@pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
+@pytest.mark.filterwarnings("ignore::dann_transfer.judging.diagnostics.CollapseWarning")
 def test_evaluate_reads_what_fit_reads(tiny, source, target):
     import pandas as pd
 

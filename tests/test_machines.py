@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dann_transfer.serving import Predictor
+from dann_transfer.serving.tables import Predictor
 
 
 @pytest.fixture(scope="module")

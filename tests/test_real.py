@@ -11,7 +11,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from dann_transfer import DomainAdapter, datasets
-from dann_transfer.diagnostics import proxy_a_distance
+from dann_transfer.judging.diagnostics import proxy_a_distance
 
 pytestmark = pytest.mark.real
 

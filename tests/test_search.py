@@ -15,7 +15,7 @@ from dann_transfer import DomainAdapter
 from dann_transfer.search import Search, tune
 
 pytest.importorskip("optuna")
-pytestmark = pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::dann_transfer.judging.diagnostics.CollapseWarning")
 SEARCHED = {"random_state", "progress", "learning_rate", "max_strength", "epochs"}
 COMMON = {k: v for k, v in TINY.items() if k not in SEARCHED} | {"validation_fraction": 0.3}
 SPACE = {

@@ -7,7 +7,7 @@ from ignite.handlers import TensorboardLogger
 
 from dann_transfer.tracking import log_to
 
-pytestmark = pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::dann_transfer.judging.diagnostics.CollapseWarning")
 
 
 def scalars(folder) -> dict[str, dict[int, float]]:

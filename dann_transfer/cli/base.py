@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from dann_transfer.folders import in_place_of, make_writable
-from dann_transfer.notices import is_first
+from dann_transfer.ground.folders import in_place_of, make_writable
+from dann_transfer.ground.notices import is_first
 
 if TYPE_CHECKING:
-    from dann_transfer.texts.tables import FileTexts
+    from dann_transfer.texts.files import FileTexts
 
 app = typer.Typer(
     help="Adapt text classifiers to a domain that has no labels.",
@@ -106,8 +106,8 @@ def _ending_on_sigterm() -> Iterator[None]:
 @contextmanager
 def _one_of_many() -> Iterator[None]:
     """Join the processes of torchrun or Slurm, of which only the first prints."""
-    from dann_transfer.notices import is_first
-    from dann_transfer.processes import joined
+    from dann_transfer.ground.notices import is_first
+    from dann_transfer.ground.processes import joined
 
     with ExitStack() as stack:
         stack.enter_context(joined())
@@ -149,7 +149,7 @@ def read(
     whole: bool = False,
 ) -> Any:
     """Read a file of texts; the separator may be written in a form that a shell can pass."""
-    from dann_transfer.texts.tables import read_table
+    from dann_transfer.texts.files import read_table
 
     return read_table(path, columns, encoding, as_separator(separator), whole)
 
@@ -194,7 +194,7 @@ def target_texts(path: Path, column: str, encoding: str | None, separator: str |
 
     Its first part is read at once, to report errors before anything is loaded.
     """
-    from dann_transfer.texts.tables import FileTexts
+    from dann_transfer.texts.files import FileTexts
 
     texts = FileTexts(path, column, encoding, as_separator(separator))
     next(iter(texts), None)
@@ -368,7 +368,7 @@ def values_of(items: Sequence[str] | None, option: str = "--set") -> dict[str, A
     {'freeze_layers': 3, 'pooling': 'cls', 'learning_rate': 0.0001, 'progress': False}
 
     """
-    from dann_transfer.settings import HYPERPARAMETERS
+    from dann_transfer.ground.settings import HYPERPARAMETERS
 
     values: dict[str, Any] = {}
     for item in items or ():

@@ -38,8 +38,9 @@ def demo(
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
     """Adapt a pretrained BERT from movie reviews to tweets, and show whether it helped."""
-    from dann_transfer import datasets, saving
+    from dann_transfer import datasets
     from dann_transfer.comparison import compare
+    from dann_transfer.fitting import saving
 
     started = time.perf_counter()
     with errors_in_a_line(datasets.DownloadError):

@@ -73,8 +73,8 @@ def predict(
 
     Example: dann-transfer predict runs/model tweets.csv --out labels.csv
     """
-    from dann_transfer import decision
-    from dann_transfer.texts.tables import read_parts
+    from dann_transfer.judging import decision
+    from dann_transfer.texts.files import read_parts
 
     with errors_in_a_line():
         check_table_to_write(out, texts)
@@ -108,7 +108,7 @@ def _answers(
     """Return the columns that predicting adds, of one type even if labels are withheld."""
     import pandas as pd
 
-    from dann_transfer import decision
+    from dann_transfer.judging import decision
 
     labels = decision.abstain(p, adapter.classes_, abstain_below or 0.0).tolist()
     kinds = {"i": "Int64", "u": "UInt64", "b": "boolean", "f": "Float64"}
@@ -139,7 +139,8 @@ def evaluate(
 
     Example: dann-transfer evaluate runs/model labelled.csv --group-column product
     """
-    from dann_transfer import decision, evaluation
+    from dann_transfer import evaluation
+    from dann_transfer.judging import decision
 
     with errors_in_a_line():
         decision.check_threshold("--abstain-below", abstain_below)
@@ -309,7 +310,7 @@ def serve(
         try:
             import uvicorn
 
-            from dann_transfer.service import Limits, create_app
+            from dann_transfer.serving.http import Limits, create_app
         except ImportError as error:
             raise ImportError("serving needs: pip install 'dann_transfer[serve]'") from error
         limits = Limits(texts=texts, characters=characters, waiting=waiting)
@@ -333,7 +334,7 @@ def export(
 
     Example: dann-transfer export runs/model runs/onnx
     """
-    from dann_transfer.export import to_onnx
+    from dann_transfer.serving.onnx import to_onnx
 
     with errors_in_a_line():
         to_onnx(_load(model, trust_remote_code), out, int8)

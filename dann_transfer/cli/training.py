@@ -78,7 +78,8 @@ def adapt(
 
     Example: dann-transfer adapt reviews.csv tweets.csv runs/model --encoder minilm
     """
-    from dann_transfer import DomainAdapter, datasets, saving
+    from dann_transfer import DomainAdapter, datasets
+    from dann_transfer.fitting import saving
 
     target_column = target_text_column or text_column
     with errors_in_a_line(datasets.DownloadError):
@@ -210,7 +211,8 @@ def tune(
 
     Example: dann-transfer tune reviews.csv tweets.csv runs/best --runs 10 --folder runs/search
     """
-    from dann_transfer import datasets, saving, search
+    from dann_transfer import datasets, search
+    from dann_transfer.fitting import saving
 
     with errors_in_a_line(datasets.DownloadError):
         _check_apart(out, folder, "--folder")

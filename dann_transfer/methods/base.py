@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from dann_transfer import settings
+from dann_transfer.ground import settings
 from dann_transfer.model.encoder import Encoder
 from dann_transfer.texts.batches import Batch
 from dann_transfer.training.forward import Forward

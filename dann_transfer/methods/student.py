@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dann_transfer.judging.neighbors import Neighborhood
 from dann_transfer.methods.base import Method, check_whole
 from dann_transfer.methods.registry import register
-from dann_transfer.neighbors import Neighborhood
 from dann_transfer.training.forward import Forward
 from dann_transfer.training.phases import Phase, SourceAlone, SourceAnew, TargetAnew
 

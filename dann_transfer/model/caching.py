@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dann_transfer.ground.settings import INFERENCE_BATCH
 from dann_transfer.model.encoder import Encoder
 from dann_transfer.model.runtime import Runtime
-from dann_transfer.settings import INFERENCE_BATCH
 from dann_transfer.texts.batches import by_length, pad_states
-from dann_transfer.texts.corpus import Tokens
+from dann_transfer.texts.tokens import Tokens
 
 # Above this size the memory is worth more than the time.
 MAX_BYTES = 2**30

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from dann_transfer.notices import warn
+from dann_transfer.ground.notices import warn
 
 if TYPE_CHECKING:
     from os import PathLike

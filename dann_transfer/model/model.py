@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
+from dann_transfer.ground.settings import INFERENCE_BATCH
 from dann_transfer.model.caching import handed_on
 from dann_transfer.model.encoder import Encoder
 from dann_transfer.model.runtime import Runtime
-from dann_transfer.settings import INFERENCE_BATCH
 from dann_transfer.texts.batches import by_length, cut
-from dann_transfer.texts.corpus import Tokens
+from dann_transfer.texts.tokens import Tokens
 
 
 class Classifier(nn.Module):

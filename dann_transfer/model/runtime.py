@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from dann_transfer import streams
-from dann_transfer.processes import ALONE, Processes
+from dann_transfer.ground import streams
+from dann_transfer.ground.processes import ALONE, Processes
 
 
 @dataclass(frozen=True)

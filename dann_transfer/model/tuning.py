@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from dann_transfer.settings import LARGE
+from dann_transfer.ground.settings import LARGE
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dann_transfer.adapter import DomainAdapter
-from dann_transfer.decision import labels
-from dann_transfer.diagnostics import proxy_a_distance
+from dann_transfer.ground.settings import check_number
+from dann_transfer.judging.decision import labels
+from dann_transfer.judging.diagnostics import proxy_a_distance
 from dann_transfer.plots.display import Display, axes_for, named, plain
 from dann_transfer.plots.maps import embed_all, feature_map, legend_for, share_limits
-from dann_transfer.settings import check_number
 from dann_transfer.texts.reading import Domain, EmptyTextWarning, as_domain
 
 if TYPE_CHECKING:

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dann_transfer.diagnostics import FEWEST, proxy_a_distance
-from dann_transfer.folders import write_whole
+from dann_transfer.ground.folders import write_whole
+from dann_transfer.ground.settings import check_number
+from dann_transfer.judging.diagnostics import FEWEST, proxy_a_distance
 from dann_transfer.model.model import Classifier, infer
 from dann_transfer.model.runtime import Runtime
 from dann_transfer.plots.display import Display, axes_for
 from dann_transfer.plots.maps import embed_all, feature_map, legend_for, share_limits
-from dann_transfer.settings import check_number
-from dann_transfer.texts.corpus import Tokens, tokenize
 from dann_transfer.texts.reading import Domain, as_domain
+from dann_transfer.texts.tokens import Tokens, tokenize
 
 if TYPE_CHECKING:
     from os import PathLike

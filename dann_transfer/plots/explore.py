@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dann_transfer.folders import write_whole
+from dann_transfer.ground.folders import write_whole
 from dann_transfer.plots.alignment import AlignmentDisplay
 from dann_transfer.plots.display import PALETTE
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from dann_transfer.gains import doubt, interval
+from dann_transfer.judging.gains import doubt, interval
 from dann_transfer.plots.display import Display, axes_for, plain
 
 if TYPE_CHECKING:

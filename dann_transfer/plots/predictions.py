@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dann_transfer.adapter import DomainAdapter
-from dann_transfer.decision import calibration_error, coverage_curve
+from dann_transfer.judging.decision import calibration_error, coverage_curve
 from dann_transfer.plots.display import STYLES, Display, axes_for, named, plain
 from dann_transfer.texts.reading import as_labelled, encode_labels
 

@@ -17,11 +17,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from dann_transfer._version import __version__
 from dann_transfer.adapter import DomainAdapter
-from dann_transfer.decision import labels
-from dann_transfer.diagnostics import FEWEST
 from dann_transfer.evaluation import Evaluation, evaluate
-from dann_transfer.folders import write_whole
-from dann_transfer.gains import by_group, gain_error
+from dann_transfer.ground.folders import write_whole
+from dann_transfer.ground.settings import check_number
+from dann_transfer.judging.decision import labels
+from dann_transfer.judging.diagnostics import FEWEST
+from dann_transfer.judging.gains import by_group, gain_error
 from dann_transfer.plots.alignment import AlignmentDisplay
 from dann_transfer.plots.predictions import (
     ConfusionDisplay,
@@ -29,7 +30,6 @@ from dann_transfer.plots.predictions import (
     ReliabilityDisplay,
 )
 from dann_transfer.plots.training import TrainingDisplay
-from dann_transfer.settings import check_number
 from dann_transfer.texts.reading import EmptyTextWarning, as_domain, as_groups
 
 

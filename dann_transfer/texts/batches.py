@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dann_transfer import streams
-from dann_transfer.texts import corpus
-from dann_transfer.texts.corpus import Tokens
+from dann_transfer.ground import streams
+from dann_transfer.texts import tokens as corpus
+from dann_transfer.texts.tokens import Tokens
 
 # Lengths are sorted within a pool of this many batches. A wider pool pads less and mixes less. At
 # 100 batches of 32 + 32 the twelve pairs of the four sentiment domains pad under 10 % on average,

@@ -12,9 +12,9 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from dann_transfer import streams
-from dann_transfer.notices import warn
-from dann_transfer.texts.tables import PART, FileTexts, is_table, read_table
+from dann_transfer.ground import streams
+from dann_transfer.ground.notices import warn
+from dann_transfer.texts.files import PART, FileTexts, is_table, read_table
 
 T = TypeVar("T")
 

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dann_transfer.folders import make_writable
-from dann_transfer.notices import warn
-from dann_transfer.settings import Settings, interval_of
-from dann_transfer.texts.corpus import Tokens
+from dann_transfer.ground.folders import make_writable
+from dann_transfer.ground.notices import warn
+from dann_transfer.ground.settings import Settings, interval_of
+from dann_transfer.texts.tokens import Tokens
 
 
 class Stateful(Protocol):

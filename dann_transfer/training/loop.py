@@ -14,13 +14,13 @@ from ignite.engine import Engine, Events
 from ignite.handlers import EarlyStopping, ProgressBar
 from torch import Tensor, nn
 
-from dann_transfer import streams
+from dann_transfer.ground import streams
+from dann_transfer.ground.settings import Settings
 from dann_transfer.model.model import Classifier, check_outputs, infer, trainable
 from dann_transfer.model.runtime import Runtime
 from dann_transfer.model.tuning import merge_lora
-from dann_transfer.settings import Settings
 from dann_transfer.texts.batches import PairedBatches
-from dann_transfer.texts.corpus import Tokens
+from dann_transfer.texts.tokens import Tokens
 from dann_transfer.training.checkpoint import (
     OF_EVERY_RUN,
     Checkpoints,

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dann_transfer.ground.settings import Settings
 from dann_transfer.model.encoder import Encoder
 from dann_transfer.model.model import Classifier
 from dann_transfer.model.runtime import Runtime
 from dann_transfer.model.tuning import heights
-from dann_transfer.settings import Settings
 
 
 class Optimizer:

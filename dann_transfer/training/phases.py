@@ -22,7 +22,7 @@ from dann_transfer.model.model import (
 )
 from dann_transfer.model.runtime import Runtime
 from dann_transfer.texts.batches import Batch
-from dann_transfer.texts.corpus import Tokens
+from dann_transfer.texts.tokens import Tokens
 from dann_transfer.training.forward import Forward, task_loss
 from dann_transfer.training.keeping import Keeper
 

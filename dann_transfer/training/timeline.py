@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from dann_transfer.settings import Settings
+from dann_transfer.ground.settings import Settings
 from dann_transfer.training.phases import Phase
 from dann_transfer.training.schedules import STRENGTH, warmup_decay
 

@@ -14,7 +14,7 @@ from dann_transfer.methods import Method
 from dann_transfer.model.caching import frozen_states
 from dann_transfer.training.phases import Joint
 
-pytestmark = pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::dann_transfer.judging.diagnostics.CollapseWarning")
 
 JOINED = [name for name in ADAPTING if name not in methods.names()]
 

@@ -16,12 +16,12 @@ from sklearn.datasets import make_moons
 from torch import nn
 
 from dann_transfer import DomainAdapter, methods
+from dann_transfer.ground.settings import Settings
 from dann_transfer.model.heads import TaskHead
 from dann_transfer.model.model import Classifier, infer
 from dann_transfer.model.runtime import Runtime
-from dann_transfer.settings import Settings
 from dann_transfer.texts.batches import PairedBatches
-from dann_transfer.texts.corpus import Tokens
+from dann_transfer.texts.tokens import Tokens
 from dann_transfer.training.loop import Trainer
 
 CPU = Runtime(torch.device("cpu"))

@@ -7,10 +7,10 @@ from conftest import Killed, kill_at, same, toy_texts, weights
 from torch.nn import functional as F
 
 from dann_transfer import methods
+from dann_transfer.judging.neighbors import spread
 from dann_transfer.methods import Forward
 from dann_transfer.methods.student import neighbor_labels
 from dann_transfer.model.model import infer, trainable
-from dann_transfer.neighbors import spread
 from dann_transfer.texts.batches import Batch
 from dann_transfer.training.phases import Anew, SourceAnew, TargetAnew
 
@@ -25,7 +25,7 @@ def test_labels_are_those_of_spread(rng, monkeypatch):
     assert (neighbor_labels(x, p, 5) == spread(x, p, 5).argmax(1)).all()
     assert (neighbor_labels(x, p, 0) == p.argmax(1)).all()
     # Texts beyond the number that is searched for neighbours are labelled by the searched ones.
-    monkeypatch.setattr("dann_transfer.neighbors.MAX_TEXTS", 20)
+    monkeypatch.setattr("dann_transfer.judging.neighbors.MAX_TEXTS", 20)
     labels = neighbor_labels(x, p, 5)
     first = spread(x[:20], p[:20], 5)
     assert (labels[:20] == first.argmax(1)).all()

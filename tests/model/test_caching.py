@@ -9,7 +9,7 @@ from dann_transfer.comparison import compare
 from dann_transfer.model import caching
 from dann_transfer.model.caching import frozen_states
 from dann_transfer.model.encoder import Encoder
-from dann_transfer.texts.corpus import tokenize
+from dann_transfer.texts.tokens import tokenize
 
 
 def texts_of(encoder: Encoder):

@@ -25,7 +25,7 @@ def _compile(module, compiled, **options):
     module._compiled_call_impl = torch.compile(module._call_impl, backend="eager", **options)
 
 
-@pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
+@pytest.mark.filterwarnings("ignore::dann_transfer.judging.diagnostics.CollapseWarning")
 @pytest.mark.parametrize(
     ("method", "params"),
     [("student", {"freeze_layers": 1}), ("mlm+dann", {"lora": 4})],

@@ -7,7 +7,7 @@ from conftest import toy_texts
 from drawn import drawn
 
 from dann_transfer import Domain, plots
-from dann_transfer.diagnostics import proxy_a_distance
+from dann_transfer.judging.diagnostics import proxy_a_distance
 from dann_transfer.plots.alignment import AlignmentDisplay
 from dann_transfer.texts.reading import EmptyTextWarning
 

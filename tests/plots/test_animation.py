@@ -12,7 +12,7 @@ from conftest import same, toy_texts, weights
 from PIL import Image
 
 from dann_transfer import Domain, plots
-from dann_transfer.diagnostics import proxy_a_distance
+from dann_transfer.judging.diagnostics import proxy_a_distance
 from dann_transfer.plots.animation import AnimationDisplay, FeatureWatcher
 
 SHOWN = Domain(*toy_texts(40, "film plot actor", 7)), Domain(*toy_texts(30, "lol omg tweet", 8))

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from dann_transfer import plots
-from dann_transfer.decision import calibration_error
+from dann_transfer.judging.decision import calibration_error
 from dann_transfer.plots.predictions import ConfusionDisplay, CoverageDisplay, ReliabilityDisplay
 
 pytestmark = pytest.mark.usefixtures("no_figure_shown_or_left")

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dann_transfer.texts.batches import PairedBatches, by_length, cut, pad
-from dann_transfer.texts.corpus import Tokens, tokenize
+from dann_transfer.texts.tokens import Tokens, tokenize
 
 
 def fake(n: int, seed: int = 0, first: int = 10) -> Tokens:

@@ -18,19 +18,19 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
 from dann_transfer import DomainAdapter, methods
+from dann_transfer.ground.settings import Settings
 from dann_transfer.model.encoder import Encoder
 from dann_transfer.model.heads import TaskHead
 from dann_transfer.model.model import Classifier
 from dann_transfer.model.runtime import Runtime
-from dann_transfer.settings import Settings
 from dann_transfer.texts.batches import PairedBatches
-from dann_transfer.texts.corpus import tokenize
 from dann_transfer.texts.reading import Domain
+from dann_transfer.texts.tokens import tokenize
 from dann_transfer.training.checkpoint import CheckpointWarning, _Hashed, check_folder
 from dann_transfer.training.loop import Trainer
 
 # After a few steps a random encoder predicts one class; these tests are not about that.
-pytestmark = pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::dann_transfer.judging.diagnostics.CollapseWarning")
 
 
 class Stop(Exception):

@@ -7,12 +7,13 @@ import pytest
 import torch
 from conftest import Killed, kill_at, same, toy_texts, weights
 
-from dann_transfer import methods, streams
+from dann_transfer import methods
+from dann_transfer.ground import streams
 from dann_transfer.methods import Method
 from dann_transfer.training.phases import Joint
 
 # After two epochs a random encoder predicts one class; these tests are not about that.
-pytestmark = pytest.mark.filterwarnings("ignore::dann_transfer.diagnostics.CollapseWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::dann_transfer.judging.diagnostics.CollapseWarning")
 
 
 def test_encoder_weights_differ_between_strength_0_and_1(tiny, source, target):

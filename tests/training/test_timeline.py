@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from dann_transfer import methods
-from dann_transfer.settings import Settings
+from dann_transfer.ground.settings import Settings
 from dann_transfer.training.schedules import dann
 from dann_transfer.training.timeline import Timeline
 

@@ -1,0 +1,1 @@
+"""From what a user passed to a fitted model."""

@@ -1,0 +1,433 @@
+"""Save an adapter as a Hugging Face folder with the heads beside it, and read it back.
+
+Everything is JSON or safetensors: no pickle is written or read. A saved folder is checked file
+by file against the checksums written with it, which detects damage. Only the formats ensure that
+an untrusted folder cannot run code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from dann_transfer._version import __version__
+from dann_transfer.fitting.fitted import Fitted
+from dann_transfer.ground.folders import exchange, replaceable, workplace
+from dann_transfer.ground.notices import is_first
+from dann_transfer.ground.settings import check_params
+from dann_transfer.judging.neighbors import Neighborhood
+from dann_transfer.model.encoder import Encoder
+from dann_transfer.model.heads import TaskHead
+from dann_transfer.model.loading import quiet_loading
+from dann_transfer.model.model import Classifier
+from dann_transfer.model.runtime import resolve_device
+
+CONFIG, HEADS, CARD = "adapter.json", "heads.safetensors", "README.md"
+FORMAT = 2
+_ON_HUB = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+TRIES = 20
+"""How often to try to read a folder that keeps being replaced."""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a saved folder holds."""
+
+    params: dict[str, Any]
+    """The adapter's hyperparameters."""
+    fitted: Fitted
+    model: Classifier
+    method_weights: dict[str, Tensor]
+    """The method's own parameters; the method itself is needed neither to save nor to load."""
+    neighborhood: Neighborhood | None = None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _digest(config: dict[str, Any]) -> str:
+    # Through JSON and back, so that what is hashed now is what will be read later.
+    body = json.loads(json.dumps({k: v for k, v in config.items() if k != "digest"}))
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def check_destination(folder: str | PathLike[str]) -> Path:
+    """Return the folder as a path if `save` may write it.
+
+    Raises
+    ------
+    ValueError
+        If something other than a saved adapter is there, which is left alone, or if it is the
+        current folder or inside a saved adapter.
+    OSError
+        If the folder above it cannot be made or written.
+
+    """
+    refuse_inside(folder)
+    return replaceable(folder, _ours, "a saved adapter")
+
+
+def refuse_inside(folder: str | PathLike[str]) -> None:
+    """Raise a ValueError for a folder inside a saved adapter, which could then not be loaded."""
+    path = Path(folder).expanduser().resolve()
+    if inside := [parent for parent in path.parents if (parent / CONFIG).is_file()]:
+        raise ValueError(
+            f"{str(path)!r} is inside the model saved in {str(inside[0])!r}, which could then not "
+            "be loaded; name another folder."
+        )
+
+
+def _ours(folder: Path) -> set[str]:
+    """Return what `save` may replace in a folder: the files that it wrote, and folders of them."""
+    folders = {str(p.relative_to(folder)) for p in folder.rglob("*") if not p.is_file()}
+    return {CONFIG, CARD, *_files_of(folder), *folders}
+
+
+def _files_of(folder: Path) -> list[str]:
+    """Return the files of the adapter saved in `folder`, or nothing if there is none."""
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        return list(config["files"]) if config["format"] else []
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def save(saved: Saved, folder: str | PathLike[str]) -> None:
+    """Write a fitted adapter to a folder, whole or not at all, from the first process only.
+
+    Raises
+    ------
+    ValueError
+        As `check_destination`.
+    OSError
+        If it cannot be written; the folder is then left as it was.
+
+    """
+    if not is_first():
+        return
+    path = check_destination(folder)
+    try:
+        with workplace(path) as work:
+            _write(saved, work)
+            # Writing takes a while, during which somebody may have put something there.
+            check_destination(path)
+            exchange(work, path)
+    # safetensors turns a file error into an exception of its own.
+    except (OSError, SafetensorError) as error:
+        size = sum(p.numel() * p.element_size() for p in saved.model.parameters())
+        raise OSError(
+            f"the model cannot be saved to {str(path)!r} ({error}); nothing there was changed. "
+            f"About {size / 1e6:,.0f} MB are needed: make room, or save to another folder."
+        ) from error
+
+
+def _write(saved: Saved, folder: Path) -> None:
+    encoder = saved.model.encoder
+    with quiet_loading():
+        encoder.model.save_pretrained(folder)
+    encoder.tokenizer.save_pretrained(folder)
+    heads = {f"head.{k}": v for k, v in saved.model.head.state_dict().items()}
+    heads |= {f"method.{k}": v for k, v in saved.method_weights.items()}
+    if saved.neighborhood is not None:
+        for name, array in vars(saved.neighborhood).items():
+            heads[f"neighborhood.{name}"] = torch.from_numpy(array)
+    save_file({k: v.detach().cpu().contiguous() for k, v in heads.items()}, folder / HEADS)
+    config: dict[str, Any] = {
+        "format": FORMAT,
+        "dann_transfer": __version__,
+        "params": _json_params(saved),
+        **saved.fitted.to_json(),
+    }
+    try:
+        json.dumps(config)
+    except TypeError as error:
+        params = config["params"]
+        raise TypeError(f"the parameters cannot be saved: {error}: {params!r}.") from error
+    (folder / CARD).write_text(_card(saved), encoding="utf-8")
+    config["files"] = {
+        str(p.relative_to(folder)): _sha256(p)
+        for p in sorted(folder.rglob("*"))
+        if p.is_file() and p.name != CARD
+    }
+    config["digest"] = _digest(config)
+    (folder / CONFIG).write_text(json.dumps(config), encoding="utf-8")
+    # safetensors makes its files unreadable to others; those that Python writes follow the umask.
+    mode = (folder / CONFIG).stat().st_mode
+    for file in folder.rglob("*"):
+        if file.is_file():
+            file.chmod(mode)
+            with file.open("rb") as handle:
+                os.fsync(handle.fileno())
+
+
+def _json_params(saved: Saved) -> dict[str, Any]:
+    params = dict(saved.params)
+    if isinstance(params["class_weight"], dict):
+        # As pairs, because the keys of a JSON object are strings.
+        params["class_weight"] = list(params["class_weight"].items())
+    return params | {
+        "encoder": str(params["encoder"]),
+        "random_state": saved.fitted.seed,
+        "checkpoint_dir": None,
+        "trust_remote_code": False,
+        "device": None,
+    }
+
+
+def _card(saved: Saved) -> str:
+    fitted, method = saved.fitted, saved.params["method"]
+    from huggingface_hub import ModelCardData
+
+    classes = ", ".join(f"`{c!r}`" for c in fitted.classes.tolist())
+    score = "not taken"
+    if fitted.validation:
+        score = f"{fitted.validation[-1]['validation_accuracy']:.3f}"
+    sampled = ""
+    if 0 < fitted.n_target_sampled < fitted.n_target:
+        sampled = f" (a sample of {fitted.n_target_sampled:,})"
+    data = ModelCardData(
+        library_name="dann_transfer",
+        tags=["domain-adaptation", *str(method).split("+")],
+    )
+    return f"""---
+{data.to_yaml()}
+---
+# A text classifier adapted to another domain
+
+Trained by dann_transfer {__version__} with method `{method}` on {fitted.n_source:,}
+labelled source texts and {fitted.n_target:,} unlabelled target texts{sampled}, from the encoder
+`{saved.params["encoder"]}`.
+Classes: {classes}. Last validation accuracy, on source texts: {score}. Its accuracy on the
+target was not measured in training: measure it, and compare it with that of a model trained
+with `method="source_only"`.
+
+```python
+from dann_transfer import DomainAdapter
+
+adapter = DomainAdapter.from_pretrained("this folder, or its name on the hub")
+adapter.predict(["some text"])
+```
+
+`AutoModel.from_pretrained` opens only the encoder; `transformers.pipeline` would put a random
+classifier on it.
+"""
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    if not path.is_dir():
+        raise ValueError(f"{str(path)!r} is not a folder; pass the one that save_pretrained wrote.")
+    file = path / CONFIG
+    if not file.is_file():
+        raise ValueError(
+            f"{str(path)!r} has no {CONFIG}: it is not a saved adapter, or only a part of one."
+        )
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+        intact = config["format"] == FORMAT and config["digest"] == _digest(config)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{str(file)!r} is damaged ({error}); save the model again.") from error
+    if not intact:
+        raise ValueError(
+            f"{str(file)!r} was changed since it was saved, or its format is not {FORMAT}; "
+            "save the model again."
+        )
+    return dict(config)
+
+
+def _check_files(path: Path, files: dict[str, str]) -> None:
+    for name, digest in files.items():
+        if not (path / name).is_file():
+            raise ValueError(f"{str(path / name)!r} is missing; save or copy the model again.")
+        if _sha256(path / name) != digest:
+            raise ValueError(
+                f"{str(path / name)!r} is damaged or was changed since it was saved; "
+                "save or copy the model again."
+            )
+    if "adapter_config.json" in files:
+        # transformers would fetch the encoder that it names from elsewhere.
+        raise ValueError(f"{str(path / 'adapter_config.json')!r} is not part of a saved model.")
+    # A loader might pick up a file that the checksums do not cover.
+    ours = {*files, CONFIG}
+    for file in path.rglob("*"):
+        name = str(file.relative_to(path))
+        if (
+            file.is_file()
+            and name not in ours
+            and not name.startswith(".")
+            and file.suffix != ".md"
+        ):
+            raise ValueError(f"{str(file)!r} does not belong to the saved model; remove it.")
+
+
+def load(
+    folder: str | PathLike[str],
+    param_names: Collection[str],
+    device: str | None = None,
+    trust_remote_code: bool = False,
+) -> Saved:
+    """Read a folder that `save` wrote; if it is being replaced, read the old or the new model.
+
+    Raises
+    ------
+    ValueError
+        If a file is missing, damaged or changed, or the parameters are not among `param_names`.
+
+    """
+    path = Path(folder).expanduser()
+    for attempt in range(TRIES):
+        before = _version(path)
+        try:
+            # Making a copy is faster than reading a model.
+            with _copy_of(path) if attempt >= 2 else nullcontext(path) as place:
+                saved = _read(place, param_names, device, trust_remote_code)
+                if attempt >= 2:
+                    return saved
+        except Exception:
+            # A file may have been removed while it was being read.
+            if _version(path) == before:
+                raise
+            continue
+        if _version(path) == before:
+            return saved
+    raise OSError(
+        f"{str(path)!r} was replaced {TRIES} times while it was being read; try again later."
+    )
+
+
+def located(
+    folder: str | PathLike[str], revision: str | None = None, token: str | None = None
+) -> Path:
+    """Return a folder, or a copy of the model that a string names on the hub as "user/model".
+
+    Raises
+    ------
+    ValueError
+        If there is no folder of that name, and the hub has no such model of this package or cannot
+        be reached.
+
+    """
+    path = Path(folder).expanduser()
+    if path.exists() or not isinstance(folder, str) or not _ON_HUB.fullmatch(folder):
+        return path
+    import huggingface_hub
+
+    try:
+        # First the file that shows whether it is a model of ours: others may be large.
+        config = huggingface_hub.hf_hub_download(folder, CONFIG, revision=revision, token=token)
+        files = [CONFIG, *_files_of(Path(config).parent)]
+        copy = huggingface_hub.snapshot_download(
+            folder, revision=revision, token=token, allow_patterns=files
+        )
+    # The hub's library, and the HTTP library that it uses, raise exceptions of their own.
+    except Exception as error:
+        first = (str(error).splitlines() or [""])[0]
+        raise ValueError(
+            f"{folder!r} is not a folder here, and the hub gave no model of that name "
+            f"({type(error).__name__}: {first})."
+        ) from error
+    return Path(copy)
+
+
+def push(saved: Saved, name: str, private: bool, token: str | None) -> str:
+    """Put a model on the hub as "user/model", create that if necessary, and return its address.
+
+    Raises
+    ------
+    ValueError
+        If the repository holds something other than a saved model.
+
+    """
+    import huggingface_hub
+
+    if not _ON_HUB.fullmatch(name):
+        raise ValueError(f"{name!r} must be of the form 'user/model'.")
+    hub = huggingface_hub.HfApi(token=token)
+    if not is_first():
+        return f"{hub.endpoint}/{name}"
+    address = str(hub.create_repo(name, private=private, exist_ok=True))
+    found = set(hub.list_repo_files(name))
+    before: list[str] = []
+    if CONFIG in found:
+        before = [CONFIG, *_files_of(Path(hub.hf_hub_download(name, CONFIG)).parent)]
+    elif others := sorted(found - {".gitattributes", CARD, "LICENSE"}):
+        raise ValueError(f"{name!r} holds something other than a saved model ({others[:5]}).")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model")
+        save(saved, path)
+        # Files of an earlier model would be mistaken for parts of this one.
+        hub.upload_folder(
+            repo_id=name,
+            folder_path=path,
+            delete_patterns=before,
+            commit_message=f"Model of dann_transfer {__version__}",
+        )
+    return address
+
+
+@contextmanager
+def _copy_of(path: Path) -> Iterator[Path]:
+    """Copy a folder that is being replaced; checksums show whether the copy is of one model."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(shutil.copytree(path, Path(folder, path.name)))
+
+
+def _version(path: Path) -> tuple[int, ...]:
+    """Return what distinguishes one saved version of a folder from the next; empty if none."""
+    try:
+        found = (path / CONFIG).stat()
+    except OSError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _read(
+    path: Path, param_names: Collection[str], device: str | None, trust_remote_code: bool
+) -> Saved:
+    config = _read_config(path)
+    _check_files(path, config["files"])
+    params = config["params"]
+    unknown = sorted(set(params) - set(param_names))
+    if unknown:
+        raise ValueError(
+            f"{str(path / CONFIG)!r} has unknown parameters {unknown}; update dann_transfer."
+        )
+    if isinstance(params["class_weight"], list):
+        params["class_weight"] = dict(params["class_weight"])
+    # Settings about code and paths in a stranger's folder are ignored.
+    params |= {"device": device, "trust_remote_code": trust_remote_code, "checkpoint_dir": None}
+    check_params(params)
+    encoder = Encoder.from_pretrained(
+        path, params["pooling"], params["freeze_layers"], trust_remote_code, local_files_only=True
+    )
+    fitted = Fitted.from_json(config)
+    fitted.params = params
+    head = TaskHead(encoder.features, len(fitted.classes))
+    parts: dict[str, dict[str, Tensor]] = {"head": {}, "method": {}, "neighborhood": {}}
+    for name, tensor in load_file(path / HEADS).items():
+        part, _, key = name.partition(".")
+        parts[part][key] = tensor
+    try:
+        head.load_state_dict(parts["head"])
+    except RuntimeError as error:
+        raise ValueError(f"{str(path / HEADS)!r} does not match {CONFIG}: {error}") from error
+    model = Classifier(encoder, head).to(resolve_device(device)).eval()
+    near = {name: tensor.numpy() for name, tensor in parts["neighborhood"].items()}
+    neighborhood = Neighborhood(**near) if near else None
+    return Saved(params, fitted, model, parts["method"], neighborhood)

@@ -1,0 +1,1 @@
+"""What everything else stands on: settings, random streams, notices, folders, processes."""

@@ -1,0 +1,1 @@
+"""Arrays in, numbers or words out: how a model did, and what to make of it."""

@@ -1,0 +1,149 @@
+"""Measure alignment and health of a model in feature space, without target labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dann_transfer.ground.notices import warn
+
+COLLAPSED, FAVOURED, MIN_PREDICTED = 0.95, 0.9, 20
+"""Share of one predicted class that is a collapse, its share in the source from which it is not,
+and the fewest target texts that can show it."""
+FEWEST = 10
+"""Texts of each domain that the proxy A-distance needs."""
+MOSTLY_UNKNOWN = 0.5
+"""Above this share of unknown tokens a model reads hardly anything."""
+
+
+class CollapseWarning(UserWarning):
+    """Nearly all target texts are predicted to be of one class."""
+
+
+def domain_classifier(random_state: int = 0) -> tuple[Any, Any]:
+    """Return the linear classifier of two domains, and the five folds that it is judged in.
+
+    It is a logistic regression on features scaled to unit variance, with strong regularisation,
+    because features may have many more dimensions than there are texts.
+    """
+    # Imported here, so that `import dann_transfer` stays light.
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
+    return model, StratifiedKFold(5, shuffle=True, random_state=random_state)
+
+
+def proxy_a_distance(
+    source: np.ndarray, target: np.ndarray, random_state: int = 0, max_texts: int = 2000
+) -> float:
+    """Return how well a linear classifier tells the domains apart: 0 not at all, 2 always.
+
+    It is ``2 * (1 - 2 * error)``, with the error of a logistic regression on features that it
+    was not fitted to (five folds). Both domains are cut to the same number of texts, so that chance
+    is an error of one half. A result below 0 by chance counts as 0.
+
+    Parameters
+    ----------
+    source, target : ndarray, shapes (n, width) and (m, width)
+        Features of at least 10 texts each, preferably texts that training has not seen.
+    random_state : int
+        Chooses the texts and the folds.
+    max_texts : int
+        At most this many texts of each domain are used.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match, a domain has fewer than 10 texts or features are not finite.
+
+    References
+    ----------
+    Ben-David et al., Analysis of Representations for Domain Adaptation, NIPS 2006.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> a, b = rng.normal(size=(200, 5)), rng.normal(size=(300, 5))
+    >>> proxy_a_distance(a, b) < 0.4, proxy_a_distance(a, b + 9) > 1.9
+    (True, True)
+
+    """
+    from sklearn.model_selection import cross_val_score
+
+    source, target = np.asarray(source, dtype=float), np.asarray(target, dtype=float)
+    if source.ndim != 2 or target.ndim != 2 or source.shape[1] != target.shape[1]:
+        raise ValueError(
+            f"features have shapes {source.shape} and {target.shape}; both must be (texts, width)."
+        )
+    n = min(len(source), len(target), max_texts)
+    if n < FEWEST:
+        raise ValueError(
+            f"got features of {len(source)} source and {len(target)} target texts; "
+            f"the distance needs at least {FEWEST} of each."
+        )
+    if not (np.isfinite(source).all() and np.isfinite(target).all()):
+        raise ValueError("features hold NaN or infinite values; the model has diverged.")
+    rng = np.random.default_rng(random_state)
+    both = [domain[rng.choice(len(domain), n, replace=False)] for domain in (source, target)]
+    X, domains = np.concatenate(both), np.repeat([0, 1], n)
+    model, folds = domain_classifier(random_state)
+    accuracy = cross_val_score(model, X, domains, cv=folds).mean()
+    return float(max(0.0, 2 * (2 * accuracy - 1)))
+
+
+def class_shares(codes: np.ndarray, classes: np.ndarray) -> dict[Any, float]:
+    """Return the share of each class among class positions.
+
+    Examples
+    --------
+    >>> class_shares(np.array([0, 1, 1, 1]), np.array(["a", "b"]))
+    {'a': 0.25, 'b': 0.75}
+
+    """
+    counts = np.bincount(codes, minlength=len(classes)) / len(codes)
+    return dict(zip(classes.tolist(), counts.tolist(), strict=True))
+
+
+def warn_of_collapse(
+    predicted: dict[Any, float], source: dict[Any, float], n: int, method: str, unknown: float
+) -> None:
+    """Warn if nearly all of n target texts get one class that the source does not favour.
+
+    Parameters
+    ----------
+    predicted, source : dict
+        Shares of the classes among predictions on the target, and in the source.
+    n : int
+        Number of target texts.
+    method : str
+    unknown : float
+        The share of the target's tokens that the encoder does not know.
+
+    """
+    top = max(predicted, key=lambda label: predicted[label])
+    if n < MIN_PREDICTED or predicted[top] <= COLLAPSED or source[top] >= FAVOURED:
+        return
+    if unknown > MOSTLY_UNKNOWN:
+        why = (
+            f"{unknown:.0%} of their tokens are unknown to the encoder and look alike to it: "
+            "use an encoder that was trained on their language."
+        )
+    elif method == "source_only":
+        why = (
+            "the model has not learnt the task, or does not recognise it in these texts. Look at "
+            "validation_; train for more epochs, or with another learning_rate."
+        )
+    else:
+        why = (
+            f"training with {method!r} has probably collapsed. Lower max_strength, freeze more "
+            "layers, or compare with method='source_only'."
+        )
+    warn(
+        f"{predicted[top]:.0%} of the target texts are predicted to be {top!r}, a class that "
+        f"{source[top]:.0%} of the source texts have: {why}",
+        CollapseWarning,
+    )

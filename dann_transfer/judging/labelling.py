@@ -1,0 +1,187 @@
+"""Make good use of a few target labels: choose texts to label, and spread the labels to others.
+
+A label is most informative where the model is uncertain and there are many other texts.
+"""
+
+from __future__ import annotations
+
+import warnings
+from numbers import Integral
+
+import numpy as np
+from scipy.stats import entropy
+
+from dann_transfer.judging.neighbors import spread
+
+
+def _check(features: np.ndarray, probabilities: np.ndarray) -> None:
+    if features.ndim != 2 or probabilities.ndim != 2 or len(features) != len(probabilities):
+        raise ValueError(
+            f"features of shape {features.shape} and probabilities of shape {probabilities.shape} "
+            "do not match; pass one row per text of each, as adapter.outputs(texts) returns them."
+        )
+
+
+def suggest(
+    features: np.ndarray, probabilities: np.ndarray, n: int, random_state: int = 0, k: int = 10
+) -> np.ndarray:
+    """Choose the texts that are most worth labelling.
+
+    k-means divides the directions of the features into n clusters. A text is weighted by its
+    uncertainty (the entropy of its probabilities, spread over neighbours), and the text nearest to
+    the centre of each cluster is taken. No label is used.
+
+    Parameters
+    ----------
+    features : ndarray, shape (n_texts, width)
+    probabilities : ndarray, shape (n_texts, classes)
+    n : int
+        How many texts to choose.
+    random_state : int
+        Seeds k-means.
+    k : int
+        Number of neighbours that a text's probabilities are spread over.
+
+    Returns
+    -------
+    ndarray of int, shape (n,)
+        Distinct positions, ordered by the weight of their clusters, largest first.
+
+    Raises
+    ------
+    ValueError
+        If n is less than 1 or more than the number of texts, or if the shapes do not match.
+
+    References
+    ----------
+    Prabhu et al., Active Domain Adaptation via Clustering Uncertainty-weighted Embeddings,
+    ICCV 2021.
+
+    Examples
+    --------
+    >>> x = np.array([[1, 0], [1, 0.1], [1, 0.2], [0, 1], [0.1, 1], [0.2, 1]])
+    >>> p = np.array([[0.9, 0.1], [0.8, 0.2], [0.9, 0.1], [0.4, 0.6], [0.5, 0.5], [0.4, 0.6]])
+    >>> suggest(x, p, n=2, k=2).tolist()
+    [4, 1]
+
+    """
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.preprocessing import normalize
+
+    _check(features, probabilities)
+    if not isinstance(n, Integral) or isinstance(n, bool) or not 1 <= n <= len(features):
+        raise ValueError(
+            f"n={n!r} texts to label out of {len(features)}; n must be a whole number of at least "
+            "1 and at most the number of texts."
+        )
+    directions = normalize(features)
+    # Certain texts weigh less but not nothing: a model can be certain of a cluster, and wrong.
+    weights = entropy(spread(features, probabilities, k), axis=1) + 0.1
+    clusters = KMeans(n, n_init=3, random_state=random_state).set_output(transform="default")
+    with warnings.catch_warnings():
+        # With copies of texts there may be fewer distinct texts than clusters; the next nearest
+        # texts are then chosen for the clusters that are left over.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        distances = clusters.fit(directions, sample_weight=weights).transform(directions)
+    mass = np.bincount(clusters.labels_, weights, minlength=n)
+    positions = []
+    for cluster in np.argsort(-mass, kind="stable"):
+        positions.append(int(distances[:, cluster].argmin()))
+        distances[positions[-1]] = np.inf
+    return np.array(positions)
+
+
+def spread_labels(
+    features: np.ndarray,
+    probabilities: np.ndarray,
+    positions: np.ndarray,
+    codes: np.ndarray,
+    k: int = 10,
+) -> np.ndarray:
+    """Correct the probabilities of all texts with the labels of a few.
+
+    First probabilities are spread over neighbours. The difference between the labels and these
+    probabilities is then predicted for every text by a kernel ridge regression on the directions of
+    the features, and added. A text far from all labelled ones keeps its probabilities.
+
+    To predict new texts, pass the result on to
+    ``Neighborhood(features, result).smooth(new_features, new_probabilities, k)``.
+
+    Parameters
+    ----------
+    features : ndarray, shape (n_texts, width)
+    probabilities : ndarray, shape (n_texts, classes)
+    positions : ndarray of int, shape (n,)
+        Which texts are labelled, each once.
+    codes : ndarray of int, shape (n,)
+        Their class positions.
+    k : int
+        Number of neighbours of a text.
+
+    Returns
+    -------
+    ndarray, shape (n_texts, classes)
+        Probabilities; that of a labelled text is 1 for its label.
+
+    Raises
+    ------
+    ValueError
+        If there is no text or no class at a position, a text is labelled twice, the numbers of
+        labels and positions differ, or shapes do not match.
+
+    References
+    ----------
+    Huang et al., Combining Label Propagation and Simple Models Out-performs Graph Neural Networks,
+    ICLR 2021, for correcting a model by its residuals.
+
+    Examples
+    --------
+    >>> x = np.array([[1, 0], [1, 0.1], [1, 0.2], [0, 1], [0.1, 1], [0.2, 1]])
+    >>> p = np.array([[0.9, 0.1], [0.8, 0.2], [0.9, 0.1], [0.6, 0.4], [0.7, 0.3], [0.6, 0.4]])
+    >>> spread_labels(x, p, np.array([4, 1]), np.array([1, 0]), k=2).argmax(1).tolist()
+    [0, 0, 0, 1, 1, 1]
+
+    """
+    from sklearn.kernel_ridge import KernelRidge
+    from sklearn.preprocessing import normalize
+
+    _check(features, probabilities)
+    positions = _whole("positions", positions, len(features), "texts")
+    codes = _whole("codes", codes, probabilities.shape[1], "classes")
+    if len(positions) != len(codes):
+        raise ValueError(
+            f"got {len(positions)} positions and {len(codes)} codes; pass one code per position."
+        )
+    twice = np.flatnonzero(np.bincount(positions) > 1)
+    if len(twice):
+        raise ValueError(f"text {twice[0]} is labelled more than once; pass each position once.")
+    smooth = spread(features, probabilities, k)
+    if not len(positions):
+        return smooth
+    truth = np.eye(probabilities.shape[1])[codes]
+    directions = normalize(features)
+    # A linear kernel would carry corrections from uncertain texts over to all certain ones.
+    ridge = KernelRidge(alpha=0.1, kernel="rbf", gamma=2.0)
+    ridge.fit(directions[positions], truth - smooth[positions])
+    corrected = (smooth + ridge.predict(directions)).clip(min=0)
+    corrected[positions] = truth
+    return np.asarray(corrected / corrected.sum(1, keepdims=True))
+
+
+def _whole(name: str, values: np.ndarray, end: int, of: str) -> np.ndarray:
+    """Return a list of whole numbers as an array, if each is a position among `end`."""
+    array = np.asarray(values)
+    if array.ndim != 1:
+        raise ValueError(f"{name} has shape {array.shape}; pass a flat list of whole numbers.")
+    if not array.size:
+        return array.astype(int)
+    if array.dtype.kind not in "iu":
+        raise ValueError(f"{name} has values of type {array.dtype}; pass whole numbers.")
+    wrong = array[(array < 0) | (array >= end)]
+    if wrong.size:
+        raise ValueError(
+            f"{name} has {wrong[0]}, but there are {end} {of}; pass whole numbers from 0 to "
+            f"{end - 1}."
+        )
+    return array

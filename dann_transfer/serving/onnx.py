@@ -1,0 +1,268 @@
+"""Export a fitted model as ONNX, to a folder that predicts with ONNX Runtime, without torch."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from dann_transfer.adapter import DomainAdapter
+
+CONFIG, GRAPH, TOKENIZER = "dann_transfer_onnx.json", "model.onnx", "tokenizer.json"
+# torch puts the weights of a very large model into a separate file.
+FILES = {CONFIG, GRAPH, TOKENIZER, f"{GRAPH}.data"}
+FORMAT = 1
+_INSTALL = "pip install 'dann_transfer[onnx]'"
+OLDEST_TORCH = "2.13"
+
+
+def to_onnx(adapter: DomainAdapter, folder: str | PathLike[str], int8: bool = False) -> Path:
+    """Write a fitted model as ONNX, whole or not at all: token ids in, features and logits out.
+
+    Parameters
+    ----------
+    adapter : DomainAdapter
+        Fitted.
+    folder : str or path
+        A new or an empty folder, or one that this function wrote before.
+    int8 : bool
+        Store weights as 8-bit integers: a quarter of the size, and slightly different
+        probabilities. Measure on labelled texts what it costs.
+
+    Returns
+    -------
+    Path
+        The folder: ``model.onnx`` with inputs ``input_ids`` and ``attention_mask``, (rows, length),
+        and outputs ``features``, (rows, width), and ``logits``, (rows, classes); the tokenizer;
+        and the classes.
+
+    Raises
+    ------
+    ImportError
+        If onnx is not installed.
+    ValueError
+        If predictions are corrected after the model, the tokenizer is not a fast one, or the folder
+        holds something else.
+    OSError
+        If it cannot be written.
+
+    Examples
+    --------
+    ```python
+    to_onnx(adapter, "model-onnx")
+    OnnxModel("model-onnx").predict(["what a joy"])
+    ```
+
+    """
+    from sklearn.utils.validation import check_is_fitted
+
+    from dann_transfer.fitting.saving import refuse_inside
+    from dann_transfer.ground.folders import exchange, replaceable, workplace
+    from dann_transfer.ground.notices import is_first
+
+    check_is_fitted(adapter)
+    refuse_inside(folder)
+    path = replaceable(folder, _files_of, "an exported model")
+    # Neighbours act only if the fit kept them.
+    near = None if adapter.neighborhood_ is None else adapter.neighbors
+    for name, value in (("correct_prior", adapter.correct_prior), ("neighbors", near)):
+        if value:
+            raise ValueError(
+                f"{name}={value!r} changes predictions after the model, but an ONNX file has only "
+                f"the model; set {name}=None to export it without."
+            )
+    if not getattr(adapter.encoder_.tokenizer, "is_fast", False):
+        raise ValueError(
+            f"{type(adapter.encoder_.tokenizer).__name__} is not a fast tokenizer, and no other "
+            "kind can be written to one file; use an encoder that has a fast one."
+        )
+    if is_first():
+        with workplace(path) as work:
+            _write(adapter, work, int8)
+            exchange(work, path)
+    return path
+
+
+def _files_of(folder: Path) -> set[str]:
+    """Return the files of the model exported to `folder`, or nothing if there is none."""
+    return FILES if (folder / CONFIG).is_file() else set()
+
+
+def _write(adapter: DomainAdapter, folder: Path, int8: bool) -> None:
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+    except ImportError as error:
+        raise ImportError(
+            f"an export needs onnx, onnxscript and onnxruntime: {_INSTALL}"
+        ) from error
+    import torch
+
+    if torch.__version__ < OLDEST_TORCH:
+        raise ImportError(
+            f"an export needs torch {OLDEST_TORCH} or newer, and this is {torch.__version__}, "
+            f"whose exporter cannot write all models with texts of any length: {_INSTALL}"
+        )
+    from dann_transfer.texts.batches import pad
+    from dann_transfer.texts.tokens import tokenize
+
+    tokenizer = adapter.encoder_.tokenizer
+    # The adapter may be on a GPU, and may predict while this runs.
+    model = deepcopy(adapter.model_).cpu().float().eval()
+    trial, _ = tokenize(tokenizer, ["a trial of two texts", "one"], 16)
+    sizes = {0: torch.export.Dim("rows"), 1: torch.export.Dim("length")}
+    with torch.no_grad(), _without_warnings("torch.onnx"):
+        torch.onnx.export(
+            model,
+            pad([trial.text(0), trial.text(1)], trial.pad_id),
+            folder / GRAPH,
+            input_names=["input_ids", "attention_mask"],
+            output_names=["features", "logits"],
+            dynamic_shapes=(sizes, sizes),
+            external_data=False,
+            verbose=False,
+        )
+    if int8:
+        whole = folder / "whole.onnx"
+        (folder / GRAPH).rename(whole)
+        # It recommends to prepare the graph, which is for images.
+        with _without_warnings("root"):
+            quantize_dynamic(whole, folder / GRAPH, weight_type=QuantType.QInt8, per_channel=True)
+        whole.unlink()
+        (folder / f"{GRAPH}.data").unlink(missing_ok=True)
+    tokenizer.backend_tokenizer.save(str(folder / TOKENIZER))
+    config = {
+        "format": FORMAT,
+        "classes": adapter.classes_.tolist(),
+        "max_length": adapter.params_["max_length"],
+        "pad_id": tokenizer.pad_token_id or 0,
+        "int8": int8,
+    }
+    (folder / CONFIG).write_text(json.dumps(config), encoding="utf-8")
+
+
+@contextmanager
+def _without_warnings(name: str) -> Iterator[None]:
+    """Keep a logger and libraries from warnings that are for their developers, for instance of
+    vision operators that are not installed."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+class OnnxModel:
+    """A model that `to_onnx` wrote, on ONNX Runtime.
+
+    Parameters
+    ----------
+    folder : str or path
+    threads : int, optional
+        Number of threads for a prediction; None uses all cores.
+
+    Raises
+    ------
+    ImportError
+        If onnxruntime is not installed.
+    ValueError
+        If the folder is not such a model.
+
+    Examples
+    --------
+    ```python
+    model = OnnxModel("model-onnx")
+    model.predict(["what a joy"])
+    ```
+
+    """
+
+    def __init__(self, folder: str | PathLike[str], threads: int | None = None) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise ImportError(f"an ONNX model needs onnxruntime: {_INSTALL}") from error
+        from tokenizers import Tokenizer
+
+        path = Path(folder).expanduser()
+        if missing := [n for n in (CONFIG, GRAPH, TOKENIZER) if not (path / n).is_file()]:
+            raise ValueError(
+                f"{str(path)!r} has no {missing[0]}; pass a folder that to_onnx wrote."
+            )
+        config = json.loads((path / CONFIG).read_text(encoding="utf-8"))
+        if config.get("format") != FORMAT:
+            raise ValueError(f"{str(path)!r} has the format of another version; export it again.")
+        self.classes_ = np.array(config["classes"])
+        self.pad_id = int(config["pad_id"])
+        self.tokenizer = Tokenizer.from_file(str(path / TOKENIZER))
+        self.tokenizer.no_padding()
+        self.tokenizer.enable_truncation(config["max_length"])
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or 0
+        self.session = onnxruntime.InferenceSession(
+            str(path / GRAPH), options, providers=["CPUExecutionProvider"]
+        )
+
+    def outputs(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Return features (n, width) and logits (n, classes), both float32."""
+        from dann_transfer.texts.reading import as_texts
+
+        own = as_texts(texts, "texts", "text", empty_is_text=True)
+        rows = [e.ids or [self.pad_id] for e in self.tokenizer.encode_batch(own)]
+        made = list(self._pass(rows))
+        back = np.argsort(np.concatenate([places for places, _, _ in made]))
+        features, logits = (np.concatenate([part[i] for part in made])[back] for i in (1, 2))
+        return features, logits
+
+    def _pass(self, rows: list[list[int]]) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield positions, features and logits of texts of similar length."""
+        from dann_transfer.ground.settings import INFERENCE_BATCH
+        from dann_transfer.texts.tokens import Tokens, by_length
+
+        for places, ids, mask in by_length(Tokens.from_rows(rows, self.pad_id), INFERENCE_BATCH):
+            given = {"input_ids": ids, "attention_mask": mask}
+            features, logits = self.session.run(["features", "logits"], given)
+            yield places, features, logits
+
+    def transform(self, texts: Sequence[str]) -> np.ndarray:
+        """Return pooled features, shape (n, width)."""
+        return self.outputs(texts)[0]
+
+    def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
+        """Return class probabilities, shape (n, n_classes), in the order of ``classes_``."""
+        from scipy.special import softmax
+
+        return np.asarray(softmax(self.outputs(texts)[1], axis=1))
+
+    def predict(self, texts: Sequence[str]) -> np.ndarray:
+        """Return the likeliest label of each text, shape (n,)."""
+        return self.classes_[self.outputs(texts)[1].argmax(1)]
+
+
+def differences(model: OnnxModel, adapter: DomainAdapter, texts: Any) -> dict[str, float]:
+    """Return how much an exported model differs from its original on texts.
+
+    Returns
+    -------
+    dict
+        ``probability``: the largest difference in a probability; ``same``: the share of texts with
+        the same label.
+
+    """
+    p, q = adapter.predict_proba(texts), model.predict_proba(texts)
+    same = float((p.argmax(1) == q.argmax(1)).mean())
+    return {"probability": float(np.abs(p - q).max()), "same": same}

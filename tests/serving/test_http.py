@@ -1,0 +1,185 @@
+"""The HTTP service: the model's own answers, many clients at once, and what it refuses."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import numpy as np
+import pytest
+from conftest import toy_texts
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from dann_transfer.serving.http import Batcher, Busy, Limits, create_app
+
+
+@pytest.fixture
+def client(fitted):
+    with TestClient(create_app(fitted, Limits(texts=8, characters=100, body=20_000))) as client:
+        yield client
+
+
+def test_it_answers_as_the_model_does(client, fitted, target):
+    answer = client.post("/predict", json={"texts": target[:8]})
+    assert answer.status_code == 200
+    predictions = answer.json()["predictions"]
+    p = fitted.predict_proba(target[:8])
+    assert [row["label"] for row in predictions] == fitted.predict(target[:8]).tolist()
+    np.testing.assert_allclose([row["probability"] for row in predictions], p.max(1), atol=1e-6)
+    threshold = float(np.median(p.max(1)))
+    unsure = client.post("/predict", json={"texts": target[:8], "abstain_below": threshold})
+    labels = [row["label"] for row in unsure.json()["predictions"]]
+    assert [label is None for label in labels] == (p.max(1) < threshold).tolist()
+    assert client.get("/health").json() == {"status": "ok", "waiting": 0}
+    assert client.get("/model").json()["classes"] == ["neg", "pos"]
+    assert client.get("/docs").status_code == 200
+
+
+def test_labels_keep_their_type(tiny, source, target):
+    codes = [int(label == "pos") for label in source[1]]
+    adapter = tiny(method="source_only").fit(source[0], codes)
+    with TestClient(create_app(adapter)) as client:
+        rows = client.post("/predict", json={"texts": target[:5]}).json()["predictions"]
+    assert [type(row["label"]) for row in rows] == [int] * 5
+    assert [row["label"] for row in rows] == adapter.predict(target[:5]).tolist()
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        ({"texts": []}, 422, "at least 1 item"),
+        ({"texts": "lol"}, 422, "valid list"),
+        ({"texts": [7]}, 422, "valid string"),
+        ({"text": ["lol"]}, 422, "Field required"),
+        ({"texts": ["lol"], "abstain_below": 2}, 422, "less than or equal to 1"),
+        ({"texts": ["lol", "  "]}, 422, "texts[1] is empty"),
+        ({"texts": ["lol"] * 9}, 422, "9 texts are too many; send at most 8."),
+        ({"texts": ["l" * 101]}, 422, "texts[0] has 101 characters; send at most 100."),
+        ({"texts": ["l" * 40_000]}, 413, "larger than 20000 bytes"),
+        ({"texts": ["lol"], "abstain_bellow": 0.9}, 422, "Extra inputs are not permitted"),
+    ],
+)
+def test_what_is_refused(client, body, status, words):
+    answer = client.post("/predict", json=body)
+    assert answer.status_code == status
+    assert words in answer.text
+    assert client.post("/predict", json={"texts": ["lol"]}).status_code == 200
+
+
+def test_a_body_that_does_not_say_how_long_it_is_is_refused_too(client):
+    def parts():
+        yield b'{"texts": ["'
+        for _ in range(300):
+            yield b"l" * 100
+        yield b'"]}'
+
+    answer = client.post("/predict", content=parts(), headers={"content-type": "application/json"})
+    assert answer.status_code == 413
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"texts": ["\\ud800"]}',
+        b'{"texts": [NaN]}',
+        b'{"texts": ["a"], "abstain_below": NaN}',
+        b"{",
+    ],
+)
+def test_what_no_json_can_say_is_refused(client, body):
+    answer = client.post("/predict", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 422
+
+
+def test_a_refusal_is_short(fitted):
+    with TestClient(create_app(fitted)) as client:
+        started = time.perf_counter()
+        answer = client.post("/predict", json={"texts": [7] * 200_000, "text": "l" * 500_000})
+        assert answer.status_code == 422
+        assert len(answer.content) < 1000
+        assert time.perf_counter() - started < 2
+
+
+def test_it_runs_within_another_application(fitted, target):
+    outer = FastAPI()
+    outer.mount("/model", create_app(fitted))
+    for _ in range(2):
+        with TestClient(outer) as client:
+            answer = client.post("/model/predict", json={"texts": target[:2]})
+            assert len(answer.json()["predictions"]) == 2
+            assert client.get("/model/health").json()["status"] == "ok"
+
+
+def test_many_clients_get_their_own_answers(fitted):
+    texts = toy_texts(200, "tweet lol omg", 5)[0]
+    wanted = fitted.predict(texts).tolist()
+    with TestClient(create_app(fitted)) as client, ThreadPoolExecutor(16) as pool:
+        answers = list(
+            pool.map(lambda text: client.post("/predict", json={"texts": [text]}).json(), texts)
+        )
+    assert [answer["predictions"][0]["label"] for answer in answers] == wanted
+
+
+class Model:
+    """Gives the length of each text, and records the batches it got."""
+
+    def __init__(self):
+        self.batches = []
+
+    def __call__(self, texts):
+        self.batches.append(texts)
+        if "bad" in texts:
+            raise RuntimeError("no")
+        return np.array([[len(text)] for text in texts])
+
+
+def together(model, limits, *requests):
+    """Send requests at once, and return what each gets."""
+
+    async def main():
+        batcher = Batcher(model, limits)
+        return await asyncio.gather(*map(batcher, requests), return_exceptions=True)
+
+    return asyncio.run(main())
+
+
+def test_requests_that_wait_pass_together():
+    model = Model()
+    rows = together(model, Limits(batch=4), ["a"], ["bb", "ccc"], ["d"], ["eeeee"] * 6, ["f"])
+    assert [row.ravel().tolist() for row in rows] == [[1], [2, 3], [1], [5] * 6, [1]]
+    # A request is never split: one with six texts passes alone, although a batch holds four.
+    assert model.batches == [["a", "bb", "ccc", "d"], ["eeeee"] * 6, ["f"]]
+
+
+def test_what_fails_fails_alone_and_what_would_wait_too_long_is_refused():
+    first, second, third = together(Model(), Limits(batch=1), ["bad"], ["a"], ["bb"])
+    assert isinstance(first, RuntimeError)
+    assert (second.item(), third.item()) == (1, 2)
+    answers = together(Model(), Limits(batch=2, waiting=4), *(["a"] for _ in range(7)))
+    assert [isinstance(answer, Busy) for answer in answers] == [False] * 4 + [True] * 3
+
+
+def test_limits_are_checked():
+    with pytest.raises(ValueError, match="batch=0 must be at least 1"):
+        Limits(batch=0)
+
+
+def test_the_command_serves_until_it_is_stopped(fitted, tmp_path, target):
+    fitted.save_pretrained(tmp_path / "model")
+    command = [sys.executable, "-m", "dann_transfer", "serve", str(tmp_path / "model"), "--port"]
+    with subprocess.Popen([*command, "0"], stderr=subprocess.PIPE, text=True) as server:
+        for line in server.stderr:
+            if "running on" in line:
+                url = line.split("running on ")[1].split()[0]
+                break
+        try:
+            answer = httpx.post(f"{url}/predict", json={"texts": target[:2]}, timeout=60)
+            assert len(answer.json()["predictions"]) == 2
+        finally:
+            server.terminate()
+        assert server.wait(30) in (0, -15, 143)

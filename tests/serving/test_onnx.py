@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from conftest import toy_texts
+
+from dann_transfer import DomainAdapter, datasets
+from dann_transfer.serving.onnx import OnnxModel, differences, to_onnx
+
+pytest.importorskip("onnxscript")
+
+TEXTS = ["a good film", "", "bad " * 40, "lol", *toy_texts(90, "omg today friend the", 3)[0]]
+
+
+@pytest.fixture(scope="module")
+def adapter(tiny, source, target):
+    return tiny(epochs=1).fit(*source, X_target=target)
+
+
+@pytest.fixture(scope="module")
+def folder(adapter, tmp_path_factory):
+    return to_onnx(adapter, tmp_path_factory.mktemp("onnx") / "model")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_it_gives_what_the_adapter_gives_for_texts_of_any_length_and_number(adapter, folder):
+    model = OnnxModel(folder, threads=1)
+    for texts in (TEXTS, TEXTS[:1], ["good"] * 3, (text for text in TEXTS)):
+        own = list(texts)
+        assert differences(model, adapter, own)["probability"] < 1e-5
+        assert model.predict(own).tolist() == adapter.predict(own).tolist()
+        assert np.abs(model.transform(own) - adapter.transform(own)).max() < 1e-4
+
+
+def test_it_predicts_without_torch(folder):
+    code = (
+        "import sys; from dann_transfer.serving.onnx import OnnxModel; "
+        f"print(OnnxModel({str(folder)!r}, threads=1).predict(['a good film'])[0]); "
+        "assert 'torch' not in sys.modules, 'torch'"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() in {"pos", "neg"}
+
+
+def test_labels_that_are_numbers_stay_numbers(tiny, source, target, tmp_path):
+    labels = [int(label == "pos") for label in source[1]]
+    adapter = tiny(epochs=1).fit(source[0], labels, X_target=target)
+    predicted = OnnxModel(to_onnx(adapter, tmp_path / "m")).predict(target)
+    assert predicted.tolist() == adapter.predict(target).tolist()
+    assert predicted.dtype.kind == "i"
+
+
+def test_int8_is_smaller_and_near(adapter, folder, tmp_path):
+    small = to_onnx(adapter, tmp_path / "int8", int8=True)
+    sizes = [(path / "model.onnx").stat().st_size for path in (small, folder)]
+    assert sizes[0] < sizes[1]
+    assert json.loads((small / "dann_transfer_onnx.json").read_text())["int8"] is True
+    assert differences(OnnxModel(small), adapter, TEXTS[3:])["probability"] < 0.2
+
+
+def test_what_an_onnx_file_cannot_hold_is_refused(tiny, adapter, source, target, tmp_path):
+    near = tiny(epochs=1, neighbors=3).fit(*source, X_target=target)
+    with pytest.raises(ValueError, match="neighbors=3 changes predictions after the model"):
+        to_onnx(near, tmp_path / "m")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(ValueError, match="mine"):
+        to_onnx(adapter, tmp_path / "mine")
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
+    # A saved adapter would be lost.
+    adapter.save_pretrained(tmp_path / "saved")
+    with pytest.raises(ValueError, match="holds something other than an exported model"):
+        to_onnx(adapter, tmp_path / "saved")
+    assert DomainAdapter.from_pretrained(tmp_path / "saved").classes_.tolist() == ["neg", "pos"]
+    with pytest.raises(ValueError, match=r"has no dann_transfer_onnx.json; pass a folder"):
+        OnnxModel(tmp_path / "mine")
+
+
+def test_libraries_do_not_warn_of_what_a_user_cannot_change(adapter, tmp_path, recwarn, capfd):
+    to_onnx(adapter, tmp_path / "m", int8=True)
+    assert not [str(w.message) for w in recwarn]
+    said = capfd.readouterr()
+    assert not said.out + said.err
+
+
+def test_another_export_replaces_the_one_before(adapter, folder, tmp_path):
+    again = to_onnx(adapter, tmp_path / "m")
+    (again / "model.onnx").write_bytes(b"damaged")
+    to_onnx(adapter, again)
+    (again / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match=r"\['notes.txt'\]"):
+        to_onnx(adapter, again)
+    assert OnnxModel(again).predict(TEXTS[:1]).shape == (1,)
+
+
+@pytest.mark.real
+def test_the_real_encoder_gives_the_same(tmp_path):
+    movies = ["a moving, funny film", "dull and far too long"] * 8
+    tweets = ["loved it!!", "ugh, worst day ever", "so happy rn"] * 4
+    adapter = DomainAdapter(datasets.encoder("minilm"), epochs=1, progress=False, device="cpu")
+    adapter.fit(movies, ["good", "bad"] * 8, X_target=tweets)
+    model = OnnxModel(to_onnx(adapter, tmp_path / "m"))
+    assert differences(model, adapter, movies + tweets)["probability"] < 1e-4
+
+
+def test_an_older_torch_is_named(adapter, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, "__version__", type(torch.__version__)("2.9.0"))
+    with pytest.raises(ImportError, match=r"an export needs torch 2.13 or newer, and this is 2.9"):
+        to_onnx(adapter, tmp_path / "m")
+    assert not list(tmp_path.iterdir())
