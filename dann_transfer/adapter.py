@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import platform
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields, replace
-from datetime import UTC, datetime
-from functools import partial
+from dataclasses import fields
 from os import PathLike
-from pathlib import Path
-from threading import RLock
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from sklearn.base import (
     BaseEstimator,
     ClassifierMixin,
@@ -24,53 +17,24 @@ from sklearn.base import (
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-from dann_transfer import methods
-from dann_transfer.fitting import auto, saving
+from dann_transfer.fitting import auto, run, saving
 from dann_transfer.fitting.fitted import Fitted
-from dann_transfer.ground import streams
-from dann_transfer.ground.processes import Processes
-from dann_transfer.ground.settings import AT_PREDICTION, Settings, as_seed, check_params, plain
-from dann_transfer.judging import choice, decision
-from dann_transfer.judging.diagnostics import class_shares, warn_of_collapse
-from dann_transfer.judging.doctor import Findings, Run, diagnose, warn_of_findings
-from dann_transfer.judging.label_shift import calibration_of, estimate
+from dann_transfer.fitting.predicting import Outputs, Trained, joined, predict_parts
+from dann_transfer.fitting.run import Watch
+from dann_transfer.fitting.shared import Shared
+from dann_transfer.ground.settings import AT_PREDICTION, check_params, plain
+from dann_transfer.judging import decision
+from dann_transfer.judging.doctor import Findings
 from dann_transfer.judging.labelling import suggest
 from dann_transfer.judging.neighbors import Neighborhood
-from dann_transfer.judging.selection import balanced
-from dann_transfer.model.caching import all_frozen_states, shared_states
-from dann_transfer.model.encoder import Encoder
-from dann_transfer.model.heads import TaskHead
-from dann_transfer.model.model import Classifier, check_outputs, infer
-from dann_transfer.model.runtime import Runtime
-from dann_transfer.texts.batches import PairedBatches
+from dann_transfer.model.model import Classifier
 from dann_transfer.texts.files import PART
-from dann_transfer.texts.reading import as_texts, sample, texts_in_parts
-from dann_transfer.texts.roles import Roles, read
-from dann_transfer.texts.tokens import (
-    Tokens,
-    tokenize,
-    unknown_share,
-    warn_truncated,
-    warn_unknown,
-)
-from dann_transfer.training.checkpoint import Checkpoints, Identity, check_folder
+from dann_transfer.texts.reading import as_texts, texts_in_parts
+from dann_transfer.texts.roles import Inputs
 
 if TYPE_CHECKING:
     import pandas as pd
     from ignite.engine import Engine
-
-
-# A run seeds torch's generators, which are the process's: fits in other threads wait.
-_FITTING = RLock()
-
-
-class Outputs(NamedTuple):
-    """What one pass over texts returns."""
-
-    features: np.ndarray
-    """Pooled features, shape (n, width), float32."""
-    probabilities: np.ndarray
-    """Class probabilities, shape (n, n_classes), in the order of ``classes_``."""
 
 
 class DomainAdapter(
@@ -345,302 +309,29 @@ class DomainAdapter(
             If another run is using `checkpoint_dir`.
 
         """
-        # Training needs Ignite; prediction does not.
-        from dann_transfer.training.loop import Trainer
-
-        started = time.perf_counter()
         params = plain(self.get_params(deep=False))
-        check_params(params)
-        created = _candidates(params)
-        self._check_checkpoints()
-        seed = Processes.current().agreed(as_seed(self.random_state))
-        texts = {
-            "X": X,
-            "y": y,
-            "X_target": X_target,
-            "sample_weight": sample_weight,
-            "X_val": X_val,
-            "y_val": y_val,
-            "X_target_labelled": X_target_labelled,
-            "y_target_labelled": y_target_labelled,
-        }
-        uses_target = any(m.uses_target for m in created.values())
-        passes = max(p.epochs for m in created.values() for p in m.phases(self.epochs))
-        roles = read(params, seed, uses_target, passes, **texts)
-        if params["method"] == auto.AUTO:
-            return self._choose(created, params, seed, texts, roles, on_step, attach)
-        runtime, method = self._runtime(), created[params["method"]]
-        with _FITTING, torch.random.fork_rng(list(range(torch.cuda.device_count()))):
-            model = self._build(method, roles, seed).to(runtime.device)
-            method.to(runtime.device)
-            settings = Settings.of(params, seed, method.default_strength, size_of(model.encoder))
-            tokens, truncated, unknown = self._tokenize(model.encoder, roles.texts)
-            batches = self._batches(model.encoder, method, roles, tokens, seed, runtime)
-            codes = roles.codes
-            validation = None
-            if "validation" in tokens:
-                validation = tokens["validation"], codes["validation"]
-            phases = method.phases(self.epochs)
-            trainer = Trainer(model, method, phases, batches, settings, runtime, validation)
-            history = trainer.run(
-                self._checkpoints(settings, params, roles, tokens, trainer.parts),
-                None if on_step is None else lambda engine: on_step(engine, model),
-                attach,
-            )
-        fitted = Fitted(
-            classes=roles.classes,
-            seed=seed,
-            max_strength=settings.max_strength,
-            learning_rate=settings.learning_rate,
-            n_source=roles.n_source,
-            n_target=roles.n_target,
-            n_target_sampled=len(roles.texts["target"]),
-            trained=_trained(started, runtime.device),
-            source_prior=trained_prior(roles, batches),
-            history=history.steps,
-            validation=history.epochs,
-            truncated=truncated,
-            unknown=unknown,
-            source_domains=roles.names,
-            params={**params, "random_state": seed},
+        seed = run.seed_of(params)
+        inputs = Inputs(
+            X, y, X_target, sample_weight, X_val, y_val, X_target_labelled, y_target_labelled
         )
-        self._take(model, method.state_dict(), fitted)
-        self._look_back(tokens, roles)
+        texts = run.check(params, inputs, auto.created(params))
+        shared = Shared(several=params["method"] == auto.AUTO)
+        owns_folder = not getattr(self, "_is_clone", False)
+        return self._take(
+            auto.train(params, seed, texts, shared, Watch(on_step, attach), owns_folder)
+        )
+
+    def _take(self, trained: Trained) -> DomainAdapter:
+        """Become the estimator of a fitted model."""
+        self.model_, self.encoder_ = trained.model, trained.model.encoder
+        self.method_weights_, self.fitted_ = trained.method_weights, trained.fitted
+        self.neighborhood_ = trained.neighborhood
+        self._n_features_out = trained.model.encoder.features
         return self
 
-    @shared_states()
-    def _choose(
-        self,
-        created: Mapping[str, methods.Method],
-        params: dict[str, Any],
-        seed: int,
-        texts: dict[str, Any],
-        roles: Roles,
-        on_step: Callable[[Engine, Classifier], None] | None,
-        attach: Callable[[Engine], object] | None,
-    ) -> DomainAdapter:
-        """Train each candidate, and become the one that is chosen."""
-        self._check_methods(created)
-        names = list(created) if balanced(roles.shares) else [choice.BASELINE]
-        started = time.perf_counter()
-        judged_on = sample([roles.texts["target"]])[0]
-        fitted: dict[str, DomainAdapter] = {}
-        pool: dict[str, np.ndarray] = {}
-        for name in names:
-            folder = self.checkpoint_dir
-            own: dict[str, Any] = {"method": name, "method_options": None, "random_state": seed}
-            own["checkpoint_dir"] = None if folder is None else Path(folder, name)
-            twin = type(self)(**{**self.get_params(deep=False), **own})
-            twin._is_clone = getattr(self, "_is_clone", False)
-            own_attach = attach and partial(_attach_candidate, attach, name, name == names[-1])
-            fitted[name] = twin.fit(**texts, on_step=on_step, attach=own_attach)
-            # As `predict` does, so that neighbours and prior affect what is judged.
-            pool[name] = twin.predict_proba(judged_on)
-        chosen = choice.choose(pool) if len(names) > 1 else choice.lopsided(roles.shares)
-        best = fitted[chosen.method]
-        known = replace(
-            best.fitted_,
-            params={**params, "random_state": seed},
-            choice=chosen,
-            trained=_trained(started, next(best.model_.parameters()).device),
-        )
-        self._take(best.model_, best.method_weights_, known)
-        self.neighborhood_ = best.neighborhood_
-        return self
-
-    def _check_checkpoints(self) -> None:
-        """Raise if this run could not be continued from `checkpoint_dir`."""
-        if self.checkpoint_dir is None:
-            return
-        if not str(self.checkpoint_dir):
-            raise ValueError(
-                "checkpoint_dir='' is no folder; name one, such as 'runs/checkpoints'."
-            )
-        if not isinstance(self.random_state, int | np.integer):
-            raise ValueError(
-                f"checkpoint_dir needs an integer random_state, not {self.random_state!r}: a run "
-                "with another seed cannot continue this one."
-            )
-        check_folder(self.checkpoint_dir)
-
-    def _runtime(self) -> Runtime:
-        """Return where a run trains, with all processes that take part in it."""
-        parts = plain(self.micro_batch_size)
-        return Runtime.of(self.device, self.precision, Processes.current(), parts)
-
-    def _load_encoder(self) -> Encoder:
-        return Encoder.from_pretrained(
-            self.encoder,
-            self.pooling,
-            self.freeze_layers,
-            self.trust_remote_code,
-            lora=plain(self.lora),
-        )
-
-    def _check_methods(self, created: Mapping[str, methods.Method]) -> None:
-        """Raise if the encoder does not suit one of several methods, which train in turn."""
-        own = any(type(method).attach is not methods.Method.attach for method in created.values())
-        if not (self.freeze_layers or own):
-            return
-        with torch.random.fork_rng(list(range(torch.cuda.device_count()))):
-            encoder = self._load_encoder()
-        for name, method in created.items():
-            method.attach(encoder, 1)
-            if method.moves_encoder_alone:
-                methods.check_encoder_moves(name, encoder)
-
-    def _check_encoder(self, roles: Roles, seed: int) -> None:
-        """Load the encoder as `fit` does, or raise a ValueError if it does not fit the settings."""
-        self._runtime()
-        with torch.random.fork_rng(list(range(torch.cuda.device_count()))):
-            self._build(methods.create(str(self.method)), roles, seed)
-
-    def _build(self, method: methods.Method, roles: Roles, seed: int) -> Classifier:
-        """Load the encoder, and make the task head and the method's own parameters."""
-        torch.manual_seed(streams.number(seed, streams.ENCODER))
-        encoder = self._load_encoder()
-        longest = encoder.longest
-        if longest is not None and self.max_length > longest:
-            raise ValueError(
-                f"max_length={self.max_length}, but the encoder takes at most {longest} tokens."
-            )
-        method.attach(encoder, max(1, len(roles.names)))
-        if method.moves_encoder_alone:
-            methods.check_encoder_moves(str(self.method), encoder)
-        if self.torch_compile:
-            # In place: the names of the weights stay, and copies are not compiled.
-            encoder.model.compile(dynamic=True)
-        # Heads and method draw from the same state whichever method is trained, so that
-        # two methods with the same seed start from the same task head.
-        torch.manual_seed(streams.number(seed, streams.HEADS))
-        head = TaskHead(encoder.features, len(roles.classes))
-        method.build(encoder.features, len(roles.classes))
-        return Classifier(encoder, head)
-
-    def _tokenize(
-        self, encoder: Encoder, roles: dict[str, list[str]]
-    ) -> tuple[dict[str, Tokens], dict[str, int], dict[str, float]]:
-        """Return tokens, how many texts were cut and the share of unknown tokens, by role."""
-        tokens, cut = {}, {}
-        for role, texts in roles.items():
-            if texts:
-                tokens[role], cut[role] = tokenize(encoder.tokenizer, texts, self.max_length)
-        warn_truncated({role: (cut[role], len(tokens[role])) for role in cut}, self.max_length)
-        unknown = {role: unknown_share(encoder.tokenizer, own) for role, own in tokens.items()}
-        warn_unknown(unknown)
-        return tokens, cut, unknown
-
-    def _batches(
-        self,
-        encoder: Encoder,
-        method: methods.Method,
-        roles: Roles,
-        tokens: dict[str, Tokens],
-        seed: int,
-        runtime: Runtime,
-    ) -> PairedBatches:
-        """Pair source and target, with the output of frozen layers where that saves time."""
-        target = tokens.get("target") if method.uses_target else None
-        labelled = tokens.get("labelled target")
-        parts = [part for part in (tokens["source"], labelled, target) if part is not None]
-        return PairedBatches(
-            tokens["source"],
-            roles.codes["source"],
-            target,
-            self.batch_size,
-            seed,
-            roles.weights,
-            roles.domains,
-            None if labelled is None else (labelled, roles.codes["labelled target"]),
-            # Precomputed states cannot be passed into compiled code.
-            None if self.torch_compile else all_frozen_states(encoder, parts, runtime),
-        )
-
-    def _checkpoints(
-        self,
-        settings: Settings,
-        params: dict[str, Any],
-        roles: Roles,
-        tokens: dict[str, Tokens],
-        parts: torch.nn.Module,
-    ) -> Checkpoints | None:
-        """Return where the run is saved, if anywhere, and check that all processes share it."""
-        processes = Processes.current()
-        if settings.checkpoint_dir is None and processes.world == 1:
-            return None
-        arrays = {"weights of texts": roles.weights, "source domains": roles.domains}
-        arrays |= {f"{role} labels": codes for role, codes in roles.codes.items()}
-        run = {**params, "seed": settings.seed}
-        identity = Identity.of(tokens, arrays, run, parts.state_dict())
-        for rank, other in enumerate(processes.all_of(identity)):
-            if differ := identity.differences(other):
-                raise ValueError(
-                    f"process {rank} was given a different run from process {processes.rank}: it "
-                    f"differs in {'; '.join(differ)}. Pass the same to all processes."
-                )
-        if settings.checkpoint_dir is None:
-            return None
-        return Checkpoints.of(settings, identity, getattr(self, "_is_clone", False))
-
-    def _look_back(self, tokens: dict[str, Tokens], roles: Roles) -> None:
-        """Record what the model's predictions show about held-out and target texts."""
-        fitted, codes = self.fitted_, roles.codes["validation"]
-        none = torch.empty(0, self.encoder_.features), torch.empty(0, len(fitted.classes))
-        # All processes are here; in later calls they are not.
-        runtime = self._runtime()
-        held_out = none
-        if "validation" in tokens:
-            held_out = infer(self.model_, tokens["validation"], runtime)
-            check_outputs(*held_out)
-        if "target" not in tokens:
-            fitted.calibration = calibration_of(held_out[1].numpy(), codes)
-            return
-        looked_at = tokens["target"].take(sample([list(range(len(tokens["target"])))])[0])
-        features, logits = infer(self.model_, looked_at, runtime)
-        check_outputs(features, logits)
-        target, p = logits.numpy(), logits.softmax(1).numpy()
-        if self.neighbors:
-            self.neighborhood_ = Neighborhood.of(features.numpy(), p, self.neighbors)
-        fitted.target_shares = class_shares(target.argmax(1), fitted.classes)
-        warn_of_collapse(
-            fitted.target_shares,
-            class_shares(roles.codes["source"], fitted.classes),
-            len(target),
-            str(self.method),
-            fitted.unknown["target"],
-        )
-        estimates = estimate(held_out[1].numpy(), codes, target)
-        fitted.target_prior, fitted.refused_prior = estimates.priors, estimates.refused
-        fitted.prior_intervals, fitted.calibration = estimates.intervals, estimates.calibration
-        decision.prior_for(plain(self.correct_prior), fitted)
-        run = Run(
-            method=str(self.method),
-            max_strength=fitted.max_strength,
-            classes=fitted.classes,
-            history=fitted.history,
-            validation=fitted.validation,
-            source_prior=roles.shares,
-            source_texts=roles.texts["source"],
-            target_texts=roles.texts["target"],
-            source_features=held_out[0].numpy(),
-            target_features=features.numpy(),
-            source_probabilities=held_out[1].softmax(1).numpy(),
-            source_codes=codes,
-            target_probabilities=p,
-            target_prior=fitted.target_prior.get("em"),
-            truncated=fitted.truncated,
-            unknown=fitted.unknown,
-        )
-        fitted.findings = diagnose(run)
-        warn_of_findings(fitted.findings)
-
-    def _take(
-        self, model: Classifier, method_weights: dict[str, torch.Tensor], fitted: Fitted
-    ) -> None:
-        self.model_, self.encoder_, self.method_weights_ = model, model.encoder, method_weights
-        self.neighborhood_ = None
-        self.fitted_ = fitted
-        self._n_features_out = model.encoder.features
+    @property
+    def _trained(self) -> Trained:
+        return Trained(self.model_, self.method_weights_, self.fitted_, self.neighborhood_)
 
     def __getattr__(self, name: str) -> Any:
         # Called only for a missing attribute; a copy under construction has no attributes at all.
@@ -663,17 +354,6 @@ class DomainAdapter(
         check_params(changed)
         return changed
 
-    def _infer(self, tokens: Tokens) -> tuple[torch.Tensor, torch.Tensor]:
-        device = next(self.model_.parameters()).device
-        if self.device is not None:
-            wanted = Runtime.of(self.device, self.precision).device
-            if (wanted.type, wanted.index or 0) != (device.type, device.index or 0):
-                self.model_.to(wanted)
-                device = wanted
-        features, logits = infer(self.model_, tokens, Runtime(device, self.precision))
-        check_outputs(features, logits)
-        return features, logits
-
     def outputs(self, X: Any) -> Outputs:
         """Return features and class probabilities of texts, in one pass.
 
@@ -691,14 +371,11 @@ class DomainAdapter(
         check_is_fitted(self)
         texts = as_texts(X, "X", self.text_column, empty_is_text=True)
         parts = (texts[start : start + PART] for start in range(0, len(texts), PART))
-        features, p = [], []
-        for part in self._in_parts(parts):
-            features += [part.features] if with_features else []
-            p.append(part.probabilities)
-        width = self.encoder_.features
-        return Outputs(
-            np.concatenate([np.empty((0, width), np.float32), *features]), np.concatenate(p)
-        )
+        predicted = self._in_parts(parts)
+        if not with_features:
+            nothing = np.empty((0, self.encoder_.features), np.float32)
+            predicted = (Outputs(nothing, part.probabilities) for part in predicted)
+        return joined(predicted, self._trained)
 
     def outputs_in_parts(self, parts: Iterable[Sequence[str]]) -> Iterator[Outputs]:
         """Yield what `outputs` returns, for texts that come in parts and need not fit in memory.
@@ -732,27 +409,7 @@ class DomainAdapter(
 
     def _in_parts(self, parts: Iterable[list[str]]) -> Iterator[Outputs]:
         """Pass texts through the model; at the end, warn of all cut texts and unknown tokens."""
-        max_length, tokenizer = self.params_["max_length"], self.encoder_.tokenizer
-        self._check_at_prediction()
-        prior = decision.prior_for(plain(self.correct_prior), self.fitted_)
-        neighborhood = self.neighborhood_
-        if neighborhood is not None and prior is not None:
-            raise ValueError(
-                f"correct_prior={self.correct_prior!r}, but the model was fitted with neighbors="
-                f"{self.params_['neighbors']}, and the two were never measured together."
-            )
-        n, cut, unknown = 0, 0, 0.0
-        for part in parts:
-            tokens, own = tokenize(tokenizer, part, max_length)
-            n, cut = n + len(part), cut + own
-            unknown += unknown_share(tokenizer, tokens) * len(part)
-            features, logits = self._infer(tokens)
-            p = decision.probabilities(logits, self.fitted_, prior)
-            if neighborhood is not None:
-                p = neighborhood.smooth(features.numpy(), p, self.params_["neighbors"])
-            yield Outputs(features.numpy(), p)
-        warn_truncated({"given": (cut, n)}, max_length)
-        warn_unknown({"given": unknown / max(n, 1)})
+        yield from predict_parts(self._trained, self._check_at_prediction(), parts)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return class probabilities, shape (n, n_classes), in the order of ``classes_``."""
@@ -879,12 +536,13 @@ class DomainAdapter(
         saving.save(self._saved(), folder)
 
     def _saved(self) -> saving.Saved:
+        trained = self._trained
         return saving.Saved(
             {**self.params_, **self._check_at_prediction()},
-            self.fitted_,
-            self.model_,
-            self.method_weights_,
-            self.neighborhood_,
+            trained.fitted,
+            trained.model,
+            trained.method_weights,
+            trained.neighborhood,
         )
 
     def push_to_hub(self, name: str, private: bool = False, token: str | None = None) -> str:
@@ -910,20 +568,6 @@ class DomainAdapter(
         """
         check_is_fitted(self)
         return saving.push(self._saved(), name, private, token)
-
-    def report(
-        self,
-        path: str | PathLike[str],
-        source: Any = None,
-        target: Any = None,
-        examples: int = 8,
-        groups: Sequence[Any] | str | None = None,
-        baseline: DomainAdapter | None = None,
-    ) -> Path:
-        """Write findings, scores and pictures of the run on one offline page: `plots.report`."""
-        from dann_transfer import plots
-
-        return plots.report(self, path, source, target, examples, groups, baseline)
 
     @classmethod
     def from_pretrained(
@@ -955,51 +599,11 @@ class DomainAdapter(
         """
         folder = saving.located(folder, revision, token)
         saved = saving.load(folder, cls._get_param_names(), device, trust_remote_code)
-        adapter = cls(**saved.params)
-        adapter._take(saved.model, saved.method_weights, saved.fitted)
-        adapter.neighborhood_ = saved.neighborhood
-        return adapter
+        return cls(**saved.params)._take(
+            Trained(saved.model, saved.method_weights, saved.fitted, saved.neighborhood)
+        )
 
 
-def _candidates(params: dict[str, Any]) -> dict[str, methods.Method]:
-    """Return the methods that a run trains: one, or several for "auto"."""
-    chosen = auto.candidates(params["method"], params["method_options"], params["max_strength"])
-    created = {name: methods.create(name, own) for name, own in chosen.items()}
-    for name, method in created.items():
-        methods.check_run(method, name, params["epochs"], params["batch_size"])
-    return created
-
-
-def _attach_candidate(
-    attach: Callable[[Engine], object], name: str, is_last: bool, engine: Engine
-) -> None:
-    """Attach handlers to one of several runs, which they can tell from the engine's state."""
-    engine.state.candidate = name
-    engine.state.is_last_candidate = is_last
-    attach(engine)
-
-
-def _trained(started: float, device: torch.device) -> dict[str, Any]:
-    """Return when, for how long and on what a run trained."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": round(time.perf_counter() - started, 1),
-        "device": f"{device.type}: {name}",
-    }
-
-
-def size_of(module: torch.nn.Module) -> int:
-    """Return the number of a module's parameters."""
-    return sum(p.numel() for p in module.parameters())
-
-
-def trained_prior(roles: Roles, batches: PairedBatches) -> np.ndarray:
-    """Return the class shares of the texts that the task trains on, with their weights."""
-    classes = len(roles.classes)
-    mass = np.bincount(roles.codes["source"], roles.weights, classes).astype(float)
-    if batches.target_labelled is not None:
-        labelled = np.bincount(roles.codes["labelled target"], minlength=classes)
-        share = labelled / len(roles.codes["labelled target"])
-        mass = mass + share * batches.labelled_rows * len(batches)
-    return np.asarray(mass / mass.sum())
+def adapter_of(params: Mapping[str, Any], trained: Trained) -> DomainAdapter:
+    """Return the estimator of a run that was trained with these hyperparameters."""
+    return DomainAdapter(**params)._take(trained)

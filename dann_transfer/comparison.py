@@ -20,11 +20,13 @@ from joblib import Parallel, delayed, effective_n_jobs
 from sklearn.metrics import accuracy_score, f1_score
 
 from dann_transfer import methods as registry
-from dann_transfer.adapter import DomainAdapter
-from dann_transfer.fitting.auto import candidates
+from dann_transfer.adapter import DomainAdapter, adapter_of
+from dann_transfer.fitting import auto, run
+from dann_transfer.fitting.predicting import Trained, predict_tokens
+from dann_transfer.fitting.shared import Shared
 from dann_transfer.ground.notices import warn
 from dann_transfer.ground.processes import Processes
-from dann_transfer.ground.settings import HYPERPARAMETERS, as_seed, check_params, plain
+from dann_transfer.ground.settings import as_seed, check_names, check_params, plain
 from dann_transfer.judging import decision
 from dann_transfer.judging.choice import BASELINE
 from dann_transfer.judging.decision import check_threshold
@@ -32,14 +34,9 @@ from dann_transfer.judging.diagnostics import proxy_a_distance
 from dann_transfer.judging.gains import Answers, by_group, doubt, gain_error, harm
 from dann_transfer.methods import Method
 from dann_transfer.methods.registry import classes_of, known
-from dann_transfer.model.caching import shared_states
-from dann_transfer.texts.reading import (
-    as_groups,
-    as_labelled,
-    as_sources,
-    as_target,
-    encode_labels,
-)
+from dann_transfer.texts.reading import LOOKED_AT, as_groups, as_labelled, encode_labels
+from dann_transfer.texts.roles import Inputs, Texts
+from dann_transfer.texts.tokens import warn_truncated
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -179,7 +176,6 @@ class Comparison:
         return pd.DataFrame(rows)
 
 
-@shared_states()
 def compare(
     X: Any,
     y: Any = None,
@@ -192,6 +188,9 @@ def compare(
     X_target_test: Any = None,
     y_target_test: Any = None,
     groups_target_test: Any = None,
+    sample_weight: Any = None,
+    X_val: Any = None,
+    y_val: Any = None,
     X_target_labelled: Any = None,
     y_target_labelled: Any = None,
     n_jobs: int = 1,
@@ -203,8 +202,8 @@ def compare(
 
     Parameters
     ----------
-    X, y, X_target
-        As for ``DomainAdapter.fit``.
+    X, y, X_target, sample_weight, X_val, y_val
+        As for ``DomainAdapter.fit``. Each file is read once, however many runs there are.
     methods : sequence of str
         Methods to compare with source-only, which always runs.
     seeds : sequence of int
@@ -253,51 +252,31 @@ def compare(
         if wrong in params:
             value = params[wrong]
             raise ValueError(f"compare takes {right}=[{value!r}] and not {wrong}={value!r}.")
-    columns = params.get("text_column", "text"), params.get("label_column", "label")
-    texts, labels, _ = as_sources(X, y, *columns)
-    target, _ = as_target(X_target, texts if set(methods) - {BASELINE} else [], columns[0])
-    classes = np.unique(labels)
-    tests = {
-        "source": _test_set(X_test, y_test, "test", texts, classes, columns),
-        "target": _test_set(X_target_test, y_target_test, "target_test", target, classes, columns),
-    }
-    groups = _groups(groups_target_test, X_target_test, tests["target"])
     options, folder = params.pop("method_options", None), params.pop("checkpoint_dir", None)
+    check_names("compare", params)
     check_params(params)
     _check_jobs(n_jobs, bool(params.get("trust_remote_code", False)))
-    epochs, batch_size = (
-        params.get(name, HYPERPARAMETERS[name].default) for name in ("epochs", "batch_size")
-    )
-    taken: dict[str, type[Method]] = {}
-    created: dict[str, Method] = {}
+    params = run.full(params)
+    created: dict[str, Method] = {BASELINE: registry.create(BASELINE)}
     for method in methods:
-        own_options = None if method == BASELINE else options
-        trained = candidates(method, own_options, params.get("max_strength"))
-        for name, chosen in trained.items():
-            created[name] = registry.create(name, chosen)
-            registry.check_run(created[name], name, epochs, batch_size)
-            taken |= classes_of(name)
-    DomainAdapter(**params)._check_methods(created)
-    plan = _Plan(
-        {
-            "X": X,
-            "y": y,
-            "X_target": X_target,
-            "X_target_labelled": X_target_labelled,
-            "y_target_labelled": y_target_labelled,
-        },
-        tests,
-        params,
-        options,
-        folder,
-        seeds[0],
+        method_options = None if method == BASELINE else options
+        created |= auto.created({**params, "method": method, "method_options": method_options})
+    inputs = Inputs(
+        X, y, X_target, sample_weight, X_val, y_val, X_target_labelled, y_target_labelled
     )
+    texts = run.check({**params, "method": (methods or [BASELINE])[0]}, inputs, created)
+    tests = _tests(texts, params, (X_test, y_test), (X_target_test, y_target_test))
+    groups = _groups(groups_target_test, X_target_test, tests["target"])
+    texts.roles(params, seeds[0], 1)
+    shared = Shared()
+    run.check_encoder(params, seeds[0], created, texts, shared)
+    plan = _Plan(texts, tests, params, options, folder, seeds[0])
     names = [BASELINE, *(method for method in methods if method != BASELINE)]
-    done = _all_runs(plan, [(m, seed) for seed in seeds for m in names], taken, n_jobs)
+    done = _all_runs(plan, [(m, seed) for seed in seeds for m in names], shared, n_jobs)
     rows = {(d.row["method"], d.row["seed"]): d.row for d in done}
     answers = {key: d.answers for key, d in zip(rows, done, strict=True) if d.answers is not None}
-    for (method, seed), own in answers.items():
-        rows[method, seed]["gain_error"] = gain_error(own.hits, answers[BASELINE, seed].hits)
+    for (method, seed), answer in answers.items():
+        rows[method, seed]["gain_error"] = gain_error(answer.hits, answers[BASELINE, seed].hits)
     adapters = {d.row["method"]: d.adapter for d in done if d.adapter is not None}
     return Comparison(list(rows.values()), adapters, answers, groups)
 
@@ -317,66 +296,67 @@ class _Done(NamedTuple):
 class _Plan:
     """What all runs of a comparison have in common."""
 
-    texts: dict[str, Any]
+    texts: Texts
     tests: dict[str, _TestSet]
     params: dict[str, Any]
     options: dict[str, Any] | None
     folder: str | PathLike[str] | None
     first: int
 
-    def run(self, method: str, seed: int) -> _Done:
+    def run(self, method: str, seed: int, shared: Shared) -> _Done:
         """Train one method from one seed, and score it."""
-        own: dict[str, Any] = {"method": method, "random_state": seed}
-        own["method_options"] = None if method == BASELINE else self.options
-        if self.folder is not None:
-            own["checkpoint_dir"] = Path(self.folder, f"{method}-{seed}")
-        adapter = DomainAdapter(**{**self.params, **own})
+        params = {**self.params, "method": method, "random_state": seed}
+        params["method_options"] = None if method == BASELINE else self.options
+        place = None if self.folder is None else Path(self.folder, f"{method}-{seed}")
+        params["checkpoint_dir"] = place
         started = time.perf_counter()
-        adapter.fit(**self.texts)
+        trained = auto.train(params, run.seed_of(params), self.texts, shared)
         row = {"method": method, "seed": seed, "seconds": time.perf_counter() - started}
-        scores, answers = _scores(adapter, self.tests)
-        return _Done({**row, **scores}, answers, adapter if seed == self.first else None, [])
+        scores, answers = _scores(trained, params, self.tests, shared)
+        adapter = adapter_of(params, trained) if seed == self.first else None
+        return _Done({**row, **scores}, answers, adapter, [])
 
 
-def _all_runs(
-    plan: _Plan, runs: list[tuple[str, int]], classes: dict[str, type[Method]], n_jobs: int
-) -> list[_Done]:
+def _all_runs(plan: _Plan, runs: list[tuple[str, int]], shared: Shared, n_jobs: int) -> list[_Done]:
     """Run methods from seeds, in this process or in several, and return them in order."""
     jobs = effective_n_jobs(n_jobs)
     if jobs == 1:
-        return [plan.run(*run) for run in runs]
+        return [plan.run(*each, shared) for each in runs]
     seeds = dict.fromkeys(seed for _, seed in runs)
-    # The runs of a seed share the output of frozen layers, if there are enough seeds.
+    # The runs of a seed share what they can, if there are enough seeds.
     size = len(runs) // len(seeds) if len(seeds) >= jobs else 1
     shares = [runs[start : start + size] for start in range(0, len(runs), size)]
+    classes: dict[str, type[Method]] = {}
+    for name in dict.fromkeys(method for method, _ in runs):
+        for candidate in auto.candidates(name, plan.options if name != BASELINE else None):
+            classes |= classes_of(candidate)
     # No more processes than shares, which divide the cores among them.
     parallel = Parallel(min(jobs, len(shares)), backend="loky")
     try:
         here = os.getcwd()
-        shared = parallel(delayed(_elsewhere)(plan, share, classes, here) for share in shares)
+        results = parallel(delayed(_elsewhere)(plan, share, classes, here) for share in shares)
     except pickle.PicklingError as error:
         raise TypeError(
             f"n_jobs={n_jobs}, but what was passed cannot be sent to another process ({error}); "
             "pass lists or paths, or leave n_jobs at 1."
         ) from error
-    done = [run for share in shared for run in share]
-    for message, category in dict.fromkeys(w for run in done for w in run.heard):
+    done = [each for result in results for each in result]
+    for message, category in dict.fromkeys(w for each in done for w in each.heard):
         warn(message, category)
     return done
 
 
-@shared_states()
 def _elsewhere(
     plan: _Plan, runs: list[tuple[str, int]], classes: dict[str, type[Method]], here: str
 ) -> list[_Done]:
     """Run in a process that may have done other runs before, and collect its warnings."""
-    done = []
+    done, shared = [], Shared(several=len(runs) > 1)
     with known(classes), chdir(here):
-        for run in runs:
+        for each in runs:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 warnings.simplefilter("ignore", DeprecationWarning)
-                one = plan.run(*run)
+                one = plan.run(*each, shared)
             done.append(one._replace(heard=[(str(w.message), w.category) for w in caught]))
     return done
 
@@ -430,6 +410,18 @@ class _TestSet(NamedTuple):
     labels: np.ndarray | None
 
 
+def _tests(
+    texts: Texts, params: dict[str, Any], source: tuple[Any, Any], target: tuple[Any, Any]
+) -> dict[str, _TestSet]:
+    """Check the texts to score on, by domain."""
+    columns = params["text_column"], params["label_column"]
+    looked_at = texts.sample_of_target(LOOKED_AT)
+    return {
+        "source": _test_set(*source, "test", texts.source, texts.classes, columns),
+        "target": _test_set(*target, "target_test", looked_at, texts.classes, columns),
+    }
+
+
 def _test_set(
     X: Any,
     y: Any,
@@ -460,27 +452,31 @@ def _groups(groups: Any, X: Any, test: _TestSet) -> np.ndarray | None:
 
 
 def _scores(
-    adapter: DomainAdapter, tests: dict[str, _TestSet]
+    trained: Trained, params: dict[str, Any], tests: dict[str, _TestSet], shared: Shared
 ) -> tuple[dict[str, Any], Answers | None]:
     """Return a run's scores, and its answers on the labelled target texts."""
     scores: dict[str, Any] = {}
     features: list[np.ndarray] = []
-    answers = None
+    answers, classes = None, trained.fitted.classes
     for name, test in tests.items():
-        outputs = adapter.outputs(test.texts)
+        tokens, cut = shared.tokens(trained.model.encoder, params, test.texts)
+        if test.labels is not None:
+            warn_truncated({f"{name} test": (cut, len(tokens))}, params["max_length"])
+        outputs = predict_tokens(trained, params, tokens)
         features.append(outputs.features)
         accuracy = macro_f1 = None
         if test.labels is not None:
-            predicted = decision.labels(outputs.probabilities, adapter.classes_)
+            predicted = decision.labels(outputs.probabilities, classes)
             accuracy = float(accuracy_score(test.labels, predicted))
             macro_f1 = float(f1_score(test.labels, predicted, average="macro"))
-            codes = np.searchsorted(adapter.classes_, test.labels)
+            codes = np.searchsorted(classes, test.labels)
             answers = Answers.of(outputs.probabilities, codes) if name == "target" else None
         scores[f"{name}_accuracy"], scores[f"{name}_macro_f1"] = accuracy, macro_f1
     scores["a_distance"] = None
     if min(map(len, features)) >= 10:
         scores["a_distance"] = proxy_a_distance(features[0], features[1])
-    last = adapter.history_[-max(1, len(adapter.history_) // 10) :]
+    history = trained.fitted.history
+    last = history[-max(1, len(history) // 10) :]
     accuracies = [step["domain_accuracy"] for step in last if "domain_accuracy" in step]
     scores["domain_accuracy"] = mean(accuracies) if accuracies else None
     return scores, answers

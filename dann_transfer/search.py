@@ -14,13 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dann_transfer import methods
-from dann_transfer.adapter import DomainAdapter
+from dann_transfer.adapter import DomainAdapter, adapter_of
+from dann_transfer.fitting import run
 from dann_transfer.fitting.auto import AUTO
+from dann_transfer.fitting.predicting import predict_tokens
+from dann_transfer.fitting.shared import Shared
 from dann_transfer.ground.processes import Processes
 from dann_transfer.ground.settings import (
     ADAPTATION,
     HYPERPARAMETERS,
     as_seed,
+    check_names,
     check_number,
     check_params,
     plain,
@@ -28,8 +32,8 @@ from dann_transfer.ground.settings import (
 from dann_transfer.judging.choice import BASELINE
 from dann_transfer.judging.diagnostics import class_shares
 from dann_transfer.judging.selection import MIN_TEXTS, SCORES, Evidence, balanced
-from dann_transfer.model.caching import shared_states
-from dann_transfer.texts.roles import Roles, read
+from dann_transfer.methods import Method
+from dann_transfer.texts.roles import Inputs, Roles, Texts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,8 +113,11 @@ def tune(
     runs: int = 20,
     minutes: float | None = None,
     folder: Path | str | None = None,
+    sample_weight: Any = None,
     X_val: Any = None,
     y_val: Any = None,
+    X_target_labelled: Any = None,
+    y_target_labelled: Any = None,
     random_state: int = 0,
     progress: bool = True,
     **params: Any,
@@ -123,8 +130,8 @@ def tune(
 
     Parameters
     ----------
-    X, y, X_target, X_val, y_val
-        As for ``DomainAdapter.fit``.
+    X, y, X_target, sample_weight, X_val, y_val, X_target_labelled, y_target_labelled
+        As for ``DomainAdapter.fit``. Each file is read once, however many runs there are.
     space : mapping, optional
         From hyperparameters to a list of values to choose from, or a tuple ``(low, high)`` of
         numbers: whole numbers are drawn evenly, others on a logarithmic scale. By default `SPACE`,
@@ -184,14 +191,18 @@ def tune(
         space = {name: values for name, values in SPACE.items() if name not in params}
     seed = as_seed(random_state)
     common = plain(params) | {"random_state": seed, "progress": False}
+    check_names("tune", common)
     check_params(common)
-    DomainAdapter(**common)  # refuses a keyword that it does not have
     space = _space(dict(plain(dict(space))), common)
-    full = {name: h.default for name, h in HYPERPARAMETERS.items()} | common
-    texts = {"X": X, "y": y, "X_val": X_val, "y_val": y_val, "X_target": X_target}
-    nothing = dict.fromkeys(("sample_weight", "X_target_labelled", "y_target_labelled"))
-    # Each run reads its own texts; these are the ones that it is judged on.
-    roles = read(full | {"method": "a search"}, seed, True, 0, **texts, **nothing)
+    params = run.full(common)
+    inputs = Inputs(
+        X, y, X_target, sample_weight, X_val, y_val, X_target_labelled, y_target_labelled
+    )
+    texts = run.check(
+        params, inputs, _created(space, common), max(_values("epochs", space, common))
+    )
+    # What every run is judged on: a search holds out the same texts in each.
+    roles = texts.roles(params, seed, 0)
     if not roles.texts["validation"]:
         raise ValueError(
             "a search judges by held-out source texts, but there are none; pass X_val and y_val, "
@@ -206,10 +217,11 @@ def tune(
     if score is None:
         even = balanced(roles.shares)
         score = "information_maximization" if even else "source_validation"
-    judge = _Judge(score, roles, common, texts)
+    judge = _Judge(score, roles, common, texts, Shared())
     if not LOADING & space.keys():
         # What would fail every run is said before the search has a folder.
-        DomainAdapter(**{**common, "method": BASELINE})._check_encoder(roles, seed)
+        baseline = {BASELINE: methods.create(BASELINE)}
+        run.check_encoder(params, seed, baseline, texts, judge.shared)
     with _held(folder) as kept:
         study = _study(kept, seed, space, _identity(roles, space, common, score))
         return _search(study, space, judge, kept, budget)
@@ -222,21 +234,27 @@ class _Judge:
     score: str
     roles: Roles
     common: dict[str, Any]
-    texts: dict[str, Any]
+    texts: Texts
+    shared: Shared
 
-    def run(self, own: dict[str, Any], folder: Path | None) -> tuple[DomainAdapter, dict[str, Any]]:
+    def run(
+        self, changes: dict[str, Any], folder: Path | None
+    ) -> tuple[DomainAdapter, dict[str, Any]]:
         """Return a fitted adapter and its row."""
-        options = None if own["method"] == BASELINE else self.common.get("method_options")
-        own = {"method_options": options, **own, "checkpoint_dir": folder}
-        adapter = DomainAdapter(**{**self.common, **own})
+        options = None if changes["method"] == BASELINE else self.common.get("method_options")
+        params = run.full({**self.common, "method_options": options, **changes})
+        params["checkpoint_dir"] = folder
         started = time.perf_counter()
-        adapter.fit(**self.texts)
+        trained = run.train(params, run.seed_of(params), self.texts, self.shared)
         seconds = time.perf_counter() - started
-        validation = adapter.outputs(self.roles.texts["validation"])
-        target = adapter.outputs(self.roles.texts["target"])
-        evidence = Evidence(validation, self.roles.codes["validation"], target)
-        shares = class_shares(target.probabilities.argmax(1), adapter.classes_)
-        return adapter, {
+        encoder, outputs = trained.model.encoder, {}
+        for role in ("validation", "target"):
+            tokens, _ = self.shared.tokens(encoder, params, self.roles.texts[role])
+            outputs[role] = predict_tokens(trained, params, tokens)
+        codes, target = self.roles.codes["validation"], outputs["target"]
+        evidence = Evidence(outputs["validation"], codes, target)
+        shares = class_shares(target.probabilities.argmax(1), self.roles.classes)
+        return adapter_of(params, trained), {
             "score": SCORES[self.score](evidence),
             "source_validation": SCORES["source_validation"](evidence),
             "predicted": {str(name): round(share, 3) for name, share in shares.items()},
@@ -245,7 +263,6 @@ class _Judge:
         }
 
 
-@shared_states()
 def _search(
     study: Study, space: dict[str, Any], judge: _Judge, folder: Path | None, budget: _Budget
 ) -> Search:
@@ -370,19 +387,25 @@ def _space(space: dict[str, Any], common: dict[str, Any]) -> dict[str, Any]:
     names = space.pop("method", [common.pop("method", HYPERPARAMETERS["method"].default)])
     if AUTO in names:
         raise ValueError("a search itself chooses among methods; name them instead of 'auto'.")
-    for name in names:
-        options = None if name == BASELINE else common.get("method_options")
-        created = methods.create(name, options)
-        for epochs in _values_of("epochs", space, common):
-            for batch_size in _values_of("batch_size", space, common):
-                methods.check_run(created, name, epochs, batch_size)
-    return {"method": [BASELINE, *(name for name in names if name != BASELINE)], **space}
+    space = {"method": [BASELINE, *(name for name in names if name != BASELINE)], **space}
+    for name, method in _created(space, common).items():
+        for epochs in _values("epochs", space, common):
+            for batch_size in _values("batch_size", space, common):
+                methods.check_run(method, name, epochs, batch_size)
+    return space
 
 
-def _values_of(name: str, space: dict[str, Any], common: dict[str, Any]) -> Sequence[Any]:
+def _created(space: dict[str, Any], common: dict[str, Any]) -> dict[str, Method]:
+    """Return each method of a search, with the options that all of its runs have."""
+    options = common.get("method_options")
+    names = space["method"]
+    return {name: methods.create(name, None if name == BASELINE else options) for name in names}
+
+
+def _values(name: str, space: dict[str, Any], common: dict[str, Any]) -> Sequence[Any]:
     """Return the values that a hyperparameter may have in a search; for a range, its two ends."""
-    own: Sequence[Any] = space.get(name, [common.get(name, HYPERPARAMETERS[name].default)])
-    return own
+    default: Sequence[Any] = [common.get(name, HYPERPARAMETERS[name].default)]
+    return space.get(name, default)
 
 
 def _first(space: dict[str, Any]) -> dict[str, Any]:

@@ -362,17 +362,18 @@ def test_cross_validation_in_threads_gives_what_it_gives_alone(tiny, source):
 
 def test_many_texts_are_predicted_a_part_at_a_time(fitted, target, monkeypatch):
     from dann_transfer import adapter as module
+    from dann_transfer.fitting import predicting
 
     whole = fitted.outputs(target)
     seen = []
-    tokenized = module.tokenize
+    tokenized = predicting.tokenize
 
     def watched(tokenizer, texts, max_length):
         seen.append(len(texts))
         return tokenized(tokenizer, texts, max_length)
 
     monkeypatch.setattr(module, "PART", 16)
-    monkeypatch.setattr(module, "tokenize", watched)
+    monkeypatch.setattr(predicting, "tokenize", watched)
     features, probabilities = fitted.outputs(target)
     assert seen == [16, 16, 16, 16, 6]
     assert np.allclose(features, whole.features, atol=1e-5)

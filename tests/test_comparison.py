@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 from conftest import TINY, toy_texts
 
-from dann_transfer import Domain, DomainAdapter, compare
+from dann_transfer import Domain, compare
 from dann_transfer.comparison import Comparison
+from dann_transfer.fitting import run
 from dann_transfer.judging.gains import Answers, by_group, harm
 from dann_transfer.methods import Method, registered
 from dann_transfer.texts.tokens import TruncationWarning
@@ -144,7 +145,7 @@ def test_bad_tests_are_found_before_training(tiny_encoder, source, target):
     ids=str,
 )
 def test_what_compare_would_drop_is_refused(arguments, error, words, source, target, monkeypatch):
-    monkeypatch.setattr(DomainAdapter, "fit", lambda *_, **__: pytest.fail("training started"))
+    monkeypatch.setattr(run, "train", lambda *_, **__: pytest.fail("training started"))
     with pytest.raises(error, match=words):
         compare(*source, X_target=target, **arguments)
 

@@ -12,6 +12,7 @@ import pytest
 from conftest import TINY, toy_texts
 
 from dann_transfer import DomainAdapter
+from dann_transfer.fitting import run
 from dann_transfer.search import Search, tune
 
 pytest.importorskip("optuna")
@@ -65,8 +66,8 @@ def test_where_none_is_better_source_only_stays(search):
 
 def test_a_proposal_made_before_is_not_trained_again(search, monkeypatch):
     fits = []
-    fit = DomainAdapter.fit
-    monkeypatch.setattr(DomainAdapter, "fit", lambda *a, **k: fits.append(1) or fit(*a, **k))
+    train = run.train
+    monkeypatch.setattr(run, "train", lambda *a, **k: fits.append(1) or train(*a, **k))
     result = search(space={"method": ["dann"]}, runs=6)
     assert len(result.rows) == 6
     assert len(fits) == 2
@@ -203,20 +204,20 @@ def test_minutes_end_a_search(search):
     ids=str,
 )
 def test_bad_input_is_named_before_any_training(arguments, words, search, monkeypatch):
-    monkeypatch.setattr(DomainAdapter, "fit", lambda *_, **__: pytest.fail("training started"))
+    monkeypatch.setattr(run, "train", lambda *_, **__: pytest.fail("training started"))
     with pytest.raises(ValueError, match=words):
         search(**arguments)
 
 
 def test_a_run_out_of_memory_is_a_row_and_is_not_tried_for_ever(search, monkeypatch, tmp_path):
-    fit = DomainAdapter.fit
+    train = run.train
 
-    def small(self, *args, **kwargs):
-        if self.batch_size == 64:
+    def small(params, *args):
+        if params["batch_size"] == 64:
             raise RuntimeError("CUDA out of memory")
-        return fit(self, *args, **kwargs)
+        return train(params, *args)
 
-    monkeypatch.setattr(DomainAdapter, "fit", small)
+    monkeypatch.setattr(run, "train", small)
     monkeypatch.delitem(COMMON, "batch_size")
     space = {"method": ["dann"], "epochs": [1], "batch_size": [16, 64]}
     result = search(space=space, runs=8, folder=tmp_path)

@@ -244,6 +244,8 @@ def report(
     Example: dann-transfer report runs/model page.html --source reviews.csv --target tweets.csv
     """
 
+    from dann_transfer import plots
+
     columns = text_column, label_column, encoding, separator
     with errors_in_a_line():
         check_file_to_write(page, source, target)
@@ -252,7 +254,9 @@ def report(
             for name, path in (("source", source), ("target", target))
         }
         adapter = _load(model, trust_remote_code)
-        adapter.report(page, **{name: _of_classes(own, adapter) for name, own in shown.items()})
+        plots.report(
+            adapter, page, **{name: _of_classes(own, adapter) for name, own in shown.items()}
+        )
     typer.echo(f"wrote {page}")
 
 

@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from dann_transfer import methods
+from dann_transfer.fitting import run
+from dann_transfer.fitting.predicting import Trained, predict_tokens
+from dann_transfer.fitting.run import Watch
+from dann_transfer.fitting.shared import Shared
+from dann_transfer.judging import choice
 from dann_transfer.judging.choice import BASELINE
+from dann_transfer.judging.selection import balanced
+from dann_transfer.methods import Method
+from dann_transfer.texts.reading import sample
+from dann_transfer.texts.roles import Texts
+
+if TYPE_CHECKING:
+    from ignite.engine import Engine
 
 AUTO = "auto"
 SHORTLIST = ("mcc", "student")
@@ -63,3 +81,71 @@ def candidates(
             f"{[name for name in methods.names() if name != BASELINE]}, each once."
         )
     return dict.fromkeys((BASELINE, *names))
+
+
+def created(params: Mapping[str, Any]) -> dict[str, Method]:
+    """Return a new method for each run that the hyperparameters ask for.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a method is not known, does not take its options or would have no effect.
+
+    """
+    chosen = candidates(params["method"], params["method_options"], params["max_strength"])
+    return {
+        name: run.create(name, options, params["epochs"], params["batch_size"])
+        for name, options in chosen.items()
+    }
+
+
+def train(
+    params: Mapping[str, Any],
+    seed: int,
+    texts: Texts,
+    shared: Shared,
+    watch: Watch = run.NOBODY,
+    owns_folder: bool = True,
+) -> Trained:
+    """Train one method as `run.train` does, or with "auto" several, and return the chosen one.
+
+    With "auto", ``engine.state.candidate`` names the run that is watched.
+    """
+    if params["method"] != AUTO:
+        return run.train(params, seed, texts, shared, watch, owns_folder)
+    started, methods_by_name = time.perf_counter(), created(params)
+    run.check_encoder(params, seed, methods_by_name, texts, shared)
+    passes = max(run.passes_of(method, params["epochs"]) for method in methods_by_name.values())
+    roles = texts.roles(params, seed, passes)
+    names = list(methods_by_name) if balanced(roles.shares) else [BASELINE]
+    judged_on = sample([roles.texts["target"]])[0]
+    trained: dict[str, Trained] = {}
+    pool: dict[str, np.ndarray] = {}
+    for name in names:
+        folder = params["checkpoint_dir"]
+        changes: dict[str, Any] = {"method": name, "method_options": None}
+        changes["checkpoint_dir"] = None if folder is None else Path(folder, name)
+        attach = watch.attach and partial(_attach_candidate, watch.attach, name, name == names[-1])
+        each = replace(watch, attach=attach)
+        trained[name] = run.train({**params, **changes}, seed, texts, shared, each, owns_folder)
+        # As `predict` does, so that neighbours and prior affect what is judged.
+        tokens, _ = shared.tokens(trained[name].model.encoder, params, judged_on)
+        pool[name] = predict_tokens(trained[name], params, tokens).probabilities
+    chosen = choice.choose(pool) if len(names) > 1 else choice.lopsided(roles.shares)
+    best = trained[chosen.method]
+    fitted = replace(
+        best.fitted,
+        params={**params, "random_state": seed},
+        choice=chosen,
+        trained=run.record(started, next(best.model.parameters()).device),
+    )
+    return replace(best, fitted=fitted)
+
+
+def _attach_candidate(
+    attach: Callable[[Engine], object], name: str, is_last: bool, engine: Engine
+) -> None:
+    """Attach handlers to one of several runs, which they can tell from the engine's state."""
+    engine.state.candidate = name
+    engine.state.is_last_candidate = is_last
+    attach(engine)

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -302,6 +303,25 @@ def plain(value: Any) -> Any:
         # In an order that does not depend on the process.
         return sorted((plain(entry) for entry in value), key=repr)
     return value
+
+
+def check_names(function: str, params: Mapping[str, Any]) -> None:
+    """Raise a TypeError if a function was passed a keyword that is no hyperparameter.
+
+    Examples
+    --------
+    >>> check_names("compare", {"epoch": 3})
+    Traceback (most recent call last):
+    ...
+    TypeError: compare has no keyword 'epoch'; did you mean 'epochs'?
+
+    """
+    for name in params:
+        if name not in HYPERPARAMETERS:
+            near = get_close_matches(name, HYPERPARAMETERS, 1)
+            others = f"hyperparameters that it takes are {list(HYPERPARAMETERS)}."
+            hint = f"did you mean {near[0]!r}?" if near else others
+            raise TypeError(f"{function} has no keyword {name!r}; {hint}")
 
 
 def check_params(params: Mapping[str, Any]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -20,23 +19,6 @@ from dann_transfer.texts.tokens import Tokens
 
 # Above this size the memory is worth more than the time.
 MAX_BYTES = 2**30
-
-
-# States shared by runs that train one after the other on the same texts; None outside of these.
-_SHARED: ContextVar[dict[str, Tensor] | None] = ContextVar("_SHARED", default=None)
-
-
-@contextmanager
-def shared_states() -> Iterator[None]:
-    """Let the fits within compute the frozen layers' output for the same texts only once."""
-    if _SHARED.get() is not None:
-        yield
-        return
-    token = _SHARED.set({})
-    try:
-        yield
-    finally:
-        _SHARED.reset(token)
 
 
 class _Reached(Exception):
@@ -79,8 +61,21 @@ def handed_on(encoder: Encoder, states: Tensor | None) -> Iterator[None]:
             vars(module).pop("forward", None)
 
 
-def frozen_states(encoder: Encoder, tokens: Tokens, max_bytes: int = MAX_BYTES) -> Tensor | None:
+def frozen_states(
+    encoder: Encoder,
+    tokens: Tokens,
+    max_bytes: int = MAX_BYTES,
+    shared: dict[str, Tensor] | None = None,
+) -> Tensor | None:
     """Return the token states after the last frozen layer, as `handed_on` takes them.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    tokens : Tokens
+    max_bytes : int
+    shared : dict, optional
+        States of earlier runs, to which these are added.
 
     Returns
     -------
@@ -99,26 +94,27 @@ def frozen_states(encoder: Encoder, tokens: Tokens, max_bytes: int = MAX_BYTES) 
         # An architecture may do anything between its layers; if it raises an error, no states.
         with suppress(Exception):
             if _can_hand_on(encoder, trial):
-                return _shared(encoder.eval(), tokens, max_bytes)
+                return _shared(encoder.eval(), tokens, max_bytes, shared)
         return None
     finally:
         encoder.train(training)
 
 
-def _shared(encoder: Encoder, tokens: Tokens, max_bytes: int) -> Tensor:
+def _shared(
+    encoder: Encoder, tokens: Tokens, max_bytes: int, shared: dict[str, Tensor] | None
+) -> Tensor:
     """Return the states of texts, from an earlier run if one had them."""
-    known = _SHARED.get()
-    if known is None or encoder.origin is None:
+    if shared is None or encoder.origin is None:
         return _computed(encoder, tokens)
     made_by = repr((encoder.origin, encoder.freeze_layers)).encode()
     key = hashlib.sha256(made_by + tokens.ids.tobytes() + tokens.offsets.tobytes()).hexdigest()
-    if key not in known:
+    if key not in shared:
         states = _computed(encoder, tokens)
         # The oldest are dropped: the next seed does not need those of this seed's source.
-        while known and sum(s.nbytes for s in known.values()) + states.nbytes > max_bytes:
-            known.pop(next(iter(known)))
-        known[key] = states
-    return known[key]
+        while shared and sum(s.nbytes for s in shared.values()) + states.nbytes > max_bytes:
+            shared.pop(next(iter(shared)))
+        shared[key] = states
+    return shared[key]
 
 
 @torch.no_grad()
@@ -211,7 +207,10 @@ def _same(encoder: Encoder, tokens: Tokens, states: Tensor) -> bool:
 
 
 def all_frozen_states(
-    encoder: Encoder, parts: list[Tokens], runtime: Runtime
+    encoder: Encoder,
+    parts: list[Tokens],
+    runtime: Runtime,
+    shared: dict[str, Tensor] | None = None,
 ) -> list[Tensor] | None:
     """Return the `frozen_states` of several domains, or None if one of them has none.
 
@@ -221,7 +220,7 @@ def all_frozen_states(
         return None
     states = []
     for tokens in parts:
-        own = frozen_states(encoder, tokens)
+        own = frozen_states(encoder, tokens, shared=shared)
         if own is None:
             return None
         states.append(own)

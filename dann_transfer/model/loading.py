@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,6 +27,8 @@ class Loaded(NamedTuple):
     tokenizer: PreTrainedTokenizerBase
     origin: tuple[str, dict[str, Any]]
     """The name and the options that they were loaded with."""
+    missing: tuple[str, ...] = ()
+    """Names of tensors that the folder lacks, which `draw` gives values."""
 
 
 def load(
@@ -96,7 +99,19 @@ def load(
     _check_complete(name, model, report, pooling)
     _check_vocabulary(name, model, tokenizer)
     _try_a_text(name, model, tokenizer)
-    return Loaded(model.float(), tokenizer, (name, options))
+    missing = tuple(sorted(report.get("missing_keys", ())))
+    return Loaded(model.float(), tokenizer, (name, options), missing)
+
+
+@torch.no_grad()
+def draw(model: PreTrainedModel, missing: Sequence[str]) -> None:
+    """Give tensors that a folder lacks values from torch's generator, as the model starts them."""
+    for name in sorted({name.rpartition(".")[0] for name in missing}):
+        module = model.get_submodule(name)
+        for tensor in (*module.parameters(), *module.buffers()):
+            # transformers leaves alone what it has marked as read from a file.
+            vars(tensor).pop("_is_hf_initialized", None)
+        model._init_weights(module)
 
 
 def _first_line(error: Exception) -> str:

@@ -1,15 +1,19 @@
-"""Everything that a user passed to `fit`, checked before anything is loaded: texts by role.
+"""Everything that a user passes about texts: as it was passed, checked, and divided for a run.
 
-Roles are "source" (to train on), "validation", "target" and "labelled target".
+`Inputs` become `Texts` once, whatever is trained on them; `Texts` become the `Roles` of a run,
+which depend on its seed and its hyperparameters. Roles are "source" (to train on), "validation",
+"target" and "labelled target".
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from dann_transfer.ground import streams
 from dann_transfer.texts.reading import (
     LOOKED_AT,
     as_labelled,
@@ -21,8 +25,22 @@ from dann_transfer.texts.weights import hold_out, scaled, text_weights
 
 
 @dataclass(frozen=True)
+class Inputs:
+    """What `fit`, `compare` and `tune` take about texts; ``DomainAdapter.fit`` describes each."""
+
+    X: Any
+    y: Any = None
+    X_target: Any = None
+    sample_weight: Any = None
+    X_val: Any = None
+    y_val: Any = None
+    X_target_labelled: Any = None
+    y_target_labelled: Any = None
+
+
+@dataclass(frozen=True)
 class Roles:
-    """Texts and class positions by role; what is absent is an empty list."""
+    """Texts and class positions of a run by role; what is absent is an empty list."""
 
     classes: np.ndarray
     texts: dict[str, list[str]]
@@ -45,36 +63,122 @@ class Roles:
         return np.bincount(codes, minlength=len(self.classes)) / len(codes)
 
 
-def read(
-    params: dict[str, Any],
-    seed: int,
-    uses_target: bool,
-    passes: int,
-    *,
-    X: Any,
-    y: Any,
-    X_target: Any,
-    sample_weight: Any,
-    X_val: Any,
-    y_val: Any,
-    X_target_labelled: Any,
-    y_target_labelled: Any,
-) -> Roles:
-    """Check the arguments of ``DomainAdapter.fit`` against its parameters and each other.
+@dataclass(frozen=True)
+class Texts:
+    """Checked texts, whatever is trained on them and from whatever seed."""
+
+    classes: np.ndarray
+    """The labels, sorted, shape (n_classes,)."""
+    source: list[str]
+    codes: np.ndarray
+    """Class positions of the source texts, including those that a run will hold out."""
+    sizes: dict[str, int]
+    """Number of texts of each source domain; empty if X was not a mapping."""
+    sample_weight: np.ndarray | None
+    validation: tuple[list[str], np.ndarray] | None
+    """Texts and class positions; None if a run holds out some of the source."""
+    target: list[str]
+    """All target texts, or a sample of as many as the longest run draws."""
+    n_target: int
+    """Number of all target texts."""
+    labelled: tuple[list[str], np.ndarray] | None
+    """Labelled target texts and their class positions."""
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The labels of the source texts, shape (n_source,)."""
+        return self.classes[self.codes]
+
+    def sample_of_target(self, most: int) -> list[str]:
+        """Return the sample that reading the target for at most this many texts would give."""
+        n, size = self.n_target, len(self.target)
+        if size <= most:
+            return self.target
+        drawn = streams.generator(0, streams.SAMPLE).random(n)
+        larger, smaller = (_smallest(drawn, count) for count in (size, most))
+        return [self.target[i] for i in np.searchsorted(larger, smaller)]
+
+    def roles(self, params: Mapping[str, Any], seed: int, passes: int) -> Roles:
+        """Divide the texts for a run.
+
+        Parameters
+        ----------
+        params : mapping
+            The run's hyperparameters.
+        seed : int
+            Draws the texts that are held out.
+        passes : int
+            The run's passes over the source. Each draws as many target texts as there are source
+            texts.
+
+        Raises
+        ------
+        ValueError
+            If the texts do not suffice for the hyperparameters.
+
+        """
+        weights = text_weights(self.labels, params["class_weight"], self.sample_weight)
+        rows, validation = np.arange(len(self.source)), self.validation
+        if validation is None:
+            if params["patience"] is not None and not params["validation_fraction"]:
+                raise ValueError(
+                    f"patience={params['patience']} needs validation texts: pass X_val and y_val, "
+                    "or a validation_fraction above 0."
+                )
+            if params["validation_fraction"]:
+                _check_enough(self.classes, self.codes)
+            rows, held_out = hold_out(self.codes, params["validation_fraction"], seed)
+            validation = ([self.source[i] for i in held_out], self.codes[held_out])
+        target = self.sample_of_target(target_texts(passes, len(self.source)))
+        _check_prediction(params, target, validation[1], len(self.classes))
+        labelled = self.labelled or ([], np.empty(0, dtype=int))
+        sizes = list(self.sizes.values())
+        return Roles(
+            classes=self.classes,
+            texts={
+                "source": [self.source[i] for i in rows],
+                "validation": validation[0],
+                "target": target,
+                "labelled target": labelled[0],
+            },
+            codes={
+                "source": self.codes[rows],
+                "validation": validation[1],
+                "labelled target": labelled[1],
+            },
+            weights=None if weights is None else scaled(weights[rows]),
+            domains=np.repeat(np.arange(len(sizes)), sizes)[rows] if sizes else None,
+            names=list(self.sizes),
+            n_source=len(self.source),
+            n_target=self.n_target,
+        )
+
+
+def target_texts(passes: int, n_source: int) -> int:
+    """Return how many target texts suffice for a run of so many passes over the source."""
+    return max(LOOKED_AT, passes * n_source)
+
+
+def _smallest(drawn: np.ndarray, count: int) -> np.ndarray:
+    """Return the positions of the smallest numbers, in their order."""
+    if len(drawn) <= count:
+        return np.arange(len(drawn))
+    return np.sort(np.argpartition(drawn, count)[:count])
+
+
+def read(inputs: Inputs, columns: tuple[str, str], needs_target: str, passes: int) -> Texts:
+    """Read and check what a user passed, each file once.
 
     Parameters
     ----------
-    params : dict
-        The adapter's parameters.
-    seed : int
-    uses_target : bool
-        Whether the method trains on target texts.
+    inputs : Inputs
+    columns : tuple of str
+        The columns of texts and of labels in tables.
+    needs_target : str
+        Who needs a target, in words, for the error if there is none; "" if nobody does.
     passes : int
-        The run's passes over the source. Each draws as many target texts as there are source
-        texts. If the target has more texts than the run draws, a sample of it does as well and
-        fits in memory.
-    X, y, X_target, sample_weight, X_val, y_val, X_target_labelled, y_target_labelled
-        As for ``DomainAdapter.fit``.
+        The longest run's passes over the source. If the target has more texts than such a run
+        draws, a sample of it does as well and fits in memory.
 
     Raises
     ------
@@ -82,54 +186,37 @@ def read(
         Naming what was wrong and the remedy.
 
     """
-    columns = params["text_column"], params["label_column"]
-    texts, labels, sizes = as_sources(X, y, *columns)
+    source, labels, sizes = as_sources(inputs.X, inputs.y, *columns)
     target: list[str] = []
     n_target = 0
-    if X_target is not None:
-        most = max(LOOKED_AT, passes * len(texts))
+    if inputs.X_target is not None:
         # That it is another domain matters only if it is trained on, not merely examined.
-        others = texts if uses_target else []
-        target, n_target = as_target(X_target, others, params["text_column"], most)
-    elif uses_target:
+        others = source if needs_target else []
+        most = target_texts(passes, len(source))
+        target, n_target = as_target(inputs.X_target, others, columns[0], most)
+    elif needs_target:
         raise ValueError(
-            f"method={params['method']!r} adapts to a target domain: pass its unlabelled texts "
+            f"{needs_target} adapts to a target domain: pass its unlabelled texts "
             "as X_target=..., or use method='source_only'."
         )
     classes, codes = np.unique(labels, return_inverse=True)
-    labelled = _labelled(X_target_labelled, y_target_labelled, "target_labelled", classes, columns)
-    val = _labelled(X_val, y_val, "val", classes, columns)
-    weights = text_weights(labels, params["class_weight"], sample_weight)
-    rows = np.arange(len(texts))
-    if val is None:
-        if X_val is None and params["patience"] is not None and not params["validation_fraction"]:
-            raise ValueError(
-                f"patience={params['patience']} needs validation texts: pass X_val and y_val, or "
-                "a validation_fraction above 0."
-            )
-        if params["validation_fraction"]:
-            _check_enough(classes, codes)
-        rows, held_out = hold_out(codes, params["validation_fraction"], seed)
-        val = ([texts[i] for i in held_out], codes[held_out])
-    _check_prediction(params, target, val[1], len(classes))
-    return Roles(
+    labelled = _labelled(
+        inputs.X_target_labelled, inputs.y_target_labelled, "target_labelled", classes, columns
+    )
+    validation = _labelled(inputs.X_val, inputs.y_val, "val", classes, columns)
+    # They are combined with the weights of classes, which may differ from run to run.
+    text_weights(labels, None, inputs.sample_weight)
+    weights = inputs.sample_weight
+    return Texts(
         classes=classes,
-        texts={
-            "source": [texts[i] for i in rows],
-            "validation": val[0],
-            "target": target,
-            "labelled target": labelled[0] if labelled else [],
-        },
-        codes={
-            "source": codes[rows],
-            "validation": val[1],
-            "labelled target": labelled[1] if labelled else np.empty(0, dtype=int),
-        },
-        weights=None if weights is None else scaled(weights[rows]),
-        domains=np.repeat(np.arange(len(sizes)), list(sizes.values()))[rows] if sizes else None,
-        names=list(sizes),
-        n_source=len(texts),
+        source=source,
+        codes=codes,
+        sizes=sizes,
+        sample_weight=None if weights is None else np.asarray(weights, dtype=float),
+        validation=validation,
+        target=target,
         n_target=n_target,
+        labelled=labelled,
     )
 
 
@@ -146,7 +233,7 @@ def _check_enough(classes: np.ndarray, codes: np.ndarray) -> None:
 
 
 def _check_prediction(
-    params: dict[str, Any], target: list[str], held_out: np.ndarray, classes: int
+    params: Mapping[str, Any], target: list[str], held_out: np.ndarray, classes: int
 ) -> None:
     """Raise if the texts that a correction of predictions needs are missing."""
     if params["neighbors"] and not target:

@@ -95,6 +95,14 @@ def tokenize(tokenizer: Any, texts: Sequence[str], max_length: int) -> tuple[Tok
         How many texts were longer than max_length tokens.
 
     """
+    tokens, cut = _tokenize_all(tokenizer, texts, max_length)
+    return tokens, len(cut)
+
+
+def _tokenize_all(
+    tokenizer: Any, texts: Sequence[str], max_length: int
+) -> tuple[Tokens, list[int]]:
+    """Return the tokens of texts, and the positions of those that are cut."""
     with _TOKENIZING:
         return _tokenize(tokenizer, texts, max_length)
 
@@ -107,7 +115,7 @@ _TOKENIZING = Lock()
 _CHARACTERS = 32
 
 
-def _tokenize(tokenizer: Any, texts: Sequence[str], max_length: int) -> tuple[Tokens, int]:
+def _tokenize(tokenizer: Any, texts: Sequence[str], max_length: int) -> tuple[Tokens, list[int]]:
     texts = [
         text if len(text) <= _CHARACTERS * max_length else _head(tokenizer, text, max_length)
         for text in texts
@@ -127,7 +135,7 @@ def _tokenize(tokenizer: Any, texts: Sequence[str], max_length: int) -> tuple[To
     pad_id = tokenizer.pad_token_id
     pad_id = 0 if pad_id is None else pad_id
     # For an empty text some tokenizers return no token at all, but a mean needs one.
-    return Tokens.from_rows([row or [pad_id] for row in rows], pad_id), len(too_long)
+    return Tokens.from_rows([row or [pad_id] for row in rows], pad_id), too_long
 
 
 def _head(tokenizer: Any, text: str, max_length: int) -> str:
@@ -148,6 +156,43 @@ def _head(tokenizer: Any, text: str, max_length: int) -> str:
             return text[:end]
         size *= 4
     return text
+
+
+class TokenStore:
+    """The tokens of texts by text: a text that several runs or roles have is tokenised once.
+
+    Parameters
+    ----------
+    tokenizer : PreTrainedTokenizerBase
+    max_length : int
+
+    """
+
+    def __init__(self, tokenizer: Any, max_length: int) -> None:
+        self.tokenizer, self.max_length = tokenizer, max_length
+        self._places: dict[str, int] = {}
+        self._rows: list[np.ndarray] = []
+        self._cut: list[bool] = []
+        self._pad_id = 0
+
+    def tokens(self, texts: Sequence[str]) -> tuple[Tokens, int]:
+        """Return the tokens of texts, and how many of them are cut, as `tokenize` does."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._places]
+        # In parts, since what a tokenizer returns takes many times the memory of what is kept.
+        for start in range(0, len(new), _AT_ONCE):
+            part = new[start : start + _AT_ONCE]
+            tokens, cut = _tokenize_all(self.tokenizer, part, self.max_length)
+            self._pad_id = tokens.pad_id
+            for i, text in enumerate(part):
+                self._places[text] = len(self._rows)
+                self._rows.append(tokens.text(i))
+            self._cut += np.isin(np.arange(len(part)), cut).tolist()
+        places = [self._places[text] for text in texts]
+        rows = Tokens.from_rows([self._rows[i] for i in places], self._pad_id)
+        return rows, sum(self._cut[i] for i in places)
+
+
+_AT_ONCE = 50_000
 
 
 def unknown_share(tokenizer: Any, tokens: Tokens) -> float:

@@ -117,10 +117,11 @@ def test_runs_that_are_compared_compute_the_states_of_a_text_once(
 def test_states_that_are_shared_take_no_more_memory_than_one_run_may(tiny_encoder):
     encoder = Encoder.from_pretrained(tiny_encoder, freeze_layers=1)
     tokens = texts_of(encoder)
-    with caching.shared_states():
-        first = frozen_states(encoder, tokens)
-        assert frozen_states(encoder, tokens) is first
-        other = frozen_states(encoder, tokens.take([2, 1, 0]), max_bytes=first.nbytes)
-        assert other is not first
-        assert frozen_states(encoder, tokens) is not first
+    shared = {}
+    first = frozen_states(encoder, tokens, shared=shared)
+    assert frozen_states(encoder, tokens, shared=shared) is first
+    most = first.nbytes
+    other = frozen_states(encoder, tokens.take([2, 1, 0]), max_bytes=most, shared=shared)
+    assert other is not first
+    assert frozen_states(encoder, tokens, shared=shared) is not first
     assert frozen_states(encoder, tokens) is not frozen_states(encoder, tokens)

@@ -8,7 +8,7 @@ import pytest
 from conftest import toy_texts
 from sklearn.exceptions import NotFittedError
 
-from dann_transfer import Domain, DomainAdapter
+from dann_transfer import Domain, DomainAdapter, plots
 
 EVIL = "<script>document.title='stolen'</script>"
 
@@ -19,7 +19,7 @@ def page(fitted, tmp_path_factory):
     target = Domain([*toy_texts(30, "tweet lol omg today friend", 6)[0], EVIL])
     out = tmp_path_factory.mktemp("report") / "report.html"
     plt.close("all")
-    assert fitted.report(out, source, target) == out
+    assert plots.report(fitted, out, source, target) == out
     return out
 
 
@@ -42,11 +42,11 @@ def test_a_report_tells_the_run(page, fitted):
 
 
 def test_a_report_needs_no_texts(fitted, tmp_path):
-    text = fitted.report(tmp_path / "plain.html").read_text()
+    text = plots.report(fitted, tmp_path / "plain.html").read_text()
     assert text.count("<img ") == 1
     assert "Target texts" not in text
     with pytest.raises(NotFittedError):
-        DomainAdapter().report(tmp_path / "none.html")
+        plots.report(DomainAdapter(), tmp_path / "none.html")
 
 
 @pytest.mark.browser
@@ -69,7 +69,7 @@ def test_a_report_of_labelled_target_texts(fitted, tiny, source, target, tmp_pat
     groups = ["<b>"] * 20 + ["other"] * 10
     before = tiny(method="source_only", epochs=1).fit(*source, X_target=target)
     out = tmp_path / "report.html"
-    fitted.report(out, target=Domain(texts, labels), groups=groups, baseline=before)
+    plots.report(fitted, out, target=Domain(texts, labels), groups=groups, baseline=before)
     text = out.read_text()
     gain = fitted.score(texts, labels) - before.score(texts, labels)
     assert f"{fitted.score(texts, labels):.1%} of 30 texts are right" in text
@@ -87,18 +87,20 @@ def test_a_report_of_labelled_target_texts(fitted, tiny, source, target, tmp_pat
     assert row
     assert f'<td class="number">{fitted.score(texts[:20], labels[:20]):.3g}</td>' in row[1]
     assert "<h2>Findings</h2>" in text
-    alone = fitted.report(tmp_path / "alone.html", target=Domain(texts, labels), groups=groups)
+    alone = plots.report(
+        fitted, tmp_path / "alone.html", target=Domain(texts, labels), groups=groups
+    )
     assert "gain" not in alone.read_text()
     assert "<th>low</th>" in alone.read_text()
     with pytest.raises(ValueError, match="need a target with labels"):
-        fitted.report(tmp_path / "no.html", target=texts, groups=groups)
+        plots.report(fitted, tmp_path / "no.html", target=texts, groups=groups)
     assert not (tmp_path / "no.html").exists()
 
 
 def test_a_report_takes_tables_and_few_texts(fitted, tmp_path):
     texts, labels = toy_texts(9, "tweet lol omg today friend", 6)
     table = pd.DataFrame({"text": texts, "label": labels, "who": ["a"] * 5 + ["b"] * 4})
-    out = fitted.report(tmp_path / "r.html", table, table, groups="who")
+    out = plots.report(fitted, tmp_path / "r.html", table, table, groups="who")
     text = out.read_text()
     assert "<h2>By group</h2>" in text
     # Nine texts are too few for a distance.
@@ -115,6 +117,6 @@ def test_a_report_refuses_what_it_would_misread(fitted, tiny, source, target, tm
         ({"examples": "8"}, "examples='8' must be a whole number"),
     ):
         with pytest.raises(ValueError, match=words):
-            fitted.report(tmp_path / "r.html", None, own, **change)
+            plots.report(fitted, tmp_path / "r.html", None, own, **change)
     assert not list(tmp_path.iterdir())
     assert not plt.get_fignums()

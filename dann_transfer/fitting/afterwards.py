@@ -1,0 +1,89 @@
+"""What is looked at after training: predictions for held-out and for target texts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+
+from dann_transfer.fitting.predicting import Trained
+from dann_transfer.judging import decision
+from dann_transfer.judging.diagnostics import class_shares, warn_of_collapse
+from dann_transfer.judging.doctor import Run, diagnose, warn_of_findings
+from dann_transfer.judging.label_shift import calibration_of, estimate
+from dann_transfer.judging.neighbors import Neighborhood
+from dann_transfer.model.model import check_outputs, infer
+from dann_transfer.model.runtime import Runtime
+from dann_transfer.texts.reading import sample
+from dann_transfer.texts.roles import Roles
+from dann_transfer.texts.tokens import Tokens
+
+
+def look(trained: Trained, tokens: Mapping[str, Tokens], roles: Roles, runtime: Runtime) -> Trained:
+    """Record what a model's predictions show about held-out and target texts.
+
+    Parameters
+    ----------
+    trained : Trained
+    tokens : mapping
+        Texts by role.
+    roles : Roles
+    runtime : Runtime
+        With the processes that trained, which all look: in later calls they are not here.
+
+    Returns
+    -------
+    Trained
+        With its neighbourhood, and the fields of `Fitted` about the target filled in.
+
+    """
+    model, fitted, codes = trained.model, trained.fitted, roles.codes["validation"]
+    params = fitted.params
+    held_out = torch.empty(0, model.encoder.features), torch.empty(0, len(fitted.classes))
+    if "validation" in tokens:
+        held_out = infer(model, tokens["validation"], runtime)
+        check_outputs(*held_out)
+    if "target" not in tokens:
+        fitted.calibration = calibration_of(held_out[1].numpy(), codes)
+        return trained
+    looked_at = tokens["target"].take(sample([list(range(len(tokens["target"])))])[0])
+    features, logits = infer(model, looked_at, runtime)
+    check_outputs(features, logits)
+    target, p = logits.numpy(), logits.softmax(1).numpy()
+    if params["neighbors"]:
+        neighborhood = Neighborhood.of(features.numpy(), p, params["neighbors"])
+        trained = replace(trained, neighborhood=neighborhood)
+    fitted.target_shares = class_shares(target.argmax(1), fitted.classes)
+    warn_of_collapse(
+        fitted.target_shares,
+        class_shares(roles.codes["source"], fitted.classes),
+        len(target),
+        str(params["method"]),
+        fitted.unknown["target"],
+    )
+    estimates = estimate(held_out[1].numpy(), codes, target)
+    fitted.target_prior, fitted.refused_prior = estimates.priors, estimates.refused
+    fitted.prior_intervals, fitted.calibration = estimates.intervals, estimates.calibration
+    decision.prior_for(params["correct_prior"], fitted)
+    run = Run(
+        method=str(params["method"]),
+        max_strength=fitted.max_strength,
+        classes=fitted.classes,
+        history=fitted.history,
+        validation=fitted.validation,
+        source_prior=roles.shares,
+        source_texts=roles.texts["source"],
+        target_texts=roles.texts["target"],
+        source_features=held_out[0].numpy(),
+        target_features=features.numpy(),
+        source_probabilities=held_out[1].softmax(1).numpy(),
+        source_codes=codes,
+        target_probabilities=p,
+        target_prior=fitted.target_prior.get("em"),
+        truncated=fitted.truncated,
+        unknown=fitted.unknown,
+    )
+    fitted.findings = diagnose(run)
+    warn_of_findings(fitted.findings)
+    return trained

@@ -1,0 +1,353 @@
+"""One run: checked texts and hyperparameters in, a fitted model out."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from threading import RLock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from dann_transfer import methods
+from dann_transfer.fitting import afterwards
+from dann_transfer.fitting.fitted import Fitted
+from dann_transfer.fitting.predicting import Trained
+from dann_transfer.fitting.shared import Shared
+from dann_transfer.ground import streams
+from dann_transfer.ground.processes import Processes
+from dann_transfer.ground.settings import HYPERPARAMETERS, Settings, as_seed, check_params
+from dann_transfer.methods import Method
+from dann_transfer.model.caching import all_frozen_states
+from dann_transfer.model.encoder import Encoder
+from dann_transfer.model.heads import TaskHead
+from dann_transfer.model.model import Classifier
+from dann_transfer.model.runtime import Runtime
+from dann_transfer.texts.batches import PairedBatches
+from dann_transfer.texts.roles import Inputs, Roles, Texts, read
+from dann_transfer.texts.tokens import Tokens, unknown_share, warn_truncated, warn_unknown
+from dann_transfer.training.checkpoint import Checkpoints, Identity, check_folder
+
+if TYPE_CHECKING:
+    from ignite.engine import Engine
+
+# A run seeds torch's generators, which are the process's: runs in other threads wait.
+_TRAINING = RLock()
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who looks on while a run trains; ``DomainAdapter.fit`` describes both."""
+
+    on_step: Callable[[Engine, Classifier], None] | None = None
+    attach: Callable[[Engine], object] | None = None
+
+
+NOBODY = Watch()
+
+
+def seed_of(params: Mapping[str, Any]) -> int:
+    """Check a run's hyperparameters before any text is read, and return its seed.
+
+    Raises
+    ------
+    ValueError
+        Naming the wrong keyword.
+    OSError
+        If `checkpoint_dir` cannot be written.
+
+    """
+    check_params(params)
+    folder, random_state = params["checkpoint_dir"], params["random_state"]
+    if folder is not None:
+        if not str(folder):
+            raise ValueError(
+                "checkpoint_dir='' is no folder; name one, such as 'runs/checkpoints'."
+            )
+        if not isinstance(random_state, int | np.integer):
+            raise ValueError(
+                f"checkpoint_dir needs an integer random_state, not {random_state!r}: a run "
+                "with another seed cannot continue this one."
+            )
+        check_folder(folder)
+    return Processes.current().agreed(as_seed(random_state))
+
+
+def create(name: str, options: Any, epochs: int, batch_size: int) -> Method:
+    """Return a new method, or raise a ValueError or TypeError if it would have no effect."""
+    method = methods.create(name, options)
+    methods.check_run(method, name, epochs, batch_size)
+    return method
+
+
+def check(
+    params: Mapping[str, Any],
+    inputs: Inputs,
+    created: Mapping[str, Method],
+    epochs: int | None = None,
+) -> Texts:
+    """Read what a user passed, for one run or for several on the same texts.
+
+    Parameters
+    ----------
+    params : mapping
+        Every hyperparameter.
+    inputs : Inputs
+    created : mapping of str to Method
+        The methods of all runs.
+    epochs : int, optional
+        The most epochs of any run; None is that of `params`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming what was wrong and the remedy.
+
+    """
+    epochs = params["epochs"] if epochs is None else epochs
+    passes = max(passes_of(method, epochs) for method in created.values())
+    columns = params["text_column"], params["label_column"]
+    adapts = any(method.uses_target for method in created.values())
+    return read(inputs, columns, f"method={params['method']!r}" if adapts else "", passes)
+
+
+def passes_of(method: Method, epochs: int) -> int:
+    """Return the passes over the source of a run's longest phase."""
+    return max(phase.epochs for phase in method.phases(epochs))
+
+
+def check_encoder(
+    params: Mapping[str, Any],
+    seed: int,
+    created: Mapping[str, Method],
+    texts: Texts,
+    shared: Shared,
+) -> None:
+    """Raise a ValueError if the encoder does not suit one of several runs, before any trains."""
+    runtime_of(params)
+    with torch.random.fork_rng(list(range(torch.cuda.device_count()))):
+        encoder = shared.encoder(params, seed)
+        _check_length(params, encoder)
+        for name, method in created.items():
+            _attach(name, method, encoder, len(texts.sizes))
+
+
+def _attach(name: str, method: Method, encoder: Encoder, n_domains: int) -> None:
+    method.attach(encoder, max(1, n_domains))
+    if method.moves_encoder_alone:
+        methods.check_encoder_moves(name, encoder)
+
+
+def _check_length(params: Mapping[str, Any], encoder: Encoder) -> None:
+    longest = encoder.longest
+    if longest is not None and params["max_length"] > longest:
+        raise ValueError(
+            f"max_length={params['max_length']}, but the encoder takes at most {longest} tokens."
+        )
+
+
+def runtime_of(params: Mapping[str, Any]) -> Runtime:
+    """Return where a run trains, with all processes that take part in it."""
+    processes = Processes.current()
+    return Runtime.of(params["device"], params["precision"], processes, params["micro_batch_size"])
+
+
+def train(
+    params: Mapping[str, Any],
+    seed: int,
+    texts: Texts,
+    shared: Shared,
+    watch: Watch = NOBODY,
+    owns_folder: bool = True,
+) -> Trained:
+    """Train one method from one seed, and look at what it predicts for the target.
+
+    Parameters
+    ----------
+    params : mapping
+        Every hyperparameter of `DomainAdapter`, checked.
+    seed : int
+    texts : Texts
+    shared : Shared
+        What other runs on the same texts left, to which this one adds.
+    watch : Watch
+    owns_folder : bool
+        Whether `checkpoint_dir` belongs to this run; otherwise it has a folder in it.
+
+    Raises
+    ------
+    ValueError
+        If texts, method and encoder do not suit each other.
+    FloatingPointError, OSError, RuntimeError
+        As ``DomainAdapter.fit``.
+
+    """
+    # Training needs Ignite; prediction does not.
+    from dann_transfer.training.loop import Trainer
+
+    started = time.perf_counter()
+    name = str(params["method"])
+    method = create(name, params["method_options"], params["epochs"], params["batch_size"])
+    phases = method.phases(params["epochs"])
+    roles = texts.roles(params, seed, passes_of(method, params["epochs"]))
+    runtime = runtime_of(params)
+    with _TRAINING, torch.random.fork_rng(list(range(torch.cuda.device_count()))):
+        model = _build(params, seed, method, roles, shared).to(runtime.device)
+        method.to(runtime.device)
+        settings = Settings.of(params, seed, method.default_strength, size_of(model.encoder))
+        tokens, truncated, unknown = _tokenize(params, model.encoder, roles, shared)
+        batches = _batches(params, seed, model.encoder, method, roles, tokens, runtime, shared)
+        validation = None
+        if "validation" in tokens:
+            validation = tokens["validation"], roles.codes["validation"]
+        trainer = Trainer(model, method, phases, batches, settings, runtime, validation)
+        on_step = watch.on_step
+        history = trainer.run(
+            _checkpoints(settings, params, roles, tokens, trainer.parts, owns_folder),
+            None if on_step is None else lambda engine: on_step(engine, model),
+            watch.attach,
+        )
+    fitted = Fitted(
+        classes=roles.classes,
+        seed=seed,
+        max_strength=settings.max_strength,
+        learning_rate=settings.learning_rate,
+        n_source=roles.n_source,
+        n_target=roles.n_target,
+        n_target_sampled=len(roles.texts["target"]),
+        trained=record(started, runtime.device),
+        source_prior=_trained_prior(roles, batches),
+        history=history.steps,
+        validation=history.epochs,
+        truncated=truncated,
+        unknown=unknown,
+        source_domains=roles.names,
+        params={**params, "random_state": seed},
+    )
+    trained = Trained(model, method.state_dict(), fitted)
+    return afterwards.look(trained, tokens, roles, runtime)
+
+
+def full(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all hyperparameters, with the defaults of those that are not in `params`."""
+    return {name: h.default for name, h in HYPERPARAMETERS.items()} | dict(params)
+
+
+def _build(
+    params: Mapping[str, Any], seed: int, method: Method, roles: Roles, shared: Shared
+) -> Classifier:
+    """Load the encoder, and make the task head and the method's own parameters."""
+    encoder = shared.encoder(params, seed)
+    _check_length(params, encoder)
+    _attach(str(params["method"]), method, encoder, len(roles.names))
+    if params["torch_compile"]:
+        # In place: the names of the weights stay, and copies are not compiled.
+        encoder.model.compile(dynamic=True)
+    # Heads and method draw from the same state whichever method is trained, so that
+    # two methods with the same seed start from the same task head.
+    torch.manual_seed(streams.number(seed, streams.HEADS))
+    head = TaskHead(encoder.features, len(roles.classes))
+    method.build(encoder.features, len(roles.classes))
+    return Classifier(encoder, head)
+
+
+def _tokenize(
+    params: Mapping[str, Any], encoder: Encoder, roles: Roles, shared: Shared
+) -> tuple[dict[str, Tokens], dict[str, int], dict[str, float]]:
+    """Return tokens, how many texts were cut and the share of unknown tokens, by role."""
+    tokens, cut = {}, {}
+    for role, texts in roles.texts.items():
+        if texts:
+            tokens[role], cut[role] = shared.tokens(encoder, params, texts)
+    max_length = params["max_length"]
+    warn_truncated({role: (cut[role], len(tokens[role])) for role in cut}, max_length)
+    unknown = {role: unknown_share(encoder.tokenizer, part) for role, part in tokens.items()}
+    warn_unknown(unknown)
+    return tokens, cut, unknown
+
+
+def _batches(
+    params: Mapping[str, Any],
+    seed: int,
+    encoder: Encoder,
+    method: Method,
+    roles: Roles,
+    tokens: Mapping[str, Tokens],
+    runtime: Runtime,
+    shared: Shared,
+) -> PairedBatches:
+    """Pair source and target, with the output of frozen layers where that saves time."""
+    target = tokens.get("target") if method.uses_target else None
+    labelled = tokens.get("labelled target")
+    parts = [part for part in (tokens["source"], labelled, target) if part is not None]
+    states = None
+    # Precomputed states cannot be passed into compiled code.
+    if not params["torch_compile"]:
+        states = all_frozen_states(encoder, parts, runtime, shared.states)
+    return PairedBatches(
+        tokens["source"],
+        roles.codes["source"],
+        target,
+        params["batch_size"],
+        seed,
+        roles.weights,
+        roles.domains,
+        None if labelled is None else (labelled, roles.codes["labelled target"]),
+        states,
+    )
+
+
+def _checkpoints(
+    settings: Settings,
+    params: Mapping[str, Any],
+    roles: Roles,
+    tokens: Mapping[str, Tokens],
+    parts: torch.nn.Module,
+    owns_folder: bool,
+) -> Checkpoints | None:
+    """Return where the run is saved, if anywhere, and check that all processes share it."""
+    processes = Processes.current()
+    if settings.checkpoint_dir is None and processes.world == 1:
+        return None
+    arrays = {"weights of texts": roles.weights, "source domains": roles.domains}
+    arrays |= {f"{role} labels": codes for role, codes in roles.codes.items()}
+    identity = Identity.of(tokens, arrays, {**params, "seed": settings.seed}, parts.state_dict())
+    for rank, other in enumerate(processes.all_of(identity)):
+        if differ := identity.differences(other):
+            raise ValueError(
+                f"process {rank} was given a different run from process {processes.rank}: it "
+                f"differs in {'; '.join(differ)}. Pass the same to all processes."
+            )
+    if settings.checkpoint_dir is None:
+        return None
+    return Checkpoints.of(settings, identity, not owns_folder)
+
+
+def record(started: float, device: torch.device) -> dict[str, Any]:
+    """Return when, for how long and on what a run trained."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(time.perf_counter() - started, 1),
+        "device": f"{device.type}: {name}",
+    }
+
+
+def size_of(module: torch.nn.Module) -> int:
+    """Return the number of a module's parameters."""
+    return sum(p.numel() for p in module.parameters())
+
+
+def _trained_prior(roles: Roles, batches: PairedBatches) -> np.ndarray:
+    """Return the class shares of the texts that the task trains on, with their weights."""
+    classes = len(roles.classes)
+    mass = np.bincount(roles.codes["source"], roles.weights, classes).astype(float)
+    if batches.target_labelled is not None:
+        labelled = np.bincount(roles.codes["labelled target"], minlength=classes)
+        share = labelled / len(roles.codes["labelled target"])
+        mass = mass + share * batches.labelled_rows * len(batches)
+    return np.asarray(mass / mass.sum())

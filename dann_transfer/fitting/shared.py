@@ -1,0 +1,77 @@
+"""What runs on the same texts share: loaded encoders, tokens, states of frozen layers."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dann_transfer.ground import streams
+from dann_transfer.model import loading
+from dann_transfer.model.encoder import Encoder
+from dann_transfer.texts.tokens import Tokens, TokenStore
+
+
+class Shared:
+    """What is read from disk or computed once for several runs on the same texts.
+
+    Parameters
+    ----------
+    several : bool
+        Whether more than one run will use it; a single run need not keep anything.
+
+    """
+
+    def __init__(self, several: bool = True) -> None:
+        self.several = several
+        self.states: dict[str, Tensor] | None = {} if several else None
+        """The frozen layers' output for texts, as `model.caching` keeps it."""
+        self._loaded: dict[tuple[Any, ...], loading.Loaded] = {}
+        self._stores: dict[tuple[Any, ...], TokenStore] = {}
+
+    def encoder(self, params: Mapping[str, Any], seed: int) -> Encoder:
+        """Return a run's encoder, as its folder has it; what the folder lacks is drawn by seed.
+
+        Raises
+        ------
+        ValueError
+            As `loading.load`, or if the encoder does not suit the hyperparameters.
+
+        """
+        loaded = self._load(params)
+        model = copy.deepcopy(loaded.model) if self.several else loaded.model
+        torch.manual_seed(streams.number(seed, streams.ENCODER))
+        loading.draw(model, loaded.missing)
+        encoder = Encoder(
+            model, loaded.tokenizer, params["pooling"], params["freeze_layers"], params["lora"]
+        )
+        encoder.origin = loaded.origin
+        return encoder
+
+    def _load(self, params: Mapping[str, Any]) -> loading.Loaded:
+        key = _source_of(params)
+        if key in self._loaded:
+            return self._loaded[key]
+        loaded = loading.load(
+            str(params["encoder"]), params["pooling"], params["trust_remote_code"]
+        )
+        if self.several:
+            self._loaded[key] = loaded
+        return loaded
+
+    def tokens(
+        self, encoder: Encoder, params: Mapping[str, Any], texts: Sequence[str]
+    ) -> tuple[Tokens, int]:
+        """Return the tokens of texts, and how many of them are cut."""
+        key = (*_source_of(params), params["max_length"])
+        if key not in self._stores:
+            self._stores[key] = TokenStore(encoder.tokenizer, params["max_length"])
+        return self._stores[key].tokens(texts)
+
+
+def _source_of(params: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what decides which weights and which tokenizer are read."""
+    return str(params["encoder"]), params["pooling"], bool(params["trust_remote_code"])
