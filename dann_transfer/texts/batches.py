@@ -182,6 +182,26 @@ class PairedBatches:
         """Return the number of batches in an epoch."""
         return max(1, round(len(self.source) / self.batch_size))
 
+    def without_target(self) -> PairedBatches:
+        """Return the batches of a phase in which only texts with labels pass.
+
+        They are those of a run that has no target, whatever the target of this one is.
+        """
+        if self.target is None:
+            return self
+        labelled = self.target_labelled
+        return PairedBatches(
+            self.source,
+            self.labels.numpy(),
+            None,
+            self.batch_size,
+            self.seed,
+            None if self.weights is None else self.weights.numpy(),
+            None if self.domains is None else self.domains.numpy(),
+            labelled,
+            None if self.states is None else self.states[: 1 if labelled is None else 2],
+        )
+
     @property
     def labelled_rows(self) -> int:
         """Number of labelled target rows in every batch."""

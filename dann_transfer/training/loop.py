@@ -69,6 +69,7 @@ class Trainer:
             if settings.max_strength or (p.runs_at_zero and not p.strength_is_rate)
         ]
         self.model, self.phases, self.batches = model, phases, batches
+        self.source_batches = batches.without_target()
         self.settings, self.runtime, self.validation = settings, runtime, validation
         anew = [phase for phase in phases if isinstance(phase, Anew)]
         start = trainable(model) if anew else {}
@@ -111,7 +112,8 @@ class Trainer:
             phase.start_epoch(self.batches.target, now.progress)
         # A step's dropout depends only on the seed and the step, so a resumed run is exact.
         generator = self.runtime.seed(streams.number(self.settings.seed, streams.STEP, now.step))
-        batch = phase.prepare(self.batches[now.step - 1], generator).to(self.runtime.device)
+        batches = self.batches if phase.passes_target else self.source_batches
+        batch = phase.prepare(batches[now.step - 1], generator).to(self.runtime.device)
         forward = phase.forward(batch)
         self.passed += len(forward.logits)
         known = {"epoch": engine.state.epoch, "learning_rate": self.optimizer.set_rate(now.rate)}

@@ -61,6 +61,8 @@ class Phase(ABC):
     chooses_epoch: ClassVar[bool]
     """Whether an epoch other than its last may be kept, because accuracy on held-out source texts
     is informative about the model."""
+    passes_target: ClassVar[bool] = True
+    """Whether batches hold target texts without labels."""
     strength_is_rate: ClassVar[bool] = False
     """Whether strength scales the learning rate instead of the loss: a factor on the only loss does
     not change Adam's step."""
@@ -157,10 +159,11 @@ class Phase(ABC):
 
 
 class SourceAlone(Phase):
-    """Only the task, on all rows with labels."""
+    """Only the task, on all rows with labels: the same whatever the method and the target are."""
 
     adapts = False
     chooses_epoch = True
+    passes_target = False
 
     def forward(self, batch: Batch) -> Forward:
         """Pass the rows with labels."""
