@@ -311,7 +311,9 @@ class _Plan:
         params["checkpoint_dir"] = place
         started = time.perf_counter()
         trained = auto.train(params, run.seed_of(params), self.texts, shared)
-        row = {"method": method, "seed": seed, "seconds": time.perf_counter() - started}
+        others = trained.fitted.trained.get("shared_seconds", 0.0)
+        seconds = time.perf_counter() - started + others
+        row = {"method": method, "seed": seed, "seconds": seconds, "shared_seconds": others}
         scores, answers = _scores(trained, params, self.tests, shared)
         adapter = adapter_of(params, trained) if seed == self.first else None
         return _Done({**row, **scores}, answers, adapter, [])

@@ -337,11 +337,9 @@ def test_a_process_takes_up_what_has_changed_since_its_last_run(
         assert sorted(path.name for path in runs.iterdir()) == ["scaled-0", "source_only-0"]
 
 
-def test_what_cannot_be_sent_to_another_process_is_said(tiny_encoder, source, target):
+def test_texts_that_only_this_process_can_read_go_to_others(tiny_encoder, source, target):
     class Held:
         """Texts behind a connection."""
-
-        lock = None
 
         def __init__(self):
             self.lock = threading.Lock()
@@ -349,10 +347,29 @@ def test_what_cannot_be_sent_to_another_process_is_said(tiny_encoder, source, ta
         def __iter__(self):
             return iter(target)
 
-    with pytest.raises(TypeError, match="n_jobs=2, but what was passed cannot be sent"):
-        compare(*source, X_target=Held(), encoder=tiny_encoder, n_jobs=2, progress=False)
+    params = {**TINY, "epochs": 1, "encoder": tiny_encoder}
+    del params["random_state"]
+    result = compare(*source, X_target=Held(), n_jobs=2, **params)
+    assert [row["method"] for row in result.rows] == ["source_only", "dann"]
+
+
+def test_what_cannot_be_sent_to_another_process_is_said(tiny_encoder, source, target):
+    class Locked(Method):
+        """A method that holds what only this process has."""
+
+        lock = threading.Lock()
+
+        def loss(self, forward, strength):
+            return {}
+
+    common = {"X_target": target, "encoder": tiny_encoder, "max_length": 32, "n_jobs": 2}
+    with (
+        registered("locked", Locked),
+        pytest.raises(TypeError, match="n_jobs=2, but what was passed cannot be sent"),
+    ):
+        compare(*source, methods=["locked"], progress=False, **common)
     with pytest.raises(ValueError, match="n_jobs=2, but models with code of their own"):
-        compare(*source, X_target=target, encoder=tiny_encoder, n_jobs=2, trust_remote_code=True)
+        compare(*source, trust_remote_code=True, **common)
 
 
 @pytest.mark.parametrize("n_jobs", [0, True, 1.5, "2"])

@@ -98,16 +98,16 @@ def test_a_killed_search_goes_on(tiny_encoder, tmp_path):
         import os, signal
         from conftest import toy_texts
         from test_search import COMMON, SPACE
-        from dann_transfer import DomainAdapter
+        from dann_transfer.fitting import run
         from dann_transfer.search import tune
-        fit, n = DomainAdapter.fit, 0
+        train, n = run.train, 0
         def killed(*args, **kwargs):
             global n
             n += 1
             if n == 3:
                 os.kill(os.getpid(), signal.SIGKILL)
-            return fit(*args, **kwargs)
-        DomainAdapter.fit = killed
+            return train(*args, **kwargs)
+        run.train = killed
         tune(*toy_texts(90, "film plot", 0), X_target=toy_texts(70, "tweet lol", 1)[0],
              encoder={tiny_encoder!r}, space=SPACE, runs=4, progress=False,
              folder={str(tmp_path)!r}, **COMMON)

@@ -63,7 +63,8 @@ class Fitted:
     n_target_sampled: int = 0
     """Number of target texts that the run drew from: all, or a sample if there are very many."""
     trained: dict[str, Any] = field(default_factory=dict)
-    """When the run ended ("date", UTC), how long it took ("seconds"), and on what ("device")."""
+    """When the run ended ("date", UTC), how long it took ("seconds"), on what ("device"), and how
+    much of the time was in another run that began alike ("shared_seconds"), if any."""
     params: dict[str, Any] = field(default_factory=dict)
     """The hyperparameters of the fit, whatever was set since."""
 

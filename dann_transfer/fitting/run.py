@@ -131,9 +131,9 @@ def check_encoder(
     runtime_of(params)
     with torch.random.fork_rng(list(range(torch.cuda.device_count()))):
         encoder = shared.encoder(params, seed)
-        _check_length(params, encoder)
         for name, method in created.items():
             _attach(name, method, encoder, len(texts.sizes))
+        _check_length(params, encoder)
 
 
 def _attach(name: str, method: Method, encoder: Encoder, n_domains: int) -> None:
@@ -196,7 +196,8 @@ def train(
     roles = texts.roles(params, seed, passes_of(method, params["epochs"]))
     runtime = runtime_of(params)
     with _TRAINING, torch.random.fork_rng(list(range(torch.cuda.device_count()))):
-        model = _build(params, seed, method, roles, shared).to(runtime.device)
+        model, pretrained = _build(params, seed, method, roles, shared)
+        model.to(runtime.device)
         method.to(runtime.device)
         settings = Settings.of(params, seed, method.default_strength, size_of(model.encoder))
         tokens, truncated, unknown = _tokenize(params, model.encoder, roles, shared)
@@ -205,12 +206,19 @@ def train(
         if "validation" in tokens:
             validation = tokens["validation"], roles.codes["validation"]
         trainer = Trainer(model, method, phases, batches, settings, runtime, validation)
+        shares = shared.several and pretrained and trainer.begins_with_source
         on_step = watch.on_step
+        # Who looks at the model's weights at every step cannot be shown those of another run.
+        known = shared.source_phase(params, seed) if shares and on_step is None else None
         history = trainer.run(
             _checkpoints(settings, params, roles, tokens, trainer.parts, owns_folder),
             None if on_step is None else lambda engine: on_step(engine, model),
             watch.attach,
+            known,
+            shares,
         )
+        if shares and trainer.source_phase is not None:
+            shared.keep(params, seed, trainer.source_phase)
     fitted = Fitted(
         classes=roles.classes,
         seed=seed,
@@ -219,7 +227,7 @@ def train(
         n_source=roles.n_source,
         n_target=roles.n_target,
         n_target_sampled=len(roles.texts["target"]),
-        trained=record(started, runtime.device),
+        trained=record(started, runtime.device, trainer.seconds_of_others),
         source_prior=_trained_prior(roles, batches),
         history=history.steps,
         validation=history.epochs,
@@ -239,11 +247,21 @@ def full(params: Mapping[str, Any]) -> dict[str, Any]:
 
 def _build(
     params: Mapping[str, Any], seed: int, method: Method, roles: Roles, shared: Shared
-) -> Classifier:
-    """Load the encoder, and make the task head and the method's own parameters."""
+) -> tuple[Classifier, bool]:
+    """Load the encoder, and make the task head and the method's own parameters.
+
+    Returns
+    -------
+    model : Classifier
+    pretrained : bool
+        Whether the method has left the encoder's weights as they were loaded.
+
+    """
     encoder = shared.encoder(params, seed)
     _check_length(params, encoder)
+    before = _versions(encoder)
     _attach(str(params["method"]), method, encoder, len(roles.names))
+    pretrained = _versions(encoder) == before
     if params["torch_compile"]:
         # In place: the names of the weights stay, and copies are not compiled.
         encoder.model.compile(dynamic=True)
@@ -252,7 +270,12 @@ def _build(
     torch.manual_seed(streams.number(seed, streams.HEADS))
     head = TaskHead(encoder.features, len(roles.classes))
     method.build(encoder.features, len(roles.classes))
-    return Classifier(encoder, head)
+    return Classifier(encoder, head), pretrained
+
+
+def _versions(encoder: Encoder) -> list[tuple[int, int]]:
+    """Return which tensors an encoder has, and how often each was changed in place."""
+    return [(id(p), p._version) for p in encoder.parameters()]
 
 
 def _tokenize(
@@ -327,12 +350,15 @@ def _checkpoints(
     return Checkpoints.of(settings, identity, not owns_folder)
 
 
-def record(started: float, device: torch.device) -> dict[str, Any]:
-    """Return when, for how long and on what a run trained."""
+def record(started: float, device: torch.device, shared: float = 0.0) -> dict[str, Any]:
+    """Return when, for how long and on what a run trained, `shared` seconds of it in another."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    times = {"seconds": round(time.perf_counter() - started + shared, 1)}
+    if shared:
+        times["shared_seconds"] = round(shared, 1)
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": round(time.perf_counter() - started, 1),
+        **times,
         "device": f"{device.type}: {name}",
     }
 

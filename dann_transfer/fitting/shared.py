@@ -1,4 +1,4 @@
-"""What runs on the same texts share: loaded encoders, tokens, states of frozen layers."""
+"""What runs on the same texts share: encoders, tokens, states of frozen layers, source phases."""
 
 from __future__ import annotations
 
@@ -10,9 +10,17 @@ import torch
 from torch import Tensor
 
 from dann_transfer.ground import streams
+from dann_transfer.ground.settings import ADAPTATION, AT_PREDICTION
 from dann_transfer.model import loading
+from dann_transfer.model.caching import MAX_BYTES
 from dann_transfer.model.encoder import Encoder
 from dann_transfer.texts.tokens import Tokens, TokenStore
+from dann_transfer.training.source_phase import SourcePhase
+
+# What a phase on the source alone does not depend on.
+_OF_METHODS = {*ADAPTATION, *AT_PREDICTION, "method", "neighbors", "patience", "checkpoint_dir"}
+_OF_METHODS |= {"checkpoint_every", "random_state"}
+_OF_METHODS -= {"device", "precision"}
 
 
 class Shared:
@@ -31,6 +39,7 @@ class Shared:
         """The frozen layers' output for texts, as `model.caching` keeps it."""
         self._loaded: dict[tuple[Any, ...], loading.Loaded] = {}
         self._stores: dict[tuple[Any, ...], TokenStore] = {}
+        self._source_phases: dict[str, SourcePhase] = {}
 
     def encoder(self, params: Mapping[str, Any], seed: int) -> Encoder:
         """Return a run's encoder, as its folder has it; what the folder lacks is drawn by seed.
@@ -70,6 +79,21 @@ class Shared:
         if key not in self._stores:
             self._stores[key] = TokenStore(encoder.tokenizer, params["max_length"])
         return self._stores[key].tokens(texts)
+
+    def source_phase(self, params: Mapping[str, Any], seed: int) -> SourcePhase | None:
+        """Return the source phase of a run, if another has trained the same one."""
+        return self._source_phases.get(_key_of_phase(params, seed))
+
+    def keep(self, params: Mapping[str, Any], seed: int, phase: SourcePhase) -> None:
+        """Keep a run's source phase for others; the oldest make room, since each is a model."""
+        phases = self._source_phases
+        while phases and sum(p.nbytes for p in phases.values()) + phase.nbytes > MAX_BYTES:
+            phases.pop(next(iter(phases)))
+        phases[_key_of_phase(params, seed)] = phase
+
+
+def _key_of_phase(params: Mapping[str, Any], seed: int) -> str:
+    return repr((seed, sorted((k, repr(v)) for k, v in params.items() if k not in _OF_METHODS)))
 
 
 def _source_of(params: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
@@ -30,7 +31,8 @@ from dann_transfer.training.checkpoint import (
 )
 from dann_transfer.training.keeping import Keeper
 from dann_transfer.training.optimizer import Optimizer
-from dann_transfer.training.phases import Anew, Phase
+from dann_transfer.training.phases import Anew, Phase, SourceAlone
+from dann_transfer.training.source_phase import SourcePhase, weights_at_end
 from dann_transfer.training.timeline import Moment, Timeline
 
 
@@ -87,6 +89,10 @@ class Trainer:
         """Norms of the last step's gradients."""
         self.passed = 0
         """Number of texts that passed in this epoch."""
+        self.source_phase: SourcePhase | None = None
+        """The source phase of this run, once it is trained, or of another that is repeated."""
+        self.repeated = 0
+        """Number of steps that are taken from another run."""
         self.engine = Engine(self.step)
         # Ignite logs each error before it raises it, so a user would see it twice.
         self.engine.logger = logging.getLogger(__name__)
@@ -104,6 +110,8 @@ class Trainer:
     def step(self, engine: Engine, _: object = None) -> dict[str, Any]:
         """Train on one batch, and return its row of the history."""
         now = self.timeline.at(engine.state.iteration)
+        if now.step <= self.repeated:
+            return self.repeat(now.step)
         phase = self.phases[now.phase]
         if now.starts_phase:
             self.optimizer.forget()
@@ -131,6 +139,41 @@ class Trainer:
         phase.end_step(now.step)
         return {**row_of(now, losses, forward.metrics), **known, **self.norms}
 
+    @property
+    def begins_with_source(self) -> bool:
+        """Whether the run begins with a phase that is the same for every method."""
+        first = self.phases[0]
+        alone = isinstance(first, SourceAlone) and not isinstance(first, Anew)
+        # Patience ends only runs of one phase, and may end them early.
+        return alone and self._stopper_patience is None
+
+    @property
+    def seconds_of_others(self) -> float:
+        """How long the repeated steps took where they were trained."""
+        return self.source_phase.seconds if self.repeated and self.source_phase else 0.0
+
+    def repeat(self, step: int) -> dict[str, Any]:
+        """Return a step's row from a source phase that another run has trained."""
+        assert self.source_phase is not None
+        if step == self.repeated:
+            self.source_phase.restore(self.parts, self.keeper)
+            self.optimizer.scaler.load_state_dict(self.source_phase.scaler)
+        return self.source_phase.row(step, bool(self.optimizer.clips["method_gradient_norm"]))
+
+    def note_source_phase(self, engine: Engine) -> None:
+        """Keep the source phase for other runs, at its end."""
+        if engine.state.iteration != self.timeline.ends[0] or self.repeated:
+            return
+        self.history.settle()
+        self.source_phase = SourcePhase(
+            steps=[dict(row) for row in self.history.steps],
+            epochs=[dict(row) for row in self.history.epochs],
+            weights=weights_at_end(self.parts, self.keeper),
+            best=None if self.keeper.weights is None else self.keeper.best,
+            scaler=self.optimizer.scaler.state_dict(),
+            seconds=time.perf_counter() - self.started,
+        )
+
     def check_finite(self, step: int, losses: dict[str, Tensor]) -> None:
         """Raise FloatingPointError if a loss of this step or a gradient of the last is not finite.
 
@@ -156,10 +199,17 @@ class Trainer:
         """Score the model on held-out source texts, and keep it if it is good enough."""
         if self.validation is None:
             return
+        epoch = engine.state.epoch
+        if engine.state.iteration <= self.repeated:
+            assert self.source_phase is not None
+            row = dict(self.source_phase.epochs[epoch - 1])
+            self.history.epochs.append(row)
+            engine.state.metrics["validation_accuracy"] = row["validation_accuracy"]
+            return
         tokens, labels = self.validation
         predicted = infer(self.model, tokens, self.runtime)[1].argmax(1).numpy()
         accuracy = float((predicted == labels).mean())
-        row = {"epoch": engine.state.epoch, "validation_accuracy": accuracy}
+        row = {"epoch": epoch, "validation_accuracy": accuracy}
         self.history.epochs.append(row)
         engine.state.metrics["validation_accuracy"] = accuracy
         if self.timeline.may_be_kept(engine.state.iteration):
@@ -177,7 +227,8 @@ class Trainer:
         parts = [f"{name} {np.mean(values):.3f}" for name, values in losses.items()]
         if self.validation is not None:
             parts.append(f"validation {self.history.epochs[-1]['validation_accuracy']:.1%}")
-        parts.append(f"{self.passed / engine.state.times['EPOCH_COMPLETED']:.0f} texts/s")
+        speed = f"{self.passed / engine.state.times['EPOCH_COMPLETED']:.0f} texts/s"
+        parts.append(speed if self.passed else "as another run trained it")
         self.passed = 0
         name = type(self.parts["method"]).__name__
         return f"{name} {epoch}/{self.timeline.epochs}: {', '.join(parts)}"
@@ -187,6 +238,8 @@ class Trainer:
         checkpoints: Checkpoints | None = None,
         on_step: Callable[[Engine], None] | None = None,
         attach: Callable[[Engine], object] | None = None,
+        source_phase: SourcePhase | None = None,
+        keeps_source_phase: bool = False,
     ) -> History:
         """Train, from the newest checkpoint if there is one, and return the history.
 
@@ -198,6 +251,11 @@ class Trainer:
             Called with the engine after each step.
         attach : callable, optional
             Called with the engine before the first step.
+        source_phase : SourcePhase, optional
+            The first phase as another run has trained it. Its steps are repeated from there, so
+            that whoever watches the engine sees them.
+        keeps_source_phase : bool
+            Whether to keep this run's first phase for others, as the attribute `source_phase`.
 
         Raises
         ------
@@ -210,7 +268,14 @@ class Trainer:
 
         """
         with nullcontext() if checkpoints is None else self._held(checkpoints):
+            self.started = time.perf_counter()
             finished = self._attach_handlers(checkpoints, on_step)
+            if source_phase is not None and not self.engine.state.iteration:
+                self.source_phase, self.repeated = source_phase, self.timeline.ends[0]
+            if keeps_source_phase:
+                # A run that goes on from a checkpoint may be there already.
+                self.note_source_phase(self.engine)
+                self.engine.add_event_handler(Events.EPOCH_COMPLETED, self.note_source_phase)
             if attach is not None:
                 attach(self.engine)
             self.model.train()
@@ -296,19 +361,29 @@ class Trainer:
         @self.engine.on(Events.ITERATION_COMPLETED)
         def _in_epoch(engine: Engine) -> None:
             step = engine.state.iteration
+            if step < self.repeated:
+                return
             # At an epoch's end the model is scored first, or a continued run would not score it.
             if step % len(self.batches) and checkpoints.due(step):
                 checkpoints.write(step, self.states)
 
         @self.engine.on(Events.EPOCH_COMPLETED)
         def _after_epoch(engine: Engine) -> None:
-            checkpoints.write(engine.state.iteration, self.states)
+            # Before their end, repeated steps have no weights of their own.
+            if engine.state.iteration >= self.repeated:
+                checkpoints.write(engine.state.iteration, self.states)
+
+    @property
+    def _stopper_patience(self) -> int | None:
+        """The user's `patience`, if it can end this run."""
+        # With two phases the second has to follow, whatever the scores in the first are.
+        ends = self.validation is not None and len(self.phases) == 1
+        return self.settings.patience if ends else None
 
     def _stopper(self) -> EarlyStopping | None:
         """Return what ends a run that no longer improves, if the user set `patience`."""
-        patience = self.settings.patience
-        # With two phases the second has to follow, whatever the scores in the first are.
-        if patience is None or self.validation is None or len(self.phases) > 1:
+        patience = self._stopper_patience
+        if patience is None:
             return None
         stopper = EarlyStopping(
             patience, lambda _: self.history.epochs[-1]["validation_accuracy"], self.engine
