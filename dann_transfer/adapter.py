@@ -32,7 +32,8 @@ from dann_transfer.ground.processes import Processes
 from dann_transfer.ground.settings import AT_PREDICTION, Settings, as_seed, check_params, plain
 from dann_transfer.judging import choice, decision
 from dann_transfer.judging.diagnostics import class_shares, warn_of_collapse
-from dann_transfer.judging.doctor import Findings, Run, diagnose, warn_of_findings
+from dann_transfer.judging.doctor import Run, diagnose
+from dann_transfer.judging.findings import Findings, warn_of_findings
 from dann_transfer.judging.label_shift import calibration_of, estimate
 from dann_transfer.judging.labelling import suggest
 from dann_transfer.judging.neighbors import Neighborhood
@@ -53,7 +54,8 @@ from dann_transfer.texts.tokens import (
     warn_truncated,
     warn_unknown,
 )
-from dann_transfer.training.checkpoint import Checkpoints, Identity, check_folder
+from dann_transfer.training.checkpoint import Checkpoints, check_folder
+from dann_transfer.training.identity import Identity
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,19 +9,19 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dann_transfer import methods
 from dann_transfer.adapter import DomainAdapter
 from dann_transfer.fitting.auto import AUTO
+from dann_transfer.ground.checks import check_number
+from dann_transfer.ground.digests import sha256
 from dann_transfer.ground.processes import Processes
 from dann_transfer.ground.settings import (
     ADAPTATION,
     HYPERPARAMETERS,
     as_seed,
-    check_number,
     check_params,
     plain,
 )
@@ -428,7 +428,7 @@ class _Budget:
 
 
 def _digest(value: Any) -> str:
-    return sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+    return sha256(json.dumps(value, sort_keys=True, default=str).encode())
 
 
 @contextmanager

@@ -37,6 +37,11 @@ class Processes:
     rank: int = 0
     world: int = 1
 
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes, draws and prints."""
+        return self.rank == 0
+
     @classmethod
     def current(cls) -> Processes:
         """Return those of torch's process group, or only this one if there is no group."""

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from dann_transfer.ground import settings
+from dann_transfer.ground import checks
 from dann_transfer.model.encoder import Encoder
 from dann_transfer.texts.batches import Batch
 from dann_transfer.training.forward import Forward
@@ -113,7 +113,7 @@ def check_run(method: Method, name: str, epochs: int, batch_size: int) -> None:
 
 def check_whole(method: str, option: str, value: Any, low: int = 1) -> int:
     """Return an option's value, or raise a ValueError if it is not a whole number from `low` up."""
-    settings.check_number(f"{option}={value!r} of {method}", value, low, whole=True)
+    checks.check_number(f"{option}={value!r} of {method}", value, low, whole=True)
     return int(value)
 
 
@@ -125,8 +125,8 @@ def check_number(
     high: float = math.inf,
     above: bool = False,
 ) -> float:
-    """Return an option's value, or raise as `settings.check_number` does."""
-    settings.check_number(f"{option}={value!r} of {method}", value, low, high, above=above)
+    """Return an option's value, or raise as `checks.check_number` does."""
+    checks.check_number(f"{option}={value!r} of {method}", value, low, high, above=above)
     return float(value)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dann_transfer.ground.digests import sha256
 from dann_transfer.ground.settings import INFERENCE_BATCH
 from dann_transfer.model.encoder import Encoder
 from dann_transfer.model.runtime import Runtime
@@ -111,7 +111,7 @@ def _shared(encoder: Encoder, tokens: Tokens, max_bytes: int) -> Tensor:
     if known is None or encoder.origin is None:
         return _computed(encoder, tokens)
     made_by = repr((encoder.origin, encoder.freeze_layers)).encode()
-    key = hashlib.sha256(made_by + tokens.ids.tobytes() + tokens.offsets.tobytes()).hexdigest()
+    key = sha256(made_by, tokens.ids.tobytes(), tokens.offsets.tobytes())
     if key not in known:
         states = _computed(encoder, tokens)
         # The oldest are dropped: the next seed does not need those of this seed's source.
