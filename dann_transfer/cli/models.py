@@ -9,23 +9,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dann_transfer.cli.base import (
+from dann_transfer.cli.app import app, errors_in_a_line
+from dann_transfer.cli.files import (
     Encoding,
     LabelColumn,
     Separator,
     TextColumn,
-    app,
     as_classes,
     as_separator,
     check_file_to_write,
     check_table_to_write,
-    errors_in_a_line,
     is_parquet,
     print_rows,
     read,
     read_labelled,
     write,
-)  # fmt: skip
+)
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,25 +7,20 @@ from typing import Annotated, Any
 
 import typer
 
-from dann_transfer.cli.base import (
-    EncoderName,
+from dann_transfer.cli.app import app, errors_in_a_line
+from dann_transfer.cli.files import (
     Encoding,
     LabelColumn,
     Separator,
     TextColumn,
-    Values,
-    app,
     as_classes,
     check_table_to_write,
-    encoder_of,
-    errors_in_a_line,
     print_rows,
     read_labelled,
-    set_values,
-    space_of,
     target_texts,
     write,
-)  # fmt: skip
+)
+from dann_transfer.cli.values import EncoderName, Values, encoder_of, set_values, space_of
 
 Method = Annotated[str, typer.Option(help="student, dann, mcc ...; source_only does not adapt.")]
 TargetTextColumn = Annotated[

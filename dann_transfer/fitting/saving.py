@@ -187,42 +187,25 @@ def _json_params(saved: Saved) -> dict[str, Any]:
 
 
 def _card(saved: Saved) -> str:
-    fitted, method = saved.fitted, saved.params["method"]
     from huggingface_hub import ModelCardData
+    from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    classes = ", ".join(f"`{c!r}`" for c in fitted.classes.tolist())
-    score = "not taken"
-    if fitted.validation:
-        score = f"{fitted.validation[-1]['validation_accuracy']:.3f}"
-    sampled = ""
-    if 0 < fitted.n_target_sampled < fitted.n_target:
-        sampled = f" (a sample of {fitted.n_target_sampled:,})"
-    data = ModelCardData(
-        library_name="dann_transfer",
-        tags=["domain-adaptation", *str(method).split("+")],
+    method = str(saved.params["method"])
+    tags = ["domain-adaptation", *method.split("+")]
+    # StrictUndefined: a name that the template misspells is an error, and not an empty place.
+    environment = Environment(
+        loader=PackageLoader("dann_transfer", "fitting"),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
     )
-    return f"""---
-{data.to_yaml()}
----
-# A text classifier adapted to another domain
-
-Trained by dann_transfer {__version__} with method `{method}` on {fitted.n_source:,}
-labelled source texts and {fitted.n_target:,} unlabelled target texts{sampled}, from the encoder
-`{saved.params["encoder"]}`.
-Classes: {classes}. Last validation accuracy, on source texts: {score}. Its accuracy on the
-target was not measured in training: measure it, and compare it with that of a model trained
-with `method="source_only"`.
-
-```python
-from dann_transfer import DomainAdapter
-
-adapter = DomainAdapter.from_pretrained("this folder, or its name on the hub")
-adapter.predict(["some text"])
-```
-
-`AutoModel.from_pretrained` opens only the encoder; `transformers.pipeline` would put a random
-classifier on it.
-"""
+    return environment.get_template("card.md.jinja").render(
+        data=ModelCardData(library_name="dann_transfer", tags=tags).to_yaml(),
+        version=__version__,
+        method=method,
+        encoder=saved.params["encoder"],
+        fitted=saved.fitted,
+        classes=[f"`{name!r}`" for name in saved.fitted.classes.tolist()],
+    )
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from dann_transfer.ground.notices import warn
+from dann_transfer.judging.arrays import features_of
 
 COLLAPSED, FAVOURED, MIN_PREDICTED = 0.95, 0.9, 20
 """Share of one predicted class that is a collapse, its share in the source from which it is not,
@@ -74,11 +75,7 @@ def proxy_a_distance(
     """
     from sklearn.model_selection import cross_val_score
 
-    source, target = np.asarray(source, dtype=float), np.asarray(target, dtype=float)
-    if source.ndim != 2 or target.ndim != 2 or source.shape[1] != target.shape[1]:
-        raise ValueError(
-            f"features have shapes {source.shape} and {target.shape}; both must be (texts, width)."
-        )
+    source, target = features_of(source, target)
     n = min(len(source), len(target), max_texts)
     if n < FEWEST:
         raise ValueError(
