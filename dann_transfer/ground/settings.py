@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
@@ -12,58 +11,10 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
-from dann_transfer.ground.checks import check_flag, check_lora, check_number, interval_of
+from dann_transfer.ground.checks import Hyperparameter, check_flag, check_lora, interval_of
 
 INFERENCE_BATCH = 64
 """Texts that go through the model at once when nothing is trained."""
-
-
-@dataclass(frozen=True)
-class Hyperparameter:
-    """One keyword of `DomainAdapter`.
-
-    Attributes
-    ----------
-    default : object
-    meaning : str
-        What it does, as `docs/keywords.md` has it.
-    low, high : float or None
-        The bounds of a number; None where it is not one.
-    whole : bool
-        Whether it must be a whole number.
-    above : bool
-        Whether `low` itself is excluded.
-    choices : tuple
-        The values that it may have, if these are few.
-    optional : bool
-        Whether a number may be None.
-    verify : callable, optional
-        Raises a ValueError for a wrong value that none of the above can detect.
-
-    """
-
-    default: Any
-    meaning: str
-    low: float | None = None
-    high: float = math.inf
-    whole: bool = False
-    above: bool = False
-    choices: tuple[Any, ...] = ()
-    optional: bool = False
-    verify: Callable[[Any], object] | None = None
-
-    def check(self, name: str, value: Any) -> None:
-        """Raise a ValueError that quotes a wrong value and names the allowed ones."""
-        if self.choices:
-            # A bool equals a number, and an array equals nothing.
-            good = isinstance(value, str | bool | None) and value in self.choices
-            if not good:
-                raise ValueError(f"{name}={value!r} must be one of {list(self.choices)}.")
-        elif self.low is not None and not (value is None and self.optional):
-            said = f"{name}={value!r}"
-            check_number(said, value, self.low, self.high, self.whole, self.above)
-        if self.verify is not None:
-            self.verify(value)
 
 
 H = Hyperparameter
