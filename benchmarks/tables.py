@@ -650,10 +650,10 @@ def methods_table() -> str:
 
 def options_table() -> str:
     """Return the table of the methods' options, made from the same definition."""
-    lines = ["| method | option | what it is | allowed | default |", "|---|---|---|---|---|"]
+    rows: dict[str, list[str]] = {}
     for name, entry in METHODS.items():
         for option, facts in entry.options.items():
-            lines.append(
-                f"| `{name}` | `{option}` | {facts.meaning} | {facts.bounds} | `{facts.default}` |"
-            )
-    return "\n".join(lines)
+            row = f"| `{option}` | {facts.meaning} | {facts.bounds} | `{facts.default}` |"
+            rows.setdefault(row, []).append(f"`{name}`")
+    lines = ["| method | option | what it is | allowed | default |", "|---|---|---|---|---|"]
+    return "\n".join(lines + [f"| {', '.join(names)} {row}" for row, names in rows.items()])

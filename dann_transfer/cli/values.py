@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from dann_transfer.ground.options import METHODS, parts_of
+
 EncoderName = Annotated[
     str, typer.Option(help="Hub name or folder; minilm and mpnet come from the package index.")
 ]
@@ -29,6 +31,21 @@ def encoder_of(name: str) -> str:
 
 # Hyperparameters with an option of their own in every command that trains.
 OPTIONS = ("encoder", "random_state", "text_column", "label_column")
+
+
+def check_method(name: str) -> None:
+    """Raise a ValueError if there is no such method, before anything heavy is imported."""
+    if name != "auto":
+        parts_of(name)
+
+
+def methods_help() -> str:
+    """Return a paragraph on each method with its options, for the end of `--help`."""
+    lines = ["Methods, with the options for --set method_options={...}:"]
+    for name, entry in METHODS.items():
+        options = ", ".join(f"{key}={option.default}" for key, option in entry.options.items())
+        lines.append(f"{name}: {entry.meaning}{f' ({options})' if options else ''}.")
+    return "\n\n".join(lines)
 
 
 def values_of(items: Sequence[str] | None, option: str = "--set") -> dict[str, Any]:
@@ -90,5 +107,7 @@ def space_of(items: Sequence[str] | None) -> dict[str, Any] | None:
         if not values:
             raise ValueError(f"--space {item!r} must be KEY=A,B,C or KEY=LOW:HIGH.")
         parts = [values_of([f"{key}={value}"], "--space")[key] for value in values.split(mark)]
+        for name in parts if key == "method" else ():
+            check_method(str(name))
         space[key] = tuple(parts) if mark == ":" else parts
     return space
