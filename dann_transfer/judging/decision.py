@@ -158,10 +158,10 @@ def abstain(p: np.ndarray, classes: np.ndarray, below: float, label: Any = None)
     predicted, withheld = labels(p, classes), p.max(1) < below
     if label is None:
         return np.ma.masked_array(predicted, withheld)
-    own = np.asarray(label).dtype
+    dtype = np.asarray(label).dtype
     # Strings are widened; numpy would turn numbers beside a string into strings, and True into 1.
     answers = predicted.astype(
-        np.promote_types(predicted.dtype, own) if own.kind == predicted.dtype.kind else object
+        np.promote_types(predicted.dtype, dtype) if dtype.kind == predicted.dtype.kind else object
     )
     answers[withheld] = label
     return answers

@@ -47,14 +47,14 @@ def class_weights(confusion: np.ndarray, predicted: np.ndarray, ridge: float = 0
     from scipy.optimize import nnls
 
     prior = confusion.sum(0)
-    known = prior > 0
-    own = prior[known]
+    present = prior > 0
+    shares = prior[present]
     # A last row with a large factor holds the mean at 1; what it misses is scaled away.
     firm = 1e3
-    rows = np.vstack([confusion[:, known], ridge * np.diag(own), firm * own])
-    found = nnls(rows, np.concatenate([predicted, ridge * own, [firm]]))[0]
+    rows = np.vstack([confusion[:, present], ridge * np.diag(shares), firm * shares])
+    solved = nnls(rows, np.concatenate([predicted, ridge * shares, [firm]]))[0]
     weights = np.full(len(prior), np.nan)
-    weights[known] = found / (found @ own)
+    weights[present] = solved / (solved @ shares)
     return weights
 
 

@@ -50,7 +50,7 @@ def pretrained_head(encoder: Encoder) -> dict[str, Tensor] | None:
         names = {f"dense.{x}": f"{dense}.{x}" for x in ("weight", "bias")}
         names |= {f"norm.{x}": f"{norm}.{x}" for x in ("weight", "bias")} | {"bias": bias}
         if all(key in state for key in names.values()):
-            return {own: state[key].float() for own, key in names.items()}
+            return {ours: state[key].float() for ours, key in names.items()}
     return None
 
 

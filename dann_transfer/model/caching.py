@@ -60,7 +60,7 @@ def handed_on(encoder: Encoder, states: Tensor | None) -> Iterator[None]:
     if states is None:
         yield
         return
-    own = encoder.handing_on
+    modules = encoder.handing_on
 
     def replaced(first: bool, outputs: int) -> Callable[..., Any]:
         def forward(*args: Any, **kwargs: Any) -> Any:
@@ -70,12 +70,12 @@ def handed_on(encoder: Encoder, states: Tensor | None) -> Iterator[None]:
         return forward
 
     try:
-        for i, (module, outputs) in enumerate(own):
+        for i, (module, outputs) in enumerate(modules):
             # Python finds it before the method of the class; it is removed after the pass.
             vars(module)["forward"] = replaced(i == 0, outputs)
         yield
     finally:
-        for module, _ in own:
+        for module, _ in modules:
             vars(module).pop("forward", None)
 
 
@@ -221,8 +221,8 @@ def all_frozen_states(
         return None
     states = []
     for tokens in parts:
-        own = frozen_states(encoder, tokens)
-        if own is None:
+        computed = frozen_states(encoder, tokens)
+        if computed is None:
             return None
-        states.append(own)
+        states.append(computed)
     return states

@@ -77,8 +77,8 @@ class Checkpoints:
 
         """
         folder = Path(str(settings.checkpoint_dir))
-        own = folder / identity.digest if own_folder else folder
-        return cls(own, identity, settings.checkpoint_every, shared=own_folder)
+        place = folder / identity.digest if own_folder else folder
+        return cls(place, identity, settings.checkpoint_every, shared=own_folder)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -190,9 +190,9 @@ class Checkpoints:
 
     def _files(self) -> list[Path]:
         """Return the checkpoints in the folder, whole or not, the newest first."""
-        found = [(_WHOLE.fullmatch(path.name), path) for path in self.folder.iterdir()]
-        own = [(int(match[1]), path) for match, path in found if match]
-        return [path for _, path in sorted(own, reverse=True)]
+        matches = [(_WHOLE.fullmatch(path.name), path) for path in self.folder.iterdir()]
+        files = [(int(match[1]), path) for match, path in matches if match]
+        return [path for _, path in sorted(files, reverse=True)]
 
 
 def _cause(error: RuntimeError) -> BaseException:
