@@ -26,7 +26,7 @@ import pandas as pd
 import platformdirs
 
 from dann_transfer import datasets
-from dann_transfer.cli.base import write
+from dann_transfer.cli.files import write
 
 RESULTS = Path(__file__).parent / "results" / "memory.jsonl"
 PART = 10_000

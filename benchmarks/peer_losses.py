@@ -36,6 +36,11 @@ def both() -> dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor], list
     from dann_transfer import methods
     from dann_transfer.methods import Forward, afn, bsp, coral, mcc, mmd
     from dann_transfer.model.heads import reverse_gradient
+    from dann_transfer.texts.batches import Batch
+
+    def batch_of(n: int) -> Batch:
+        nothing = torch.zeros(0, 0).long()
+        return Batch(nothing, nothing, torch.zeros(n).long())
 
     torch.manual_seed(0)
     # Both domains have the same number of rows, because the peer takes the bandwidth from one.
@@ -64,7 +69,7 @@ def both() -> dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor], list
 
     def our_jmmd(a: Tensor, b: Tensor, p: Tensor, q: Tensor) -> Tensor:
         features, logits = torch.cat([a, b]), torch.cat([p, q])
-        forward = Forward(features, logits, torch.zeros(len(a)).long())
+        forward = Forward(features, logits, batch_of(len(a)))
         kernel = mmd.gaussian_kernel(features) * mmd.gaussian_kernel(logits.softmax(1))
         rest = unbiased(kernel, len(a)) - mmd.squared_mmd(kernel, len(a))
         return methods.create("jan").loss(forward, 1.0)["jmmd"] + rest
@@ -81,7 +86,7 @@ def both() -> dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor], list
         method = methods.create("mcd")
         # Its classifiers are replaced by functions that return the given logits.
         method.one, method.other = (lambda _: p), (lambda _: q)
-        forward = Forward(torch.cat([p, q]), torch.cat([p, q]), torch.zeros(len(p)).long())
+        forward = Forward(torch.cat([p, q]), torch.cat([p, q]), batch_of(len(p)))
         return -method.loss(forward, 1.0)["disagreement"]
 
     return {

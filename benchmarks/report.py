@@ -37,8 +37,10 @@ from tables import (
     judges,
     label,
     lora,
+    methods_table,
     neighbors,
     of_pair,
+    options_table,
     peers,
     speed,
     splits,
@@ -96,6 +98,8 @@ LORA = "<!-- lora: benchmarks/report.py -->", "<!-- end of lora -->"
 MEMORY = "<!-- memory: benchmarks/report.py -->", "<!-- end of memory -->"
 SERVICE = "<!-- service: benchmarks/report.py -->", "<!-- end of service -->"
 SPEED_START, SPEED_END = "<!-- speed: benchmarks/report.py -->", "<!-- end of speed -->"
+METHODS = ("<!-- methods: benchmarks/report.py -->", "<!-- end of methods -->")
+OPTIONS = ("<!-- options: benchmarks/report.py -->", "<!-- end of options -->")
 KEYWORDS_START, KEYWORDS_END = "<!-- keywords: benchmarks/report.py -->", "<!-- end of keywords -->"
 PEERS_PAIR = "movies", "tweets"
 START, END = "<!-- results: benchmarks/report.py writes this -->", "<!-- end of results -->"
@@ -428,6 +432,8 @@ def main() -> None:
         ("docs/large.md", *MEMORY, memory.table(read("memory.jsonl"))),
         ("docs/saving.md", *SERVICE, service.table(read("service.jsonl"))),
         ("docs/saving.md", *EXPORT, export.table(read("export.jsonl"))),
+        ("docs/methods.md", *METHODS, methods_table()),
+        ("docs/methods.md", *OPTIONS, options_table()),
         ("docs/keywords.md", KEYWORDS_START, KEYWORDS_END, hyperparameters()),
     ):
         file = HERE.parent / page

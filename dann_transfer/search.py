@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +18,14 @@ from dann_transfer.fitting import run
 from dann_transfer.fitting.auto import AUTO
 from dann_transfer.fitting.predicting import predict_tokens
 from dann_transfer.fitting.shared import Shared
+from dann_transfer.ground.checks import check_number
+from dann_transfer.ground.digests import sha256
 from dann_transfer.ground.processes import Processes
 from dann_transfer.ground.settings import (
     ADAPTATION,
     HYPERPARAMETERS,
     as_seed,
     check_names,
-    check_number,
     check_params,
     plain,
 )
@@ -451,7 +451,7 @@ class _Budget:
 
 
 def _digest(value: Any) -> str:
-    return sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+    return sha256(json.dumps(value, sort_keys=True, default=str).encode())
 
 
 @contextmanager

@@ -19,6 +19,7 @@ import pytest
 import torch
 
 from dann_transfer import DomainAdapter, methods
+from dann_transfer.texts.batches import Batch
 
 # This runs in its own environment: `make test-wheel`.
 collect_ignore = ["check_wheel.py"]
@@ -138,6 +139,12 @@ def minilm() -> str:
     from dann_transfer import datasets
 
     return datasets.encoder("minilm")
+
+
+def batch_of(labels: torch.Tensor) -> Batch:
+    """Return a batch that has labels of source rows and nothing to encode."""
+    nothing = torch.zeros(0, 0, dtype=torch.long)
+    return Batch(nothing, nothing, labels)
 
 
 class Killed(Exception):

@@ -462,7 +462,7 @@ def test_answers_are_withheld_where_none_is_sure(tiny, source, target):
 
 
 def test_a_source_that_is_not_learnt_is_warned_of(tiny, target):
-    from dann_transfer.judging.doctor import FindingWarning
+    from dann_transfer.judging.findings import FindingWarning
 
     texts = toy_texts(200, "film plot actor scene the", 0)[0]
     chance = np.random.default_rng(0).choice(["a", "b"], 200).tolist()

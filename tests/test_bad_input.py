@@ -229,12 +229,12 @@ PARAMS: dict[str, tuple[dict, type[Exception], str]] = {
     "two phases in a combination": (
         {"method": "adda+mcc"},
         ValueError,
-        "method='adda+mcc': 'adda' trains in two phases and cannot be combined",
+        "method='adda+mcc': 'adda' trains in phases of its own and cannot be combined",
     ),
     "a student in a combination": (
         {"method": "student+shot"},
         ValueError,
-        "method='student+shot': 'shot' trains in two phases and cannot be combined",
+        "method='student+shot': 'shot' trains in phases of its own and cannot be combined",
     ),
     "a student of no members": (
         {"method": "student", "method_options": {"members": 0}},
@@ -254,7 +254,7 @@ PARAMS: dict[str, tuple[dict, type[Exception], str]] = {
     "two phases in a combination, and one of another": (
         {"method": "mcc+shot"},
         ValueError,
-        "method='mcc+shot': 'shot' trains in two phases and cannot be combined",
+        "method='mcc+shot': 'shot' trains in phases of its own and cannot be combined",
     ),
     "nothing left for the second phase to move": (
         {"method": "shot", "freeze_layers": 3},
@@ -352,7 +352,7 @@ PARAMS: dict[str, tuple[dict, type[Exception], str]] = {
     "no masks": (
         {"method": "mlm", "method_options": {"probability": 0}},
         ValueError,
-        "probability=0 of mlm must be between 0 and 1",
+        "probability=0 of mlm must be a number above 0 and below 1",
     ),
     "too few epochs to train on own labels": (
         {"method": "mcc+self_training", "epochs": 1},
@@ -362,12 +362,12 @@ PARAMS: dict[str, tuple[dict, type[Exception], str]] = {
     "a teacher that never moves": (
         {"method": "self_training", "method_options": {"teacher_momentum": 0}},
         ValueError,
-        "teacher_momentum=0 of self_training must be between 0 and 1",
+        "teacher_momentum=0 of self_training must be a number above 0 and below 1",
     ),
     "more than all of the target": (
         {"method": "self_training", "method_options": {"max_share": 2}},
         ValueError,
-        "max_share=2 of self_training must be in (0, 1]",
+        "max_share=2 of self_training must be a number above 0 and at most 1",
     ),
     "unknown pooling": (
         {"pooling": "max"},

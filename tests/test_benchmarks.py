@@ -284,6 +284,12 @@ def test_the_readme_has_the_table_of_keywords():
     assert tables.hyperparameters() in page, "run python benchmarks/report.py"
 
 
+def test_the_page_of_methods_has_the_tables_of_methods_and_options():
+    page = (ROOT / "docs" / "methods.md").read_text()
+    for table in (tables.methods_table(), tables.options_table()):
+        assert table in page, "run python benchmarks/report.py"
+
+
 def test_the_readme_has_the_table_of_the_base_size_board():
     rows = of_board(report.read("base.jsonl"), "sentiment")
     table = tables.base_readme(rows, boards.TUNED)

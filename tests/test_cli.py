@@ -20,6 +20,7 @@ from conftest import toy_texts
 from typer.testing import CliRunner
 
 from dann_transfer import DomainAdapter, __version__, cli, datasets
+from dann_transfer.ground.options import METHODS
 from dann_transfer.serving.onnx import OnnxModel
 from dann_transfer.texts import files as tables
 
@@ -618,3 +619,31 @@ def test_a_number_of_processes_that_is_none_is_one_line(monkeypatch, tmp_path):
     wrong = run(cli.app, ["diagnose", str(tmp_path)])
     assert wrong.exit_code == 2
     assert wrong.stderr == "error: SLURM_STEP_NUM_TASKS='many' is not a number of processes.\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["adapt", "a.csv", "b.csv", "out", "--method", "dan"],
+        ["compare", "a.csv", "b.csv", "--method", "dann", "--method", "dan"],
+    ],
+)
+def test_a_misspelt_method_is_answered_before_torch_is_imported(arguments):
+    code = (
+        "import sys\nfrom dann_transfer.cli import app\n"
+        "try: app(sys.argv[1:])\n"
+        "finally: print('torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "method='dan' is not known; the methods are ['adda'" in done.stderr
+    assert done.stdout.strip() == "False"
+
+
+def test_the_help_of_adapt_names_every_method_and_its_options():
+    out = " ".join(run(cli.app, ["adapt", "--help"]).output.split())
+    for name, entry in METHODS.items():
+        assert f"{name}: " in out
+        for option, facts in entry.options.items():
+            assert f"{option}={facts.default}" in out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 # Each module adds its commands to the app.
 from dann_transfer.cli import demo, models, training
-from dann_transfer.cli.base import app
+from dann_transfer.cli.app import app
 from dann_transfer.cli.demo import DEMO
 
 # The order of `--help`: first what a newcomer runs first.

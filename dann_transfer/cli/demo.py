@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dann_transfer.cli.base import app, errors_in_a_line
+from dann_transfer.cli.app import app, errors_in_a_line
 
 # Freezing four of six layers halves the time and calls for a larger rate. At its usual strength of
 # 0.2 the effect of DANN on so few texts is too small to see; at 1 it aligns, as it is meant to.

@@ -9,23 +9,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dann_transfer.cli.base import (
+from dann_transfer.cli.app import app, errors_in_a_line
+from dann_transfer.cli.files import (
     Encoding,
     LabelColumn,
     Separator,
     TextColumn,
-    app,
     as_classes,
     as_separator,
     check_file_to_write,
     check_table_to_write,
-    errors_in_a_line,
     is_parquet,
     print_rows,
     read,
     read_labelled,
     write,
-)  # fmt: skip
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -93,11 +92,11 @@ def predict(
             )
         adapter = _load(model, trust_remote_code)
         # Each part of the file waits for its predictions.
-        frames, own = tee(chain([first], parts))
-        made = adapter.outputs_in_parts(frame[text_column] for frame in own)
+        frames, again = tee(chain([first], parts))
+        outputs = adapter.outputs_in_parts(frame[text_column] for frame in again)
         labelled = (
             frame.assign(**_answers(adapter, part.probabilities, abstain_below, out))
-            for frame, part in zip(filter(len, frames), made, strict=True)
+            for frame, part in zip(filter(len, frames), outputs, strict=True)
         )
         write(labelled, out)
 
@@ -191,10 +190,10 @@ def suggest(
         check_table_to_write(out, texts)
         if text_column in ("row", "predicted"):
             raise ValueError(f"a column {text_column!r} is added to the texts; rename theirs.")
-        own = read(texts, [text_column], encoding, separator)[text_column].tolist()
+        listed = read(texts, [text_column], encoding, separator)[text_column].tolist()
         adapter = _load(model, trust_remote_code)
-        rows = adapter.suggest(own, n, random_state=seed)
-        chosen = [own[row] for row in rows]
+        rows = adapter.suggest(listed, n, random_state=seed)
+        chosen = [listed[row] for row in rows]
         table = {"row": rows, text_column: chosen, "predicted": adapter.predict(chosen)}
         write([pd.DataFrame(table)], out)
 
@@ -254,9 +253,8 @@ def report(
             for name, path in (("source", source), ("target", target))
         }
         adapter = _load(model, trust_remote_code)
-        plots.report(
-            adapter, page, **{name: _of_classes(own, adapter) for name, own in shown.items()}
-        )
+        domains = {name: _of_classes(domain, adapter) for name, domain in shown.items()}
+        plots.report(adapter, page, **domains)
     typer.echo(f"wrote {page}")
 
 
@@ -286,7 +284,7 @@ def explore(
         if names[0] == names[1]:
             names = f"source: {names[0]}", f"target: {names[1]}"
         adapter = _load(model, trust_remote_code)
-        one, two = (_of_classes(own, adapter) for own in shown)
+        one, two = (_of_classes(domain, adapter) for domain in shown)
         display = plots.AlignmentDisplay.from_estimator(adapter, one, two, names=names)
         plots.explore(display, page, " and ".join(names))
     typer.echo(f"wrote {page}")

@@ -7,27 +7,33 @@ from typing import Annotated, Any
 
 import typer
 
-from dann_transfer.cli.base import (
-    EncoderName,
+from dann_transfer.cli.app import app, errors_in_a_line
+from dann_transfer.cli.files import (
     Encoding,
     LabelColumn,
     Separator,
     TextColumn,
-    Values,
-    app,
     as_classes,
     check_table_to_write,
-    encoder_of,
-    errors_in_a_line,
     print_rows,
     read_labelled,
-    set_values,
-    space_of,
     target_texts,
     write,
+)
+from dann_transfer.cli.values import (
+    EncoderName,
+    Values,
+    check_method,
+    encoder_of,
+    methods_help,
+    set_values,
+    space_of,
 )  # fmt: skip
+from dann_transfer.ground.options import METHODS
 
-Method = Annotated[str, typer.Option(help="student, dann, mcc ...; source_only does not adapt.")]
+Method = Annotated[
+    str, typer.Option(help=f"{', '.join(METHODS)}, several joined with a plus, or auto.")
+]
 TargetTextColumn = Annotated[
     str | None,
     typer.Option(help="The column of the target's texts, if it is not that of the source's."),
@@ -49,7 +55,7 @@ def _check_apart(out: Path, folder: Path | None, option: str) -> None:
         )
 
 
-@app.command()
+@app.command(epilog=methods_help())
 def adapt(
     context: typer.Context,
     source: SourceFile,
@@ -78,6 +84,9 @@ def adapt(
 
     Example: dann-transfer adapt reviews.csv tweets.csv runs/model --encoder minilm
     """
+    # Before torch is imported, which takes seconds.
+    with errors_in_a_line():
+        check_method(method)
     from dann_transfer import DomainAdapter, datasets
     from dann_transfer.fitting import saving
 
@@ -140,13 +149,16 @@ def compare(
 
     Example: dann-transfer compare reviews.csv tweets.csv --test labelled.csv --seed 0 --seed 1
     """
+    methods = [name for name in method or ["student"] if name != "source_only"]
+    with errors_in_a_line():
+        if not methods:
+            raise ValueError("source_only runs in any case; name a method to compare with it.")
+        for name in methods:
+            check_method(name)
     import dann_transfer
     from dann_transfer import datasets
 
     with errors_in_a_line(datasets.DownloadError):
-        methods = [name for name in method or ["student"] if name != "source_only"]
-        if not methods:
-            raise ValueError("source_only runs in any case; name a method to compare with it.")
         check_table_to_write(out, source, target, test)
         params: dict[str, Any] = {"text_column": text_column, "label_column": label_column}
         params |= set_values(context, values)

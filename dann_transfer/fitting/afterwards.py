@@ -10,7 +10,8 @@ import torch
 from dann_transfer.fitting.predicting import Trained
 from dann_transfer.judging import decision
 from dann_transfer.judging.diagnostics import class_shares, warn_of_collapse
-from dann_transfer.judging.doctor import Run, diagnose, warn_of_findings
+from dann_transfer.judging.doctor import Run, diagnose
+from dann_transfer.judging.findings import warn_of_findings
 from dann_transfer.judging.label_shift import calibration_of, estimate
 from dann_transfer.judging.neighbors import Neighborhood
 from dann_transfer.model.model import check_outputs, infer

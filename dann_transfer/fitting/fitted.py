@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dann_transfer.judging.choice import Choice
-from dann_transfer.judging.doctor import Findings
+from dann_transfer.judging.findings import Findings
 from dann_transfer.judging.label_shift import Calibration
 
 

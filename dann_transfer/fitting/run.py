@@ -30,7 +30,8 @@ from dann_transfer.model.runtime import Runtime
 from dann_transfer.texts.batches import PairedBatches
 from dann_transfer.texts.roles import Inputs, Roles, Texts, read
 from dann_transfer.texts.tokens import Tokens, unknown_share, warn_truncated, warn_unknown
-from dann_transfer.training.checkpoint import Checkpoints, Identity, check_folder
+from dann_transfer.training.checkpoint import Checkpoints, check_folder
+from dann_transfer.training.identity import Identity
 
 if TYPE_CHECKING:
     from ignite.engine import Engine

@@ -7,7 +7,6 @@ an untrusted folder cannot run code.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -27,6 +26,7 @@ from torch import Tensor
 
 from dann_transfer._version import __version__
 from dann_transfer.fitting.fitted import Fitted
+from dann_transfer.ground.digests import sha256, sha256_of_file
 from dann_transfer.ground.folders import exchange, replaceable, workplace
 from dann_transfer.ground.notices import is_first
 from dann_transfer.ground.settings import check_params
@@ -57,15 +57,10 @@ class Saved:
     neighborhood: Neighborhood | None = None
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _digest(config: dict[str, Any]) -> str:
     # Through JSON and back, so that what is hashed now is what will be read later.
     body = json.loads(json.dumps({k: v for k, v in config.items() if k != "digest"}))
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    return sha256(json.dumps(body, sort_keys=True).encode())
 
 
 def check_destination(folder: str | PathLike[str]) -> Path:
@@ -162,7 +157,7 @@ def _write(saved: Saved, folder: Path) -> None:
         raise TypeError(f"the parameters cannot be saved: {error}: {params!r}.") from error
     (folder / CARD).write_text(_card(saved), encoding="utf-8")
     config["files"] = {
-        str(p.relative_to(folder)): _sha256(p)
+        str(p.relative_to(folder)): sha256_of_file(p)
         for p in sorted(folder.rglob("*"))
         if p.is_file() and p.name != CARD
     }
@@ -192,42 +187,25 @@ def _json_params(saved: Saved) -> dict[str, Any]:
 
 
 def _card(saved: Saved) -> str:
-    fitted, method = saved.fitted, saved.params["method"]
     from huggingface_hub import ModelCardData
+    from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    classes = ", ".join(f"`{c!r}`" for c in fitted.classes.tolist())
-    score = "not taken"
-    if fitted.validation:
-        score = f"{fitted.validation[-1]['validation_accuracy']:.3f}"
-    sampled = ""
-    if 0 < fitted.n_target_sampled < fitted.n_target:
-        sampled = f" (a sample of {fitted.n_target_sampled:,})"
-    data = ModelCardData(
-        library_name="dann_transfer",
-        tags=["domain-adaptation", *str(method).split("+")],
+    method = str(saved.params["method"])
+    tags = ["domain-adaptation", *method.split("+")]
+    # StrictUndefined: a name that the template misspells is an error, and not an empty place.
+    environment = Environment(
+        loader=PackageLoader("dann_transfer", "fitting"),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
     )
-    return f"""---
-{data.to_yaml()}
----
-# A text classifier adapted to another domain
-
-Trained by dann_transfer {__version__} with method `{method}` on {fitted.n_source:,}
-labelled source texts and {fitted.n_target:,} unlabelled target texts{sampled}, from the encoder
-`{saved.params["encoder"]}`.
-Classes: {classes}. Last validation accuracy, on source texts: {score}. Its accuracy on the
-target was not measured in training: measure it, and compare it with that of a model trained
-with `method="source_only"`.
-
-```python
-from dann_transfer import DomainAdapter
-
-adapter = DomainAdapter.from_pretrained("this folder, or its name on the hub")
-adapter.predict(["some text"])
-```
-
-`AutoModel.from_pretrained` opens only the encoder; `transformers.pipeline` would put a random
-classifier on it.
-"""
+    return environment.get_template("card.md.jinja").render(
+        data=ModelCardData(library_name="dann_transfer", tags=tags).to_yaml(),
+        version=__version__,
+        method=method,
+        encoder=saved.params["encoder"],
+        fitted=saved.fitted,
+        classes=[f"`{name!r}`" for name in saved.fitted.classes.tolist()],
+    )
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -255,7 +233,7 @@ def _check_files(path: Path, files: dict[str, str]) -> None:
     for name, digest in files.items():
         if not (path / name).is_file():
             raise ValueError(f"{str(path / name)!r} is missing; save or copy the model again.")
-        if _sha256(path / name) != digest:
+        if sha256_of_file(path / name) != digest:
             raise ValueError(
                 f"{str(path / name)!r} is damaged or was changed since it was saved; "
                 "save or copy the model again."

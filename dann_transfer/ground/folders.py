@@ -66,9 +66,9 @@ def replaceable(
             "name a folder inside it."
         )
     if path.is_dir():
-        own = ours(path)
-        found = (str(p.relative_to(path)) for p in path.rglob("*"))
-        others = sorted(name for name in found if name not in own)
+        allowed = ours(path)
+        names = (str(p.relative_to(path)) for p in path.rglob("*"))
+        others = sorted(name for name in names if name not in allowed)
         if others:
             raise ValueError(
                 f"{str(path)!r} holds something other than {what} ({others[:5]}), which "

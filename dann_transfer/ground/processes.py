@@ -37,6 +37,11 @@ class Processes:
     rank: int = 0
     world: int = 1
 
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes, draws and prints."""
+        return self.rank == 0
+
     @classmethod
     def current(cls) -> Processes:
         """Return those of torch's process group, or only this one if there is no group."""
@@ -76,15 +81,15 @@ class Processes:
         device = _device()
         flags = torch.tensor([float(p.grad is not None) for p in parameters], device=device)
         distributed.all_reduce(flags)
-        own = [p for p, flag in zip(parameters, flags.tolist(), strict=True) if flag]
-        for p in own:
+        moved = [p for p, flag in zip(parameters, flags.tolist(), strict=True) if flag]
+        for p in moved:
             p.grad = torch.zeros_like(p) if p.grad is None else p.grad.contiguous()
-        sent = [p.grad.to(device) for p in own if p.grad is not None]
+        sent = [p.grad.to(device) for p in moved if p.grad is not None]
         # In place and all at once: copying them into one tensor and back takes as long again.
         for work in [distributed.all_reduce(gradient, async_op=True) for gradient in sent]:
             work.wait()
         torch._foreach_div_(sent, self.world)
-        for p, gradient in zip(own, sent, strict=True):
+        for p, gradient in zip(moved, sent, strict=True):
             p.grad = gradient.to(p.device)
 
     def agreed(self, value: T) -> T:
@@ -124,8 +129,8 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        own = gradients[0][ctx.processes.rank :: ctx.processes.world]
-        return own * ctx.processes.world, None, None
+        share = gradients[0][ctx.processes.rank :: ctx.processes.world]
+        return share * ctx.processes.world, None, None
 
 
 def _device() -> torch.device:

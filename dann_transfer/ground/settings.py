@@ -2,100 +2,20 @@
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from numbers import Integral, Real
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sklearn.utils import check_random_state
 
+from dann_transfer.ground.checks import Hyperparameter, check_flag, check_lora, interval_of
+
 INFERENCE_BATCH = 64
 """Texts that go through the model at once when nothing is trained."""
-
-
-def check_number(
-    said: str,
-    value: Any,
-    low: float,
-    high: float = math.inf,
-    whole: bool = False,
-    above: bool = False,
-) -> None:
-    """Raise a ValueError if a value is not a finite number in bounds.
-
-    Parameters
-    ----------
-    said : str
-        What was given, for the error: "epochs=0".
-    value : object
-    low, high : float
-    whole : bool
-        Whether it must be a whole number.
-    above : bool
-        Whether `low` itself is excluded.
-
-    """
-    kind = "a whole number" if whole else "a number"
-    span = f"{'above' if above else 'of at least'} {low:g}"
-    if math.isfinite(high):
-        span += f" and at most {high:g}"
-    number_type = Integral if whole else Real
-    good = isinstance(value, number_type) and not isinstance(value, bool) and math.isfinite(value)
-    if not good or not low <= value <= high or (above and value == low):
-        raise ValueError(f"{said} must be {kind} {span}.")
-
-
-@dataclass(frozen=True)
-class Hyperparameter:
-    """One keyword of `DomainAdapter`.
-
-    Attributes
-    ----------
-    default : object
-    meaning : str
-        What it does, as `docs/keywords.md` has it.
-    low, high : float or None
-        The bounds of a number; None where it is not one.
-    whole : bool
-        Whether it must be a whole number.
-    above : bool
-        Whether `low` itself is excluded.
-    choices : tuple
-        The values that it may have, if these are few.
-    optional : bool
-        Whether a number may be None.
-    verify : callable, optional
-        Raises a ValueError for a wrong value that none of the above can detect.
-
-    """
-
-    default: Any
-    meaning: str
-    low: float | None = None
-    high: float = math.inf
-    whole: bool = False
-    above: bool = False
-    choices: tuple[Any, ...] = ()
-    optional: bool = False
-    verify: Callable[[Any], object] | None = None
-
-    def check(self, name: str, value: Any) -> None:
-        """Raise a ValueError that quotes a wrong value and names the allowed ones."""
-        if self.choices:
-            # A bool equals a number, and an array equals nothing.
-            good = isinstance(value, str | bool | None) and value in self.choices
-            if not good:
-                raise ValueError(f"{name}={value!r} must be one of {list(self.choices)}.")
-        elif self.low is not None and not (value is None and self.optional):
-            said = f"{name}={value!r}"
-            check_number(said, value, self.low, self.high, self.whole, self.above)
-        if self.verify is not None:
-            self.verify(value)
 
 
 H = Hyperparameter
@@ -167,7 +87,7 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
         None,
         "train low-rank matrices of this rank beside the layers, and merge them at the end; a dict "
         "holds keywords of `peft.LoraConfig`",
-        verify=lambda value: _check_lora(value),
+        verify=check_lora,
     ),
     "layer_decay": H(
         1.0,
@@ -240,9 +160,9 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
         "10 min",
         'how often a run is saved within an epoch: a number of steps, or minutes such as "10 min"; '
         "None saves only at the end of the epoch",
-        verify=lambda value: interval_of(value),
+        verify=interval_of,
     ),
-    "progress": H(True, "show a progress bar", verify=lambda value: _check_flag(value)),
+    "progress": H(True, "show a progress bar", verify=check_flag),
     "random_state": H(
         None,
         "the same integer gives the same weights, bit for bit, on the same CPU with the same "
@@ -253,21 +173,6 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
     ),
 }
 """Every keyword of `DomainAdapter`, in the order of its signature."""
-
-
-def _check_flag(value: Any) -> None:
-    # A word that says no would count as yes.
-    if isinstance(value, str):
-        raise ValueError(f"progress={value!r} must be one of [False, True].")
-
-
-def _check_lora(value: Any) -> None:
-    whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
-    if not (value is None or isinstance(value, dict) or whole):
-        raise ValueError(
-            f"lora={value!r} must be a rank, a whole number of at least 1, or a dict of keywords "
-            "of peft.LoraConfig."
-        )
 
 
 ADAPTATION = (
@@ -416,35 +321,6 @@ class Settings:
         folder = full["checkpoint_dir"]
         values["checkpoint_dir"] = None if folder is None else str(Path(folder).expanduser())
         return cls(seed=seed, **values)
-
-
-def interval_of(checkpoint_every: int | str | None) -> tuple[int | None, float | None]:
-    """Turn `checkpoint_every` into steps and seconds, of which at most one is not None.
-
-    Raises
-    ------
-    ValueError
-        If it is neither a number of steps nor a number of minutes.
-
-    Examples
-    --------
-    >>> interval_of(200), interval_of("10 min"), interval_of(None)
-    ((200, None), (None, 600.0), (None, None))
-
-    """
-    if checkpoint_every is None:
-        return None, None
-    if isinstance(checkpoint_every, Integral) and not isinstance(checkpoint_every, bool):
-        if checkpoint_every >= 1:
-            return int(checkpoint_every), None
-    elif isinstance(checkpoint_every, str):
-        match = re.fullmatch(r"(\d+(?:\.\d+)?) ?min(?:utes?)?", checkpoint_every.strip())
-        if match and float(match[1]) > 0:
-            return None, 60 * float(match[1])
-    raise ValueError(
-        f"checkpoint_every={checkpoint_every!r} must be a whole number of steps of at least 1, "
-        "minutes such as '10 min', or None."
-    )
 
 
 def as_seed(random_state: int | np.random.RandomState | None) -> int:

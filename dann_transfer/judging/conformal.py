@@ -24,23 +24,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dann_transfer.judging.arrays import one_each, weights_of
 from dann_transfer.judging.decision import labelled
 from dann_transfer.judging.selection import effective_size
 
 
-def _ratios(weights: np.ndarray, n: int, whose: str) -> np.ndarray:
-    weights = np.asarray(weights, dtype=float)
-    if weights.shape != (n,):
-        raise ValueError(
-            f"the weights of the {whose} texts have shape {weights.shape}; there must be one for "
-            f"each of the {n} texts. If no shift is assumed, pass np.ones({n})."
-        )
-    if not (np.isfinite(weights).all() and (weights >= 0).all()):
-        raise ValueError(
-            f"the weights of the {whose} texts must be finite and not below 0; they lie between "
-            f"{weights.min()} and {weights.max()}."
-        )
-    return weights
+def _ratios(weights: np.ndarray, n: int, kind: str) -> np.ndarray:
+    remedy = f" If no shift is assumed, pass np.ones({n})."
+    return weights_of(f"weights of the {kind} texts", one_each("weights", weights, n, kind, remedy))
 
 
 @dataclass(frozen=True)

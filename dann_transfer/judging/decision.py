@@ -15,8 +15,8 @@ import numpy as np
 from torch import Tensor
 
 from dann_transfer.ground.notices import warn
+from dann_transfer.judging.arrays import one_each, probabilities_of
 from dann_transfer.judging.label_shift import Calibration, correct
-from dann_transfer.judging.selection import probabilities_of
 
 
 class PriorWarning(UserWarning):
@@ -158,10 +158,10 @@ def abstain(p: np.ndarray, classes: np.ndarray, below: float, label: Any = None)
     predicted, withheld = labels(p, classes), p.max(1) < below
     if label is None:
         return np.ma.masked_array(predicted, withheld)
-    own = np.asarray(label).dtype
+    dtype = np.asarray(label).dtype
     # Strings are widened; numpy would turn numbers beside a string into strings, and True into 1.
     answers = predicted.astype(
-        np.promote_types(predicted.dtype, own) if own.kind == predicted.dtype.kind else object
+        np.promote_types(predicted.dtype, dtype) if dtype.kind == predicted.dtype.kind else object
     )
     answers[withheld] = label
     return answers
@@ -183,11 +183,8 @@ def labelled(p: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     ValueError: codes must be whole numbers from 0 to 1, the positions of classes; got ['yes']. ...
 
     """
-    p, codes = probabilities_of(p), np.asarray(codes)
-    if codes.shape != (len(p),):
-        raise ValueError(
-            f"codes have shape {codes.shape}; there must be one for each of the {len(p)} texts."
-        )
+    p = probabilities_of(p)
+    codes = one_each("codes", codes, len(p), "labelled")
     last = p.shape[1] - 1
     if codes.dtype.kind not in "iu" or codes.min() < 0 or codes.max() > last:
         wrong = codes if codes.dtype.kind not in "iu" else codes[(codes < 0) | (codes > last)]

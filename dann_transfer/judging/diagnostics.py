@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from dann_transfer.ground.notices import warn
+from dann_transfer.judging.arrays import features_of
 
 COLLAPSED, FAVOURED, MIN_PREDICTED = 0.95, 0.9, 20
 """Share of one predicted class that is a collapse, its share in the source from which it is not,
@@ -74,11 +75,7 @@ def proxy_a_distance(
     """
     from sklearn.model_selection import cross_val_score
 
-    source, target = np.asarray(source, dtype=float), np.asarray(target, dtype=float)
-    if source.ndim != 2 or target.ndim != 2 or source.shape[1] != target.shape[1]:
-        raise ValueError(
-            f"features have shapes {source.shape} and {target.shape}; both must be (texts, width)."
-        )
+    source, target = features_of(source, target)
     n = min(len(source), len(target), max_texts)
     if n < FEWEST:
         raise ValueError(
@@ -108,6 +105,32 @@ def class_shares(codes: np.ndarray, classes: np.ndarray) -> dict[Any, float]:
     return dict(zip(classes.tolist(), counts.tolist(), strict=True))
 
 
+def collapse_on(predicted: np.ndarray, source: np.ndarray, n: int) -> int | None:
+    """Return the position of the class on which a model has collapsed, or None if it has not.
+
+    Nearly all of n target texts are then predicted to be of a class that the source does not
+    favour as much.
+
+    Parameters
+    ----------
+    predicted, source : ndarray, shape (classes,)
+        Shares of the classes among predictions on the target, and in the source.
+    n : int
+        Number of target texts.
+
+    Examples
+    --------
+    >>> collapse_on(np.array([0.01, 0.99]), np.array([0.5, 0.5]), n=100)
+    1
+    >>> collapse_on(np.array([0.01, 0.99]), np.array([0.5, 0.5]), n=10) is None
+    True
+
+    """
+    top = int(np.argmax(predicted))
+    collapsed = n >= MIN_PREDICTED and predicted[top] > COLLAPSED and source[top] < FAVOURED
+    return top if collapsed else None
+
+
 def warn_of_collapse(
     predicted: dict[Any, float], source: dict[Any, float], n: int, method: str, unknown: float
 ) -> None:
@@ -124,9 +147,12 @@ def warn_of_collapse(
         The share of the target's tokens that the encoder does not know.
 
     """
-    top = max(predicted, key=lambda label: predicted[label])
-    if n < MIN_PREDICTED or predicted[top] <= COLLAPSED or source[top] >= FAVOURED:
+    labels = list(predicted)
+    rows = [np.array([shares[label] for label in labels]) for shares in (predicted, source)]
+    position = collapse_on(rows[0], rows[1], n)
+    if position is None:
         return
+    top = labels[position]
     if unknown > MOSTLY_UNKNOWN:
         why = (
             f"{unknown:.0%} of their tokens are unknown to the encoder and look alike to it: "

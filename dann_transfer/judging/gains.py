@@ -139,16 +139,16 @@ def by_group(
 
     """
     rows = []
-    for name, own in _members(groups):
+    for name, members in _members(groups):
         pairs = list(zip(before, after, strict=True))
-        gains = [float((b.hits[own] - a.hits[own]).mean()) for a, b in pairs]
-        errors = [gain_error(b.hits[own], a.hits[own]) for a, b in pairs]
-        row = {"group": name, "texts": int(own.sum())}
+        gains = [float((b.hits[members] - a.hits[members]).mean()) for a, b in pairs]
+        errors = [gain_error(b.hits[members], a.hits[members]) for a, b in pairs]
+        row = {"group": name, "texts": int(members.sum())}
         for when, answers in (("before", before), ("after", after)):
-            row[f"accuracy_{when}"] = mean(float(a.hits[own].mean()) for a in answers)
+            row[f"accuracy_{when}"] = mean(float(a.hits[members].mean()) for a in answers)
         row |= {"gain": mean(gains), "half_width": doubt(gains, errors)}
         for when, answers in (("before", before), ("after", after)):
-            covered = (float((a.confidence[own] >= abstain_below).mean()) for a in answers)
+            covered = (float((a.confidence[members] >= abstain_below).mean()) for a in answers)
             row[f"coverage_{when}"] = mean(covered)
         rows.append(row)
     return rows
@@ -173,10 +173,10 @@ def accuracy_rows(
 
     """
     rows = []
-    for name, own in _members(groups):
-        right, n = int(answers.hits[own].sum()), int(own.sum())
+    for name, members in _members(groups):
+        right, n = int(answers.hits[members].sum()), int(members.sum())
         low, high = binomtest(right, n).proportion_ci(method="wilson")
-        covered = float((answers.confidence[own] >= abstain_below).mean())
+        covered = float((answers.confidence[members] >= abstain_below).mean())
         rows.append(
             {
                 "group": name,

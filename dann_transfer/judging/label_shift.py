@@ -400,9 +400,9 @@ def estimate(
         return Estimates({}, dict.fromkeys(("em", "bbse"), why), None)
     calibration = Calibration.fit(source, labels)
     p, q = calibration.probabilities(source), calibration.probabilities(target)
-    found = {"em": em(calibration.prior, q), "bbse": bbse(p, labels, q)}
-    against = {kind: contradiction(prior, p, labels, q) for kind, prior in found.items()}
-    priors = {kind: prior for kind, prior in found.items() if against[kind] is None}
+    estimates = {"em": em(calibration.prior, q), "bbse": bbse(p, labels, q)}
+    against = {kind: contradiction(prior, p, labels, q) for kind, prior in estimates.items()}
+    priors = {kind: prior for kind, prior in estimates.items() if against[kind] is None}
     refused = {kind: why for kind, why in against.items() if why is not None}
     intervals = {}
     if priors and resamples:

@@ -60,8 +60,8 @@ def spread(
     if k < 1:
         return probabilities
     # With copies of a text another one may come first, so the text itself is searched for.
-    found = _nearest(features, features, k + 1)
-    places = np.stack([row[row != i][:k] for i, row in enumerate(found)])
+    nearest = _nearest(features, features, k + 1)
+    places = np.stack([row[row != i][:k] for i, row in enumerate(nearest)])
     smooth = probabilities
     for _ in range(rounds):
         smooth = (1 - share) * probabilities + share * smooth[places].mean(1)
@@ -97,5 +97,5 @@ class Neighborhood:
         A text's result does not depend on the texts that it is predicted with.
         """
         places = _nearest(features, self.features, min(k, len(self.features)))
-        own = self.probabilities[places].mean(1)
-        return np.asarray((1 - share) * probabilities + share * own)
+        around = self.probabilities[places].mean(1)
+        return np.asarray((1 - share) * probabilities + share * around)

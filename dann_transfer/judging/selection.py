@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from dann_transfer.judging.arrays import features_of, one_each, probabilities_of, weights_of
 from dann_transfer.judging.diagnostics import domain_classifier
 from dann_transfer.texts.reading import as_labelled
 
@@ -24,38 +25,6 @@ MIN_TEXTS = 5
 BALANCED = 0.9
 """On the boards `information_maximization` chose well if the source's classes have at least this
 share of the largest entropy, and did harm if they have less (`docs/results.md`)."""
-
-
-def probabilities_of(p: np.ndarray) -> np.ndarray:
-    """Return p as an array of floats, after checking that it holds probabilities (n, classes)."""
-    p = np.asarray(p, dtype=float)
-    fits = p.ndim == 2 and len(p) and np.allclose(p.sum(1), 1, atol=1e-3)
-    if not fits or p.min() < -1e-3 or p.max() > 1 + 1e-3:
-        raise ValueError(
-            f"probabilities of shape {p.shape} must be (texts, classes), between 0 and 1, with "
-            "rows that sum to 1; pass what predict_proba returns."
-        )
-    return p.clip(0, 1)
-
-
-def _features(*domains: np.ndarray) -> list[np.ndarray]:
-    arrays = [np.asarray(domain, dtype=float) for domain in domains]
-    if any(x.ndim != 2 or not len(x) for x in arrays) or len({x.shape[1] for x in arrays}) > 1:
-        raise ValueError(
-            f"features have shapes {' and '.join(str(x.shape) for x in arrays)}; each must be "
-            "(texts, width), with the same width. Pass what transform returns."
-        )
-    return arrays
-
-
-def _one_each(name: str, values: np.ndarray, texts: np.ndarray, kind: str) -> np.ndarray:
-    values = np.asarray(values)
-    if values.shape != (len(texts),):
-        raise ValueError(
-            f"{name} has shape {values.shape}; it needs one entry for each of the "
-            f"{len(texts)} {kind} texts."
-        )
-    return values
 
 
 def _pool(pool: Sequence[np.ndarray]) -> np.ndarray:
@@ -233,8 +202,11 @@ def cluster_agreement(features: np.ndarray, p: np.ndarray, random_state: int = 0
     from sklearn.metrics import adjusted_mutual_info_score
     from sklearn.preprocessing import normalize
 
-    p, (features,) = probabilities_of(p), _features(features)
-    predicted, classes = _one_each("the prediction", p.argmax(1), features, "target"), p.shape[1]
+    p, (features,) = probabilities_of(p), features_of(features)
+    predicted, classes = (
+        one_each("the prediction", p.argmax(1), len(features), "target"),
+        p.shape[1],
+    )
     if len(features) < classes:
         raise ValueError(
             f"{len(features)} texts cannot form {classes} clusters; pass at least one per class."
@@ -279,7 +251,7 @@ def density_ratios(
     """
     from sklearn.model_selection import cross_val_predict
 
-    source, target = _features(source, target)
+    source, target = features_of(source, target)
     if min(len(source), len(target)) < MIN_TEXTS:
         raise ValueError(
             f"got features of {len(source)} source and {len(target)} target texts; "
@@ -338,12 +310,10 @@ def effective_size(weights: np.ndarray) -> float:
     (50.0, 1.0)
 
     """
-    weights = np.asarray(weights, dtype=float)
-    if not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
-        raise ValueError(
-            f"weights lie between {weights.min(initial=0)} and {weights.max(initial=0)}; they must "
-            "be finite, not negative, and not all 0. Pass what importance_weights returns."
-        )
+    remedy = " Pass what importance_weights returns."
+    weights = weights_of("weights", weights, remedy)
+    if not weights.any():
+        raise ValueError(f"weights are all 0.{remedy}")
     # Scaled first, so that no square is too small or too large for a float.
     weights = weights / weights.max()
     return float(weights.sum() ** 2 / (weights**2).sum())
@@ -396,7 +366,7 @@ def importance_weighted_validation(
     (0.5, 0.8)
 
     """
-    correct = _one_each("correct", correct, source, "source")
+    correct = one_each("correct", correct, len(source), "source")
     return _weighted_accuracy(importance_weights(source, target, random_state), correct)
 
 
@@ -430,7 +400,7 @@ def deep_embedded_validation(
     (0.5, 0.8)
 
     """
-    correct = _one_each("correct", correct, source, "source")
+    correct = one_each("correct", correct, len(source), "source")
     return _controlled_accuracy(importance_weights(source, target, random_state), correct)
 
 
@@ -478,10 +448,10 @@ def reverse_validation(
     True
 
     """
-    source_features, target_features = _features(source_features, target_features)
-    codes = _one_each("source_codes", source_codes, source_features, "source")
+    source_features, target_features = features_of(source_features, target_features)
+    codes = one_each("source_codes", source_codes, len(source_features), "source")
     p = probabilities_of(p)
-    predicted = _one_each("the prediction", p.argmax(1), target_features, "target")
+    predicted = one_each("the prediction", p.argmax(1), len(target_features), "target")
     if (predicted == predicted[0]).all():
         return float((codes == predicted[0]).mean())
     model, _ = domain_classifier()
@@ -588,7 +558,7 @@ class Evidence:
     target: tuple[np.ndarray, np.ndarray]
 
     def __post_init__(self) -> None:
-        _one_each("codes", self.codes, self.source[1], "source")
+        one_each("codes", self.codes, len(self.source[1]), "source")
 
     @classmethod
     def of(cls, estimator: Any, X: Any, y: Any, X_target: Any) -> Evidence:

@@ -1,5 +1,6 @@
 """Adaptation methods, one per file. ``names()`` lists them, ``register`` adds one."""
 
+from dann_transfer.ground.options import Option, parts_of
 from dann_transfer.methods import (
     adda,
     afn,
@@ -26,7 +27,6 @@ from dann_transfer.methods.registry import (
     create,
     default_strength,
     names,
-    parts_of,
     register,
     registered,
 )
@@ -35,6 +35,7 @@ from dann_transfer.training.forward import Forward
 __all__ = [
     "Forward",
     "Method",
+    "Option",
     "adda",
     "afn",
     "bsp",

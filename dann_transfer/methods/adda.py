@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from dann_transfer.methods.base import Method, check_whole
+from dann_transfer.methods.base import Method
 from dann_transfer.methods.dann import domain_accuracy, domain_loss
 from dann_transfer.methods.registry import register
 from dann_transfer.model.heads import DomainDiscriminator
@@ -31,30 +31,13 @@ class ADDA(Method):
     When to use it: a good source model exists, and only the target matters. Nothing ties the
     encoder to the source's task, so the class shares must be alike. Cost: source-only, then
     `extra_epochs` of the target's pass, and memory for a second encoder.
-
-    Parameters
-    ----------
-    width : int
-        Units in each of the discriminator's two hidden layers.
-    discriminator_steps : int
-        Extra steps of the discriminator per batch.
-    extra_epochs : int
-        Length of the second phase.
-
     """
 
-    moves_encoder_alone = True
-    default_strength = 0.05
+    width: int
+    extra_epochs: int
 
-    def __init__(
-        self, width: int = 512, discriminator_steps: int = 3, extra_epochs: int = 1
-    ) -> None:
-        super().__init__()
-        self.width = check_whole("adda", "width", width)
-        self.discriminator_steps = check_whole(
-            "adda", "discriminator_steps", discriminator_steps, low=0
-        )
-        self.extra_epochs = check_whole("adda", "extra_epochs", extra_epochs)
+    joins = False
+    moves_encoder_alone = True
 
     def phases(self, epochs: int) -> list[Phase]:
         """Return the source's phase, then the target's."""
@@ -67,7 +50,7 @@ class ADDA(Method):
     def loss(self, forward: Forward, strength: float) -> dict[str, Tensor]:
         """Return the discriminator's loss, and the target encoder's with the labels inverted."""
         logits = self.discriminator(forward.features.detach())
-        forward.metrics.setdefault("domain_accuracy", domain_accuracy(logits, forward))
+        forward.metrics.setdefault("domain_accuracy", domain_accuracy(logits, forward.n_source))
         terms = {"domain": domain_loss(logits, forward.n_source)}
         if forward.encode is not None:
             # The discriminator only judges here; it does not learn from the inverted labels.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from dann_transfer.methods.base import Method, check_number
+from dann_transfer.methods.base import Method
 from dann_transfer.methods.registry import register
 from dann_transfer.training.forward import Forward
 
@@ -24,20 +24,11 @@ class AFN(Method):
 
     When to use it: target features have smaller norms than source features, which the paper finds
     in models that transfer badly. Cost: only the target texts' pass through the encoder.
-
-    Parameters
-    ----------
-    step : float
-        How much larger each norm should become.
-
     """
 
-    moves_encoder_alone = True
-    default_strength = 0.05
+    step: float
 
-    def __init__(self, step: float = 1.0) -> None:
-        super().__init__()
-        self.step = check_number("afn", "step", step)
+    moves_encoder_alone = True
 
     def loss(self, forward: Forward, strength: float) -> dict[str, Tensor]:
         """Return strength times the gap, summed over the two domains."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from dann_transfer.ground import settings
+from dann_transfer.ground.options import Option, checked_options
 from dann_transfer.model.encoder import Encoder
 from dann_transfer.texts.batches import Batch
 from dann_transfer.training.forward import Forward
@@ -21,10 +20,21 @@ class Method(nn.Module, ABC):
     """One adaptation method. Subclass it, implement `loss`, and `register` it.
 
     Of the hooks only `loss` is required; methods with parameters need `build`, and few need the
-    others. Keyword arguments of ``__init__`` can be set through
-    ``DomainAdapter(method_options=...)``.
+    others. Options can be set through ``DomainAdapter(method_options=...)``: those that `options`
+    declares become attributes, and so may keyword arguments of an ``__init__`` of your own.
     """
 
+    name: str = ""
+    """The name under which the class was registered first."""
+    options: ClassVar[Mapping[str, Option]] = {}
+    """The options by name; for the package's methods, those of `dann_transfer.ground.options`."""
+    joins: bool = True
+    """Whether the method can be a part of a combination."""
+    labels_target: ClassVar[bool] = False
+    """Whether the method labels target texts: a combination may have one such part."""
+    trains_anew: ClassVar[bool] = False
+    """Whether its last phase trains a new model on labels of the target; in a combination, the
+    other parts act in that phase."""
     uses_target: ClassVar[bool] = True
     """Whether batches include target texts."""
     moves_encoder_alone: ClassVar[bool] = False
@@ -39,8 +49,11 @@ class Method(nn.Module, ABC):
     discriminator_steps: int = 0
     """Extra steps per batch, on detached features, of the method's own parameters."""
 
-    def __init__(self) -> None:
+    def __init__(self, **options: Any) -> None:
         super().__init__()
+        values = checked_options(self.name or type(self).__name__, self.options, options)
+        for option, value in values.items():
+            setattr(self, option, value)
         self.memory: dict[str, Tensor] = {}
         """What `remember` returned last. It is in every checkpoint but not in saved models."""
 
@@ -109,25 +122,6 @@ def check_run(method: Method, name: str, epochs: int, batch_size: int) -> None:
             f"batch_size={batch_size!r}, but method={name!r} compares texts of a batch and has no "
             f"effect with fewer than {method.min_batch} per domain; use a larger batch_size."
         )
-
-
-def check_whole(method: str, option: str, value: Any, low: int = 1) -> int:
-    """Return an option's value, or raise a ValueError if it is not a whole number from `low` up."""
-    settings.check_number(f"{option}={value!r} of {method}", value, low, whole=True)
-    return int(value)
-
-
-def check_number(
-    method: str,
-    option: str,
-    value: Any,
-    low: float = 0.0,
-    high: float = math.inf,
-    above: bool = False,
-) -> float:
-    """Return an option's value, or raise as `settings.check_number` does."""
-    settings.check_number(f"{option}={value!r} of {method}", value, low, high, above=above)
-    return float(value)
 
 
 def check_encoder_moves(name: str, encoder: Encoder) -> None:

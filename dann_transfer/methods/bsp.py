@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dann_transfer.methods.base import Method, check_whole
+from dann_transfer.methods.base import Method
 from dann_transfer.methods.registry import register
 from dann_transfer.training.forward import Forward
 
@@ -24,20 +24,11 @@ class BSP(Method):
 
     When to use it: with an adversarial method that costs accuracy on the source, as ``"dann+bsp"``
     or ``"cdan+bsp"``. Cost: two singular value decompositions of the batch's features.
-
-    Parameters
-    ----------
-    k : int
-        How many singular values of each domain are penalised.
-
     """
 
-    moves_encoder_alone = True
-    default_strength = 1e-4
+    k: int
 
-    def __init__(self, k: int = 1) -> None:
-        super().__init__()
-        self.k = check_whole("bsp", "k", k)
+    moves_encoder_alone = True
 
     def loss(self, forward: Forward, strength: float) -> dict[str, Tensor]:
         """Return strength times the penalty, summed over the two domains."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dann_transfer.methods.base import Method, check_whole
+from dann_transfer.methods.base import Method
 from dann_transfer.methods.dann import domain_accuracy
 from dann_transfer.methods.registry import register
 from dann_transfer.model.heads import DomainDiscriminator, reverse_gradient
@@ -23,29 +23,13 @@ class CDAN(Method):
 
     When to use it: classes must stay apart while the domains come together. Cost: as DANN, with a
     discriminator input that is as many times wider as there are classes.
-
-    Parameters
-    ----------
-    width, discriminator_steps
-        As for DANN.
-    max_width : int
-        The widest input of the discriminator.
-
     """
 
-    moves_encoder_alone = True
-    default_strength = 0.2
-    entropy_weighted = False
+    width: int
+    max_width: int
 
-    def __init__(
-        self, width: int = 512, discriminator_steps: int = 3, max_width: int = 4096
-    ) -> None:
-        super().__init__()
-        self.width = check_whole("cdan", "width", width)
-        self.discriminator_steps = check_whole(
-            "cdan", "discriminator_steps", discriminator_steps, low=0
-        )
-        self.max_width = check_whole("cdan", "max_width", max_width)
+    moves_encoder_alone = True
+    entropy_weighted = False
 
     def build(self, features: int, classes: int) -> None:
         """Make the discriminator and, for wide inputs, the random map, which is never trained."""
@@ -76,7 +60,7 @@ class CDAN(Method):
             entropy = -(q * torch.log(q.clamp(min=1e-12))).sum(1)
             weights = 1 + torch.exp(-entropy)
         each = weights * F.binary_cross_entropy_with_logits(logits, domains, reduction="none")
-        forward.metrics.setdefault("domain_accuracy", domain_accuracy(logits, forward))
+        forward.metrics.setdefault("domain_accuracy", domain_accuracy(logits, forward.n_source))
         both = slice(None, n), slice(n, None)
         source, target = (each[rows].sum() / weights[rows].sum().detach() for rows in both)
         return {"domain": 0.5 * (source + target)}

@@ -11,7 +11,7 @@ from dann_transfer.methods.base import Method
 from dann_transfer.model.encoder import Encoder
 from dann_transfer.texts.batches import Batch
 from dann_transfer.training.forward import Forward
-from dann_transfer.training.phases import BothAnew, Joint, Phase, SourceAlone, TargetAnew
+from dann_transfer.training.phases import BothAnew, Joint, Phase, SourceAlone
 
 
 class Combined(Method):
@@ -40,12 +40,7 @@ class Combined(Method):
         self.parts = nn.ModuleDict(parts)
         self.strengths = strengths
         each = parts.values()
-        self.anew = {
-            name
-            for name, part in parts.items()
-            if isinstance(part.phases(part.min_epochs)[-1], TargetAnew)
-        }
-        """Parts whose loss has a constant weight: students."""
+        self.name = "+".join(parts)
         self.discriminator_steps = max(part.discriminator_steps for part in each)
         # Set on the instance, because here they depend on the parts.
         for name, value in (
@@ -77,9 +72,10 @@ class Combined(Method):
 
     def phases(self, epochs: int) -> list[Phase]:
         """Return one phase, in which all parts act, or two with a student, as it has on its own."""
+        for _, part in self._each():
+            if part.trains_anew:
+                return [SourceAlone(self, epochs), BothAnew(self, part.phases(epochs)[-1].epochs)]
         phases = [phase for _, part in self._each() for phase in part.phases(epochs)]
-        if anew := [phase for phase in phases if isinstance(phase, TargetAnew)]:
-            return [SourceAlone(self, epochs), BothAnew(self, anew[0].epochs)]
         joint = [phase for phase in phases if isinstance(phase, Joint)]
         momenta = [m for phase in joint if (m := phase.teacher_momentum) is not None]
         return [
@@ -104,10 +100,9 @@ class Combined(Method):
         """Return the terms of all parts; if two use the same name, the part's name is prefixed."""
         terms: dict[str, Tensor] = {}
         for name, part in self._each():
-            own = strength * self.strengths[name]
-            for key, value in part.loss(forward, own).items():
+            for key, value in part.loss(forward, strength * self.strengths[name]).items():
                 # On its own a student has its own rate; here its loss has a constant weight,
                 # because its labels are as good at the first step as at the last.
-                weighted = self.strengths[name] * value if name in self.anew else value
+                weighted = self.strengths[name] * value if part.trains_anew else value
                 terms[f"{name} {key}" if key in terms else key] = weighted
         return terms

@@ -37,7 +37,6 @@ class CORAL(Method):
     """
 
     moves_encoder_alone = True
-    default_strength = 1e4
     min_batch = 2
 
     def loss(self, forward: Forward, strength: float) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dann_transfer.methods.base import Method, check_number, check_whole
+from dann_transfer.methods.base import Method
 from dann_transfer.methods.registry import register
 from dann_transfer.model.heads import DomainDiscriminator, reverse_gradient
 from dann_transfer.training.forward import Forward
@@ -39,10 +39,11 @@ def domain_loss(
     return 0.5 * (losses[0] + losses[1])
 
 
-def domain_accuracy(logits: Tensor, forward: Forward) -> Tensor:
+def domain_accuracy(logits: Tensor, n_source: int) -> Tensor:
     """Return the share of rows whose domain the logits get right, each domain weighing half."""
-    hit, n = ((logits > 0) == (forward.domains > 0.5)).float(), forward.n_source
-    return 0.5 * (hit[:n].mean() + hit[n:].mean())
+    positive = logits > 0
+    source, target = positive[:n_source].float(), (~positive[n_source:]).float()
+    return 0.5 * (source.mean() + target.mean())
 
 
 @register("dann")
@@ -56,32 +57,12 @@ class DANN(Method):
     When to use it: the domains differ in style while their class shares are alike. If the
     class shares differ, making the domains alike makes predictions worse. Cost: the target
     texts' pass through the encoder, which doubles the cost of a step, and a small discriminator.
-
-    Parameters
-    ----------
-    width : int
-        Units in each of the discriminator's two hidden layers.
-    discriminator_steps : int
-        Extra steps of the discriminator per batch, on detached features. A discriminator that
-        lags behind is fooled although the features are not aligned.
-    label_smoothing : float
-        See `domain_loss`.
-
     """
 
-    moves_encoder_alone = True
-    default_strength = 0.2
+    width: int
+    label_smoothing: float
 
-    def __init__(
-        self, width: int = 512, discriminator_steps: int = 3, label_smoothing: float = 0.0
-    ) -> None:
-        super().__init__()
-        name = type(self).__name__.lower()
-        self.width = check_whole(name, "width", width)
-        self.discriminator_steps = check_whole(
-            name, "discriminator_steps", discriminator_steps, low=0
-        )
-        self.label_smoothing = check_number(name, "label_smoothing", label_smoothing, high=1)
+    moves_encoder_alone = True
 
     def build(self, features: int, classes: int) -> None:
         """Make the domain discriminator."""
@@ -91,5 +72,5 @@ class DANN(Method):
         """Return the domain loss, whose gradient reaches the encoder reversed."""
         logits = self.discriminator(reverse_gradient(forward.features, strength))
         # The first call in a step counts, before the discriminator has seen this batch.
-        forward.metrics.setdefault("domain_accuracy", domain_accuracy(logits, forward))
+        forward.metrics.setdefault("domain_accuracy", domain_accuracy(logits, forward.n_source))
         return {"domain": domain_loss(logits, forward.n_source, self.label_smoothing)}

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dann_transfer.methods.base import check_number, check_whole
 from dann_transfer.methods.dann import DANN, domain_accuracy, domain_loss
 from dann_transfer.methods.registry import register
 from dann_transfer.model.heads import reverse_gradient
@@ -48,14 +47,14 @@ def class_weights(confusion: np.ndarray, predicted: np.ndarray, ridge: float = 0
     from scipy.optimize import nnls
 
     prior = confusion.sum(0)
-    known = prior > 0
-    own = prior[known]
+    present = prior > 0
+    shares = prior[present]
     # A last row with a large factor holds the mean at 1; what it misses is scaled away.
     firm = 1e3
-    rows = np.vstack([confusion[:, known], ridge * np.diag(own), firm * own])
-    found = nnls(rows, np.concatenate([predicted, ridge * own, [firm]]))[0]
+    rows = np.vstack([confusion[:, present], ridge * np.diag(shares), firm * shares])
+    solved = nnls(rows, np.concatenate([predicted, ridge * shares, [firm]]))[0]
     weights = np.full(len(prior), np.nan)
-    weights[known] = found / (found @ own)
+    weights[present] = solved / (solved @ shares)
     return weights
 
 
@@ -76,29 +75,10 @@ class IWDAN(DANN):
 
     When to use it: for DANN, where class shares differ and most predictions are right. Cost: as
     DANN.
-
-    Parameters
-    ----------
-    width, discriminator_steps, label_smoothing
-        As for DANN.
-    estimate_every : int
-        Number of steps from one estimate of the weights to the next.
-    momentum : float
-        The share of an estimate in the weights that follow it.
-
     """
 
-    def __init__(
-        self,
-        width: int = 512,
-        discriminator_steps: int = 3,
-        label_smoothing: float = 0.0,
-        estimate_every: int = 10,
-        momentum: float = 0.5,
-    ) -> None:
-        super().__init__(width, discriminator_steps, label_smoothing)
-        self.estimate_every = check_whole("iwdan", "estimate_every", estimate_every)
-        self.momentum = check_number("iwdan", "momentum", momentum, high=1, above=True)
+    estimate_every: int
+    momentum: float
 
     def build(self, features: int, classes: int) -> None:
         """Make the discriminator, and what the weights are estimated from."""
@@ -123,10 +103,10 @@ class IWDAN(DANN):
             (buffers[name] / buffers["steps"]).double().cpu().numpy()
             for name in ("confusion", "predicted")
         )
-        found = class_weights(confusion, predicted)
+        estimated = torch.from_numpy(class_weights(confusion, predicted))
         # A class without texts between two estimates keeps its weight.
-        own = torch.from_numpy(found).to(buffers["weights"])
-        buffers["weights"].lerp_(torch.where(own.isnan(), buffers["weights"], own), self.momentum)
+        goal, now = estimated.to(buffers["weights"]), buffers["weights"]
+        now.lerp_(torch.where(goal.isnan(), now, goal), self.momentum)
         for name in ("confusion", "predicted", "steps"):
             buffers[name].zero_()
 
@@ -136,7 +116,7 @@ class IWDAN(DANN):
             self.estimate(forward)
         weights = dict(self.named_buffers())["weights"]
         logits = self.discriminator(reverse_gradient(forward.features, strength))
-        forward.metrics.setdefault("domain_accuracy", domain_accuracy(logits, forward))
+        forward.metrics.setdefault("domain_accuracy", domain_accuracy(logits, forward.n_source))
         forward.metrics.setdefault("largest_weight", weights.max().clone())
-        own = weights[forward.labels]
-        return {"domain": domain_loss(logits, forward.n_source, self.label_smoothing, own)}
+        each = weights[forward.labels]
+        return {"domain": domain_loss(logits, forward.n_source, self.label_smoothing, each)}

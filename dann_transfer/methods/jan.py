@@ -22,8 +22,6 @@ class JAN(Method):
 
     """
 
-    default_strength = 1.0
-
     def loss(self, forward: Forward, strength: float) -> dict[str, Tensor]:
         """Return strength times the squared joint discrepancy."""
         kernel = gaussian_kernel(forward.features) * gaussian_kernel(forward.logits.softmax(1))

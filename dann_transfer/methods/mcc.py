@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dann_transfer.methods.base import Method, check_number
+from dann_transfer.methods.base import Method
 from dann_transfer.methods.registry import register
 from dann_transfer.training.forward import Forward
 
@@ -39,20 +39,11 @@ class MCC(Method):
 
     When to use it: the domains' class shares differ, because it does not force the domains
     together as alignment does. Cost: only the target texts' pass through the encoder.
-
-    Parameters
-    ----------
-    temperature : float
-        See `class_confusion`.
-
     """
 
-    default_strength = 1.0
-    min_batch = 2
+    temperature: float
 
-    def __init__(self, temperature: float = 2.5) -> None:
-        super().__init__()
-        self.temperature = check_number("mcc", "temperature", temperature, above=True)
+    min_batch = 2
 
     def loss(self, forward: Forward, strength: float) -> dict[str, Tensor]:
         """Return strength times the class confusion on the target rows."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dann_transfer.methods.base import Method, check_whole
+from dann_transfer.methods.base import Method
 from dann_transfer.methods.registry import register
 from dann_transfer.model.heads import reverse_gradient
 from dann_transfer.training.forward import Forward
@@ -22,20 +22,11 @@ class MCD(Method):
 
     When to use it: target texts lie near the decision boundary. Cost: the target texts' pass and
     two small classifiers.
-
-    Parameters
-    ----------
-    width : int
-        Units in each classifier's hidden layer.
-
     """
 
-    moves_encoder_alone = True
-    default_strength = 0.1
+    width: int
 
-    def __init__(self, width: int = 512) -> None:
-        super().__init__()
-        self.width = check_whole("mcd", "width", width)
+    moves_encoder_alone = True
 
     def build(self, features: int, classes: int) -> None:
         """Make the two classifiers, which start out different."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dann_transfer.methods.base import Method, check_number, check_whole
+from dann_transfer.methods.base import Method
 from dann_transfer.methods.dann import domain_accuracy, domain_loss
 from dann_transfer.methods.registry import register
 from dann_transfer.model.encoder import Encoder
@@ -43,28 +43,11 @@ class MDAN(Method):
 
     When to use it: `X` maps the names of source domains that differ to their texts and labels.
     With one source it is DANN. Cost: as DANN, with a small discriminator for each source.
-
-    Parameters
-    ----------
-    width, discriminator_steps
-        As for DANN.
-    sharpness : float
-        The paper's γ: how strongly the hardest domain dominates.
-
     """
 
-    default_strength = 0.2
-
-    def __init__(
-        self, width: int = 512, discriminator_steps: int = 3, sharpness: float = 10.0
-    ) -> None:
-        super().__init__()
-        self.width = check_whole("mdan", "width", width)
-        self.discriminator_steps = check_whole(
-            "mdan", "discriminator_steps", discriminator_steps, low=0
-        )
-        self.sharpness = check_number("mdan", "sharpness", sharpness, above=True)
-        self.n_domains = 1
+    width: int
+    sharpness: float
+    n_domains: int = 1
 
     def attach(self, encoder: Encoder, n_domains: int) -> None:
         """Store the number of source domains."""
@@ -78,14 +61,14 @@ class MDAN(Method):
 
     def loss(self, forward: Forward, strength: float) -> dict[str, Tensor]:
         """Return the discriminators' losses, and what the domains' weights add to the task loss."""
-        of, target = forward.source_domains, forward.target
+        places, target = forward.source_domains, forward.target
         each = F.cross_entropy(forward.source_logits, forward.labels, reduction="none")
-        if forward.batch is not None and forward.batch.weights is not None:
+        if forward.batch.weights is not None:
             each = each * forward.batch.weights
         # A domain may have no rows in this batch.
-        present = [i for i in range(self.n_domains) if (of == i).any()]
-        rows = [torch.nonzero(of == i).flatten() for i in present]
-        shares = torch.stack([(of == i).float().mean() for i in present])
+        present = [i for i in range(self.n_domains) if (places == i).any()]
+        rows = [torch.nonzero(places == i).flatten() for i in present]
+        shares = torch.stack([(places == i).float().mean() for i in present])
         tasks = torch.stack([each[r].mean() for r in rows])
         with torch.no_grad():
             domain_losses = torch.stack(
@@ -103,10 +86,10 @@ class MDAN(Method):
             x = reverse_gradient(torch.cat([forward.source[r], target]), strength * weight.item())
             logits = self.discriminators[i](x)
             losses.append(domain_loss(logits, len(r)))
-            hits.append(domain_accuracy(logits, Forward(x, x, forward.labels[r])))
+            hits.append(domain_accuracy(logits, len(r)))
             forward.metrics.setdefault(f"source_weight_{i}", weight)
         forward.metrics.setdefault("domain_accuracy", torch.stack(hits).mean())
         # The task loss is a mean that includes labelled target rows, if there are any.
-        part = 1.0 if forward.batch is None else forward.n_source / forward.batch.n_task
+        part = forward.n_source / forward.batch.n_task
         task = min(strength, 1.0) * part * ((weights - shares) * tasks).sum()
         return {"domain": torch.stack(losses).sum(), "weighing": task}

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dann_transfer.methods.base import Method, check_number, check_whole
+from dann_transfer.methods.base import Method
 from dann_transfer.methods.registry import register
 from dann_transfer.model.heads import reverse_gradient
 from dann_transfer.training.forward import Forward
@@ -21,23 +21,12 @@ class MDD(Method):
 
     When to use it: many classes, where a domain discriminator is too coarse. Cost: the target
     texts' pass and a small second classifier.
-
-    Parameters
-    ----------
-    width : int
-        Units in the second classifier's hidden layer.
-    margin : float
-        The paper's γ: the weight of agreeing on the source.
-
     """
 
-    moves_encoder_alone = True
-    default_strength = 0.1
+    width: int
+    margin: float
 
-    def __init__(self, width: int = 512, margin: float = 4.0) -> None:
-        super().__init__()
-        self.width = check_whole("mdd", "width", width)
-        self.margin = check_number("mdd", "margin", margin, above=True)
+    moves_encoder_alone = True
 
     def build(self, features: int, classes: int) -> None:
         """Make the second classifier."""

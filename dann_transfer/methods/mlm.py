@@ -50,7 +50,7 @@ def pretrained_head(encoder: Encoder) -> dict[str, Tensor] | None:
         names = {f"dense.{x}": f"{dense}.{x}" for x in ("weight", "bias")}
         names |= {f"norm.{x}": f"{norm}.{x}" for x in ("weight", "bias")} | {"bias": bias}
         if all(key in state for key in names.values()):
-            return {own: state[key].float() for own, key in names.items()}
+            return {ours: state[key].float() for ours, key in names.items()}
     return None
 
 
@@ -67,23 +67,11 @@ class MLM(Method):
 
     When to use it: the encoder has seen little text like the target's, and there is plenty of it.
     Cost: the target texts' pass through the encoder, and the vocabulary's logits at masked words.
-
-    Parameters
-    ----------
-    probability : float
-        Share of the tokens to predict. Of these 80 % are masked, 10 % replaced by a random token
-        and 10 % left as they are.
-
     """
 
-    moves_encoder_alone = True
-    default_strength = 1.0
+    probability: float
 
-    def __init__(self, probability: float = 0.15) -> None:
-        super().__init__()
-        if not 0 < probability < 1:
-            raise ValueError(f"probability={probability!r} of mlm must be between 0 and 1.")
-        self.probability = probability
+    moves_encoder_alone = True
 
     def phases(self, epochs: int) -> list[Phase]:
         """Return one phase, in which target texts pass only masked."""
@@ -133,7 +121,7 @@ class MLM(Method):
 
     def loss(self, forward: Forward, strength: float) -> dict[str, Tensor]:
         """Return strength times the cross-entropy of the words to predict."""
-        if forward.encode is None or forward.batch is None:
+        if forward.encode is None:
             return {}
         batch = forward.batch
         ids, words = batch.extras["masked_ids"], batch.extras["words"]

@@ -49,7 +49,6 @@ class MMD(Method):
     """
 
     moves_encoder_alone = True
-    default_strength = 1.0
 
     def loss(self, forward: Forward, strength: float) -> dict[str, Tensor]:
         """Return strength times the squared discrepancy of the features."""

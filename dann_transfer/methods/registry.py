@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from dann_transfer.methods.base import Method, check_number
+from dann_transfer.ground.checks import check_number
+from dann_transfer.ground.options import METHODS, MethodEntry, Option, check_new_name, parts_of
+from dann_transfer.methods.base import Method
 from dann_transfer.methods.combined import Combined
-from dann_transfer.training.phases import TargetAnew
 
 M = TypeVar("M", bound=type[Method])
 _METHODS: dict[str, type[Method]] = {}
@@ -20,7 +22,7 @@ def register(name: str) -> Callable[[M], M]:
     Raises
     ------
     ValueError
-        If the name is taken.
+        If the name is taken, empty, or means a combination of other methods.
     TypeError
         If the class is not a Method or does not implement ``loss``.
 
@@ -36,10 +38,40 @@ def register(name: str) -> Callable[[M], M]:
             raise TypeError(f"{cls!r} must be a subclass of dann_transfer.methods.Method.")
         if missing := sorted(cls.__abstractmethods__):
             raise TypeError(f"{cls.__qualname__} does not implement {missing}.")
+        check_new_name(name, _METHODS)
+        if name in METHODS:
+            _follow(cls, METHODS[name])
+        if "name" not in vars(cls):
+            cls.name = name
+        METHODS.setdefault(name, _entry_of(cls))
         _METHODS[name] = cls
         return cls
 
     return add
+
+
+def _follow(cls: type[Method], entry: MethodEntry) -> None:
+    """Give a class of the package what the table says of it, and its docstring the options."""
+    cls.default_strength, cls.options = entry.default_strength, entry.options
+    if entry.options:
+        lines = ["", "    Parameters", "    ----------"]
+        for name, option in entry.options.items():
+            meaning = f"{option.meaning[0].upper()}{option.meaning[1:]}"
+            lines += [
+                f"    {name} : {option.bounds}, default {option.default!r}",
+                f"        {meaning}.",
+            ]
+        cls.__doc__ = "\n".join([(cls.__doc__ or "").rstrip(), *lines, "", "    "])
+
+
+def _entry_of(cls: type[Method]) -> MethodEntry:
+    """Return the table's entry of a user's class, with the keywords of its ``__init__``."""
+    options = dict(cls.options)
+    for keyword in inspect.signature(cls).parameters.values():
+        if keyword.kind is not keyword.VAR_KEYWORD and keyword.default is not keyword.empty:
+            options.setdefault(keyword.name, Option(keyword.default, ""))
+    meaning = (inspect.getdoc(cls) or "").split("\n")[0]
+    return MethodEntry(meaning, cls.default_strength, options)
 
 
 def names() -> list[str]:
@@ -63,13 +95,17 @@ def classes_of(name: str) -> dict[str, type[Method]]:
 @contextmanager
 def known(classes: dict[str, type[Method]]) -> Iterator[None]:
     """Register the classes that another process knows under these names, within a block."""
-    own = dict(_METHODS)
+    before, entries = dict(_METHODS), dict(METHODS)
     try:
         _METHODS.update(classes)
+        for name, cls in classes.items():
+            METHODS.setdefault(name, _entry_of(cls))
         yield
     finally:
         _METHODS.clear()
-        _METHODS.update(own)
+        _METHODS.update(before)
+        METHODS.clear()
+        METHODS.update(entries)
 
 
 @contextmanager
@@ -90,7 +126,7 @@ def registered(name: str, cls: type[Method]) -> Iterator[None]:
     try:
         yield
     finally:
-        del _METHODS[name]
+        del _METHODS[name], METHODS[name]
 
 
 def default_strength(name: str) -> float:
@@ -106,47 +142,38 @@ def default_strength(name: str) -> float:
     return _METHODS[name].default_strength
 
 
-def parts_of(name: str) -> list[str]:
-    """Split a combination into registered names, taking the longest match each time.
-
-    Raises
-    ------
-    ValueError
-        If a part is not known or is named twice.
-
-    Examples
-    --------
-    >>> from dann_transfer import methods
-    >>> methods.parts_of("cdan+e+mcc")
-    ['cdan+e', 'mcc']
-
-    """
-    words, parts = name.split("+"), []
-    while words:
-        for n in range(len(words), 0, -1):
-            if "+".join(words[:n]) in _METHODS:
-                parts.append("+".join(words[:n]))
-                words = words[n:]
-                break
-        else:
-            what = f"part {words[0]!r} of method={name!r}" if "+" in name else f"method={name!r}"
-            raise ValueError(
-                f"{what} is not known; the methods are {names()}, alone or joined with '+'."
-            )
-    if len(set(parts)) < len(parts):
-        raise ValueError(f"method={name!r} names a part twice; name each once.")
-    return parts
-
-
-def _joins(method: Method) -> bool:
-    """Return whether a method can be a part: of several phases, only a student's two can be."""
-    *first, last = method.phases(method.min_epochs)
-    return not first or (isinstance(last, TargetAnew) and len(first) == 1)
-
-
 def _check_mapping(options: Any, said: str, name: str) -> None:
     if not isinstance(options, Mapping | None):
         raise TypeError(f"{said}={options!r} must be a dict of keywords of method {name!r}.")
+
+
+def _check_joined(
+    name: str, methods: Mapping[str, Method], options: Mapping[str, dict[str, Any]]
+) -> None:
+    """Raise a ValueError if methods cannot be parts of one combination."""
+    if alone := [part for part, method in methods.items() if not method.joins]:
+        part, remedy = alone[0], "use it alone"
+        if type(methods[part]).joins:
+            part, remedy = f"{part!r} with {options[part]}", f"{remedy}, or leave these options out"
+        else:
+            part = repr(part)
+        raise ValueError(
+            f"method={name!r}: {part} trains in phases of its own and cannot be combined with "
+            f"another; {remedy}."
+        )
+    for part, method in methods.items():
+        n = len(method.phases(method.min_epochs))
+        if n > 1 and not method.trains_anew:
+            raise ValueError(
+                f"method={name!r}: {part!r} trains in {n} phases and a combination in one; use it "
+                "alone, and say joins = False in its class."
+            )
+    labelling = [part for part, method in methods.items() if method.labels_target]
+    if len(labelling) > 1:
+        raise ValueError(
+            f"method={name!r}: {' and '.join(map(repr, labelling))} label the target's texts, but "
+            "a text has one label; use only one of them."
+        )
 
 
 def create(name: str, options: dict[str, Any] | None = None) -> Method:
@@ -177,31 +204,17 @@ def create(name: str, options: dict[str, Any] | None = None) -> Method:
             return _METHODS[name](**(options or {}))
         for part in names_of_parts:
             _check_mapping((options or {}).get(part), f"method_options[{part!r}]", part)
-        own = {part: dict((options or {}).get(part) or {}) for part in names_of_parts}
-        if unknown := sorted(set(options or {}) - set(own)):
+        each = {part: dict((options or {}).get(part) or {}) for part in names_of_parts}
+        if unknown := sorted(set(options or {}) - set(each)):
             raise TypeError(f"{unknown} are not parts of it")
         strengths = {
-            part: own[part].pop("strength", _METHODS[part].default_strength) for part in own
+            part: values.pop("strength", _METHODS[part].default_strength)
+            for part, values in each.items()
         }
         for part, strength in strengths.items():
-            check_number(part, "strength", strength)
-        methods = {part: _METHODS[part](**own[part]) for part in own}
-        if getattr(methods.get("student"), "members", 1) > 1:
-            raise ValueError(
-                f"method={name!r}: a student of several members cannot be combined with another "
-                "method; leave members at 1."
-            )
-        if alone := [part for part, made in methods.items() if not _joins(made)]:
-            n = len(methods[alone[0]].phases(methods[alone[0]].min_epochs))
-            raise ValueError(
-                f"method={name!r}: {alone[0]!r} trains in {'two' if n == 2 else n} phases and "
-                "cannot be combined with another; use it alone."
-            )
-        if {"student", "self_training"} <= methods.keys():
-            raise ValueError(
-                f"method={name!r}: both parts label the target's texts, but a text has one label; "
-                "use only one of them."
-            )
+            check_number(f"strength={strength!r} of {part}", strength, 0)
+        methods = {part: _METHODS[part](**values) for part, values in each.items()}
+        _check_joined(name, methods, each)
         return Combined(methods, strengths)
     except TypeError as error:
         raise TypeError(

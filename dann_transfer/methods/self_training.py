@@ -61,28 +61,13 @@ class SelfTraining(Method):
     When to use it: most target predictions are already right, alone or with another method, as in
     ``"mcc+self_training"``. Cost: the target texts' pass, one more without gradient each epoch,
     and memory for a second copy of the model.
-
-    Parameters
-    ----------
-    max_share : float
-        Factor on the curriculum's shares.
-    teacher_momentum : float
-        The share by which the teacher moves towards the model at each step.
-
     """
 
-    default_strength = 1.0
-    min_epochs = 2
+    max_share: float
+    teacher_momentum: float
 
-    def __init__(self, max_share: float = 1.0, teacher_momentum: float = 0.05) -> None:
-        super().__init__()
-        if not 0 < max_share <= 1:
-            raise ValueError(f"max_share={max_share!r} of self_training must be in (0, 1].")
-        if not 0 < teacher_momentum < 1:
-            raise ValueError(
-                f"teacher_momentum={teacher_momentum!r} of self_training must be between 0 and 1."
-            )
-        self.max_share, self.teacher_momentum = max_share, teacher_momentum
+    labels_target = True
+    min_epochs = 2
 
     def phases(self, epochs: int) -> list[Phase]:
         """Return one phase, in which a teacher follows the model."""
@@ -98,7 +83,7 @@ class SelfTraining(Method):
 
     def loss(self, forward: Forward, strength: float) -> dict[str, Tensor]:
         """Return strength times the mean cross-entropy over the target rows with pseudo-labels."""
-        labels = None if forward.batch is None else forward.batch.extras.get("pseudo_labels")
+        labels = forward.batch.extras.get("pseudo_labels")
         if labels is None:
             return {}
         logits = forward.logits[len(forward.logits) - len(labels) :]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import Tensor
 from torch.nn import functional as F
 
-from dann_transfer.methods.base import Method, check_number, check_whole
+from dann_transfer.methods.base import Method
 from dann_transfer.methods.registry import register
 from dann_transfer.training.forward import Forward
 from dann_transfer.training.phases import Phase, SourceAlone, TargetAlone
@@ -67,29 +67,15 @@ class SHOT(Method):
     and the classes are about equally frequent there. Do not use it if class shares are lopsided,
     because it evens them out. Cost: source-only, then `extra_epochs` of both domains' passes, the
     target's once more without gradient, and memory for a second encoder.
-
-    Parameters
-    ----------
-    extra_epochs : int
-        Length of the second phase, in passes over the source's texts, like that of the first.
-    pseudo_weight : float
-        Weight of the cross-entropy on the centroids' labels (the paper's beta).
-    diversity : float
-        Weight of the entropy of the mean prediction (1 in the paper); use 0 if the target's classes
-        are far from equally frequent.
-
     """
 
-    moves_encoder_alone = True
-    default_strength = 1.0
+    extra_epochs: int
+    pseudo_weight: float
+    diversity: float
 
-    def __init__(
-        self, extra_epochs: int = 3, pseudo_weight: float = 0.3, diversity: float = 1.0
-    ) -> None:
-        super().__init__()
-        self.extra_epochs = check_whole("shot", "extra_epochs", extra_epochs)
-        self.pseudo_weight = check_number("shot", "pseudo_weight", pseudo_weight)
-        self.diversity = check_number("shot", "diversity", diversity)
+    joins = False
+    labels_target = True
+    moves_encoder_alone = True
 
     def phases(self, epochs: int) -> list[Phase]:
         """Return the source's phase, then the target's."""
@@ -103,7 +89,7 @@ class SHOT(Method):
 
     def loss(self, forward: Forward, strength: float) -> dict[str, Tensor]:
         """Return entropy minus diversity on the target rows, and the centroids' cross-entropy."""
-        if forward.batch is None or "centroid_labels" not in forward.batch.extras:
+        if "centroid_labels" not in forward.batch.extras:
             return {}
         labels = forward.batch.extras["centroid_labels"]
         logits = forward.logits[len(forward.logits) - len(labels) :]

@@ -19,7 +19,6 @@ class SourceOnly(Method):
     """
 
     uses_target = False
-    default_strength = 0.0
 
     def phases(self, epochs: int) -> list[Phase]:
         """Return one phase, with only the task."""

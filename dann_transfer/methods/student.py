@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dann_transfer.judging.neighbors import Neighborhood
-from dann_transfer.methods.base import Method, check_whole
+from dann_transfer.methods.base import Method
 from dann_transfer.methods.registry import register
 from dann_transfer.training.forward import Forward
 from dann_transfer.training.phases import Phase, SourceAlone, SourceAnew, TargetAnew
@@ -72,25 +73,19 @@ class Student(Method):
     When to use it: as the first choice with a base-size encoder. Most target predictions have to be
     right. Cost: source-only, then the same again on the target's texts, and memory for the weights
     that the student starts from; with m members, m times that and one more student.
-
-    Parameters
-    ----------
-    extra_epochs : int
-        Length of the second phase, in passes over the source's texts, like that of the first.
-    neighbors : int
-        Number of nearest target texts that a label is averaged over; 0 takes the teacher's own.
-    members : int
-        1 trains one student; the mean of several teaches a last one.
-
     """
 
-    default_strength = 1.0
+    extra_epochs: int
+    neighbors: int
+    members: int
 
-    def __init__(self, extra_epochs: int = 3, neighbors: int = 10, members: int = 1) -> None:
-        super().__init__()
-        self.extra_epochs = check_whole("student", "extra_epochs", extra_epochs)
-        self.neighbors = check_whole("student", "neighbors", neighbors, low=0)
-        self.members = check_whole("student", "members", members)
+    labels_target = True
+    trains_anew = True
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        # Several members train in more than the two phases that a combination has room for.
+        self.joins = self.members == 1
 
     def phases(self, epochs: int) -> list[Phase]:
         """Return a phase of each teacher and each student."""
@@ -120,7 +115,7 @@ class Student(Method):
     def loss(self, forward: Forward, strength: float) -> dict[str, Tensor]:
         """Return the cross-entropy of the target rows on their labels, given or predicted."""
         batch = forward.batch
-        if batch is None or "pseudo_labels" not in batch.extras:
+        if "pseudo_labels" not in batch.extras:
             return {}
         labels = batch.extras["pseudo_labels"]
         # In a combination all rows pass, and the task already has those with labels.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dann_transfer.methods.base import Method, check_number, check_whole
+from dann_transfer.methods.base import Method
 from dann_transfer.methods.registry import register
 from dann_transfer.model.heads import reverse_gradient
 from dann_transfer.training.forward import Forward
@@ -20,30 +20,12 @@ class WDGRL(Method):
 
     When to use it: DANN's discriminator wins so clearly that its gradient vanishes. Cost: the
     target texts' pass and several steps of a small critic.
-
-    Parameters
-    ----------
-    width : int
-        Units in the critic's hidden layer.
-    discriminator_steps : int
-        Extra steps of the critic per batch.
-    penalty : float
-        Weight of the gradient penalty.
-
     """
 
-    moves_encoder_alone = True
-    default_strength = 0.1
+    width: int
+    penalty: float
 
-    def __init__(
-        self, width: int = 256, discriminator_steps: int = 5, penalty: float = 10.0
-    ) -> None:
-        super().__init__()
-        self.width = check_whole("wdgrl", "width", width)
-        self.discriminator_steps = check_whole(
-            "wdgrl", "discriminator_steps", discriminator_steps, low=0
-        )
-        self.penalty = check_number("wdgrl", "penalty", penalty)
+    moves_encoder_alone = True
 
     def build(self, features: int, classes: int) -> None:
         """Make the critic."""

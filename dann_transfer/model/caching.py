@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dann_transfer.ground.digests import sha256
 from dann_transfer.ground.settings import INFERENCE_BATCH
 from dann_transfer.model.encoder import Encoder
 from dann_transfer.model.runtime import Runtime
@@ -42,7 +42,7 @@ def handed_on(encoder: Encoder, states: Tensor | None) -> Iterator[None]:
     if states is None:
         yield
         return
-    own = encoder.handing_on
+    modules = encoder.handing_on
 
     def replaced(first: bool, outputs: int) -> Callable[..., Any]:
         def forward(*args: Any, **kwargs: Any) -> Any:
@@ -52,12 +52,12 @@ def handed_on(encoder: Encoder, states: Tensor | None) -> Iterator[None]:
         return forward
 
     try:
-        for i, (module, outputs) in enumerate(own):
+        for i, (module, outputs) in enumerate(modules):
             # Python finds it before the method of the class; it is removed after the pass.
             vars(module)["forward"] = replaced(i == 0, outputs)
         yield
     finally:
-        for module, _ in own:
+        for module, _ in modules:
             vars(module).pop("forward", None)
 
 
@@ -107,7 +107,7 @@ def _shared(
     if shared is None or encoder.origin is None:
         return _computed(encoder, tokens)
     made_by = repr((encoder.origin, encoder.freeze_layers)).encode()
-    key = hashlib.sha256(made_by + tokens.ids.tobytes() + tokens.offsets.tobytes()).hexdigest()
+    key = sha256(made_by, tokens.ids.tobytes(), tokens.offsets.tobytes())
     if key not in shared:
         states = _computed(encoder, tokens)
         # The oldest are dropped: the next seed does not need those of this seed's source.
@@ -220,8 +220,8 @@ def all_frozen_states(
         return None
     states = []
     for tokens in parts:
-        own = frozen_states(encoder, tokens, shared=shared)
-        if own is None:
+        computed = frozen_states(encoder, tokens, shared=shared)
+        if computed is None:
             return None
-        states.append(own)
+        states.append(computed)
     return states

@@ -91,8 +91,8 @@ def encode_batch(
         mask = attention_mask[rows]
         # A part with short texts need not be padded to the longest of the batch.
         width = mask.shape[1] if isinstance(rows, slice) else max(1, int(mask.sum(1).max()))
-        own = None if states is None else states[rows, :width]
-        return encode(encoder, input_ids[rows, :width], mask[:, :width], own, runtime, weights)
+        part = None if states is None else states[rows, :width]
+        return encode(encoder, input_ids[rows, :width], mask[:, :width], part, runtime, weights)
 
     return in_parts(run, attention_mask, runtime)
 
@@ -110,15 +110,15 @@ def in_parts(run: Callable[[Tensor | slice], Tensor], mask: Tensor, runtime: Run
     """
     n, size = len(mask), runtime.micro_batch_size
     share = runtime.processes.share(n)
-    own = torch.arange(n, device=mask.device)[share]
+    mine = torch.arange(n, device=mask.device)[share]
     with runtime.own_draws():
-        if size is None or len(own) <= size:
-            made = run(share)
+        if size is None or len(mine) <= size:
+            features = run(share)
         else:
-            order = mask[own].sum(1).argsort(stable=True)
-            parts = [checkpoint(run, rows, use_reentrant=False) for rows in own[order].split(size)]
-            made = torch.cat(parts)[order.argsort()]
-    return runtime.processes.gather(made, n)
+            order = mask[mine].sum(1).argsort(stable=True)
+            parts = [checkpoint(run, rows, use_reentrant=False) for rows in mine[order].split(size)]
+            features = torch.cat(parts)[order.argsort()]
+    return runtime.processes.gather(features, n)
 
 
 def _call_with(encoder: Encoder, weights: dict[str, Tensor], *inputs: Tensor) -> Tensor:
@@ -128,9 +128,9 @@ def _call_with(encoder: Encoder, weights: dict[str, Tensor], *inputs: Tensor) ->
 def infer(model: Classifier, tokens: Tokens, runtime: Runtime) -> tuple[Tensor, Tensor]:
     """Return features (n, width) and logits (n, classes) on the CPU, in the order of `tokens`."""
     n, processes = len(tokens), runtime.processes
-    own = np.arange(n)[processes.share(n)]
-    made = _infer(model, tokens if len(own) == n else tokens.take(own), runtime)
-    features, logits = (processes.gather(part, n) for part in made)
+    rows = np.arange(n)[processes.share(n)]
+    parts = _infer(model, tokens if len(rows) == n else tokens.take(rows), runtime)
+    features, logits = (processes.gather(part, n) for part in parts)
     return features, logits
 
 
@@ -169,9 +169,9 @@ def trainable(module: nn.Module) -> dict[str, Tensor]:
 @contextmanager
 def weights_of(module: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[None]:
     """Give a module other weights, and its own back at the end."""
-    own = {name: p.detach().clone() for name, p in module.named_parameters() if name in weights}
+    before = {name: p.detach().clone() for name, p in module.named_parameters() if name in weights}
     try:
         module.load_state_dict(dict(weights), strict=False)
         yield
     finally:
-        module.load_state_dict(own, strict=False)
+        module.load_state_dict(before, strict=False)

@@ -145,10 +145,10 @@ def freeze(model: PreTrainedModel, k: int, input_ids: Tensor) -> list[nn.Module]
             f"freeze_layers={k}: cannot find the output of the layers of {name}; "
             "use freeze_layers=0."
         )
-    found = torch.autograd.grad(
+    gradients = torch.autograd.grad(
         [states.sum() for states in trace.states], parameters, allow_unused=True
     )
-    below = {p for p, gradient in zip(parameters, found, strict=True) if gradient is not None}
+    below = {p for p, gradient in zip(parameters, gradients, strict=True) if gradient is not None}
     lower, upper = (
         {p for stack in stacks for layer in stack[part] for p in layer.parameters()}
         for part in (slice(k), slice(k, n))
@@ -201,9 +201,9 @@ def freeze_by_size(model: PreTrainedModel, input_ids: Tensor) -> tuple[int, list
 
 def _outermost(modules: Iterable[M]) -> list[M]:
     """Return the modules that are not part of another, in their order."""
-    own = list(modules)
-    inner: set[nn.Module] = {p for module in own for p in module.modules() if p is not module}
-    return [module for module in own if module not in inner]
+    listed = list(modules)
+    inner: set[nn.Module] = {p for module in listed for p in module.modules() if p is not module}
+    return [module for module in listed if module not in inner]
 
 
 def add_lora(model: PreTrainedModel, lora: int | dict[str, Any]) -> None:
@@ -239,14 +239,16 @@ def add_lora(model: PreTrainedModel, lora: int | dict[str, Any]) -> None:
         raise ValueError(
             f"lora={lora!r}, but freeze_layers leaves no linear layer to train; lower it."
         )
-    own = {"r": lora} if isinstance(lora, int) else lora
-    if whole := {"modules_to_save", "trainable_token_indices"} & set(own):
+    keywords = {"r": lora} if isinstance(lora, int) else lora
+    if whole := {"modules_to_save", "trainable_token_indices"} & set(keywords):
         raise ValueError(
             f"lora={lora!r} trains more than low-rank matrices, which cannot be merged; leave out "
             f"{sorted(whole)}."
         )
     try:
-        config = LoraConfig(**{"lora_alpha": 2 * own.get("r", 8), "target_modules": names, **own})
+        config = LoraConfig(
+            **{"lora_alpha": 2 * keywords.get("r", 8), "target_modules": names, **keywords}
+        )
         inject_adapter_in_model(config, model)
     except (TypeError, ValueError) as error:
         raise ValueError(f"lora={lora!r} cannot be used: {error}") from error
@@ -274,15 +276,15 @@ def heights(model: PreTrainedModel) -> dict[nn.Parameter, int]:
         raise ValueError(
             f"layer_decay: cannot find the layers of {type(model).__name__}; use layer_decay=1."
         )
-    found: dict[nn.Parameter, int] = {}
+    above: dict[nn.Parameter, int] = {}
     for stack in stacks:
         for i, layer in enumerate(stack):
-            found |= dict.fromkeys(layer.parameters(), len(stack) - 1 - i)
+            above |= dict.fromkeys(layer.parameters(), len(stack) - 1 - i)
     below = len(stacks[0])
     for parameter in model.parameters():
-        if parameter in found:
+        if parameter in above:
             below = 0
         else:
             # What comes before the layers, such as embeddings, is below them all.
-            found[parameter] = below
-    return found
+            above[parameter] = below
+    return above

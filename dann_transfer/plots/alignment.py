@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dann_transfer.adapter import DomainAdapter
-from dann_transfer.ground.settings import check_number
+from dann_transfer.ground.checks import check_number
 from dann_transfer.judging.decision import labels
 from dann_transfer.judging.diagnostics import proxy_a_distance
 from dann_transfer.plots.display import Display, axes_for, named, plain

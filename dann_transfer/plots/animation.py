@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dann_transfer.ground.checks import check_number
 from dann_transfer.ground.folders import write_whole
-from dann_transfer.ground.settings import check_number
 from dann_transfer.judging.diagnostics import FEWEST, proxy_a_distance
 from dann_transfer.model.model import Classifier, infer
 from dann_transfer.model.runtime import Runtime

@@ -18,8 +18,8 @@ from sklearn.utils.validation import check_is_fitted
 from dann_transfer._version import __version__
 from dann_transfer.adapter import DomainAdapter
 from dann_transfer.evaluation import Evaluation, evaluate
+from dann_transfer.ground.checks import check_number
 from dann_transfer.ground.folders import write_whole
-from dann_transfer.ground.settings import check_number
 from dann_transfer.judging.decision import labels
 from dann_transfer.judging.diagnostics import FEWEST
 from dann_transfer.judging.gains import by_group, gain_error

@@ -11,7 +11,7 @@ import numpy as np
 
 from dann_transfer.adapter import DomainAdapter
 from dann_transfer.plots.display import STYLES, Display, axes_for
-from dann_transfer.training.checkpoint import OF_EVERY_RUN
+from dann_transfer.training.history import OF_EVERY_RUN
 
 if TYPE_CHECKING:
     import pandas as pd

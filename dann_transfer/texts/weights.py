@@ -91,15 +91,15 @@ def text_weights(
         if np.ma.is_masked(sample_weight):
             raise ValueError("sample_weight has masked entries; fill them, such as with 1.")
         try:
-            own = np.asarray(sample_weight, dtype=float)
+            each = np.asarray(sample_weight, dtype=float)
         except (TypeError, ValueError) as error:
             raise ValueError(f"sample_weight must be numbers, one per text ({error}).") from error
-        if own.shape != labels.shape:
+        if each.shape != labels.shape:
             raise ValueError(
-                f"sample_weight has shape {own.shape}; it needs one weight for each of the "
+                f"sample_weight has shape {each.shape}; it needs one weight for each of the "
                 f"{len(labels)} texts of X."
             )
-        weights = weights * own
+        weights = weights * each
     if not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
         at = int(np.argmin(np.where(np.isfinite(weights), weights, -np.inf)))
         raise ValueError(

@@ -1,189 +1,32 @@
-"""Checkpoints: what they hold, which run they belong to, and the folder that keeps them whole."""
+"""The folder of a run's checkpoints, in which there is always a whole one."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any, Protocol, cast
+from typing import IO, Any, cast
 
-import numpy as np
 import torch
-from torch import Tensor
 
+from dann_transfer.ground.checks import interval_of
+from dann_transfer.ground.digests import HashedFile, sha256_of_file
 from dann_transfer.ground.folders import make_writable
 from dann_transfer.ground.notices import warn
-from dann_transfer.ground.settings import Settings, interval_of
-from dann_transfer.texts.tokens import Tokens
-
-
-class Stateful(Protocol):
-    """What a checkpoint can hold."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps."""
-
-    def load_state_dict(self, state: dict[str, Any]) -> Any:
-        """Restore what a checkpoint kept."""
-
-
-OF_EVERY_RUN = ("step", "epoch", "learning_rate", "gradient_norm", "method_gradient_norm")
-"""What every step records besides losses, the strength and what the method measures."""
-
-
-class History:
-    """A row for each step and a row for each epoch of a run."""
-
-    def __init__(self) -> None:
-        self.steps: list[dict[str, Any]] = []
-        self.epochs: list[dict[str, Any]] = []
-
-    def settle(self) -> None:
-        """Turn tensors into numbers, for all steps at once."""
-        for row in self.steps:
-            for key, value in row.items():
-                if isinstance(value, Tensor):
-                    row[key] = value.item()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps."""
-        self.settle()
-        return {"steps": self.steps, "epochs": self.epochs}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what a checkpoint kept."""
-        self.steps, self.epochs = state["steps"], state["epochs"]
-
-    def norms(self) -> dict[str, Tensor]:
-        """Return the norms of the last step's gradients."""
-        last = self.steps[-1] if self.steps else {}
-        names = ("gradient_norm", "method_gradient_norm")
-        return {name: torch.as_tensor(last[name]) for name in names if name in last}
-
-
-class PhaseStates:
-    """What the phases of a run and its method remember besides the model's weights."""
-
-    def __init__(self, phases: Sequence[Stateful], method: Any) -> None:
-        self.phases, self.method = phases, method
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps."""
-        phases = {str(i): phase.state_dict() for i, phase in enumerate(self.phases)}
-        return {"phases": phases, "memory": self.method.memory}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what a checkpoint kept."""
-        for i, phase in enumerate(self.phases):
-            phase.load_state_dict(state["phases"][str(i)])
-        # Its rows go into batches, which are made on the CPU.
-        self.method.memory = {name: values.cpu() for name, values in state["memory"].items()}
-
+from dann_transfer.ground.settings import Settings
+from dann_transfer.training.history import Stateful
+from dann_transfer.training.identity import Identity
 
 FORMAT = 3
 """Changes with the content of checkpoints, so that none with another format is continued."""
 
-# What may differ between a run and the one that continues it; the seed replaces random_state.
-_IGNORED = {
-    "checkpoint_dir", "checkpoint_every", "progress", "device", "random_state", "correct_prior",
-    "micro_batch_size", "torch_compile", "text_column", "label_column",
-}  # fmt: skip
-
 
 class CheckpointWarning(UserWarning):
     """A checkpoint is damaged, so a run continues from an earlier one or starts again."""
-
-
-@dataclass(frozen=True)
-class Identity:
-    """What identifies a run: one that differs in any of it cannot continue its checkpoints."""
-
-    settings: dict[str, str]
-    """Hyperparameters by name, as they are written in Python."""
-    digests: dict[str, str]
-    """sha256 of texts, labels and first weights, by name."""
-
-    @classmethod
-    def of(
-        cls,
-        tokens: Mapping[str, Tokens],
-        arrays: Mapping[str, np.ndarray | None],
-        params: Mapping[str, Any],
-        weights: Mapping[str, Tensor],
-    ) -> Identity:
-        """Return the identity of a run that is about to start.
-
-        Parameters
-        ----------
-        tokens : mapping
-            Texts by role.
-        arrays : mapping
-            Labels and weights of texts by name.
-        params : mapping
-            Hyperparameters.
-        weights : mapping
-            All weights before the first step.
-
-        """
-        parts: dict[str, list[bytes]] = {}
-        for role, own in tokens.items():
-            parts[f"the {role} texts"] = [own.ids.astype(np.int64).tobytes(), own.offsets.tobytes()]
-        for name, array in arrays.items():
-            parts[f"the {name}"] = [b"-" if array is None else array.tobytes()]
-        for name, values in weights.items():
-            part = "the encoder's weights" if ".encoder." in name else "the first weights of heads"
-            # As bytes, because numpy has no bfloat16.
-            content = values.detach().cpu().contiguous().flatten().view(torch.uint8)
-            parts.setdefault(part, []).extend([name.encode(), content.numpy().tobytes()])
-        settings = {k: _written(v) for k, v in sorted(params.items()) if k not in _IGNORED}
-        return cls(settings, {name: _sha256(*content) for name, content in parts.items()})
-
-    @property
-    def digest(self) -> str:
-        """Return a name for the run, 16 characters long."""
-        return _sha256(repr(sorted(self.settings.items())).encode(), repr(self.digests).encode())
-
-    def differences(self, other: Identity) -> list[str]:
-        """Return how the run `other`, which is here, differs from this one, which is there.
-
-        Examples
-        --------
-        >>> there = Identity({"epochs": "3"}, {"the source texts": "ab"})
-        >>> there.differences(Identity({"epochs": "4"}, {"the source texts": "cd"}))
-        ['epochs (3 there, 4 here)', 'the source texts']
-
-        """
-        named = [
-            f"{name} ({self.settings.get(name)} there, {other.settings.get(name)} here)"
-            for name in sorted({*self.settings, *other.settings})
-            if self.settings.get(name) != other.settings.get(name)
-        ]
-        both = list(dict.fromkeys([*self.digests, *other.digests]))
-        return named + [n for n in both if self.digests.get(n) != other.digests.get(n)]
-
-
-def _written(value: Any) -> str:
-    """Return a setting as text, such that equal settings give equal text."""
-    if isinstance(value, os.PathLike):
-        return repr(os.fspath(value))
-    if isinstance(value, dict):
-        # An empty one says the same as none, and their order says nothing.
-        entries = sorted(f"{key!r}: {_written(entry)}" for key, entry in value.items())
-        return f"{{{', '.join(entries)}}}" if entries else "None"
-    whole = isinstance(value, float) and value.is_integer()
-    return repr(int(value)) if whole else repr(value)
-
-
-def _sha256(*parts: bytes) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()[:16]
 
 
 _WHOLE = re.compile(r"checkpoint_(\d+)_([0-9a-f]{16})\.pt")
@@ -234,8 +77,8 @@ class Checkpoints:
 
         """
         folder = Path(str(settings.checkpoint_dir))
-        own = folder / identity.digest if own_folder else folder
-        return cls(own, identity, settings.checkpoint_every, shared=own_folder)
+        place = folder / identity.digest if own_folder else folder
+        return cls(place, identity, settings.checkpoint_every, shared=own_folder)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -286,14 +129,14 @@ class Checkpoints:
         part = self.folder / f".checkpoint_{step}.part"
         try:
             with part.open("wb") as file:
-                hashed = _Hashed(file)
+                hashed = HashedFile(file)
                 try:
                     torch.save(content, cast("IO[bytes]", hashed))
                 except RuntimeError as error:
                     raise _cause(error) from None
                 file.flush()
                 os.fsync(file.fileno())
-            whole = self.folder / f"checkpoint_{step}_{hashed.digest}.pt"
+            whole = self.folder / f"checkpoint_{step}_{hashed.digest[:16]}.pt"
             part.replace(whole)
             _sync(self.folder)
         except OSError as error:
@@ -347,27 +190,9 @@ class Checkpoints:
 
     def _files(self) -> list[Path]:
         """Return the checkpoints in the folder, whole or not, the newest first."""
-        found = [(_WHOLE.fullmatch(path.name), path) for path in self.folder.iterdir()]
-        own = [(int(match[1]), path) for match, path in found if match]
-        return [path for _, path in sorted(own, reverse=True)]
-
-
-class _Hashed:
-    """A file to write to that hashes what is written."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self.file, self._sha256 = file, hashlib.sha256()
-
-    def write(self, data: bytes) -> int:
-        self._sha256.update(data)
-        return self.file.write(data)
-
-    def flush(self) -> None:
-        self.file.flush()
-
-    @property
-    def digest(self) -> str:
-        return self._sha256.hexdigest()[:16]
+        matches = [(_WHOLE.fullmatch(path.name), path) for path in self.folder.iterdir()]
+        files = [(int(match[1]), path) for match, path in matches if match]
+        return [path for _, path in sorted(files, reverse=True)]
 
 
 def _cause(error: RuntimeError) -> BaseException:
@@ -384,9 +209,8 @@ def _read(path: Path, device: torch.device) -> tuple[dict[str, Any] | None, str]
     """Read a checkpoint; return None if it is damaged, and how it is damaged."""
     match = _WHOLE.fullmatch(path.name)
     assert match
-    with path.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest()[:16] != match[2]:
-            return None, "its content does not match its name"
+    if sha256_of_file(path)[:16] != match[2]:
+        return None, "its content does not match its name"
     try:
         return dict(torch.load(path, map_location=device, weights_only=True)), ""
     except Exception as error:  # torch raises half a dozen kinds

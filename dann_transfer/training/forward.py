@@ -23,14 +23,17 @@ class Forward:
     """Pooled features, shape (n_source + n_target, width)."""
     logits: Tensor
     """Logits of the task head, shape (n_source + n_target, classes)."""
-    labels: Tensor
-    """Class positions of the source rows, shape (n_source,)."""
+    batch: Batch
+    """The batch itself, with what `prepare` added."""
     metrics: dict[str, float | Tensor] = field(default_factory=dict)
     """Numbers that a method adds to the history, such as the domain accuracy."""
-    batch: Batch | None = None
-    """The batch itself, with what `prepare` added."""
     encode: Callable[[Tensor, Tensor], Tensor] | None = None
     """Turns ids and mask into token states (rows, length, width); None for detached features."""
+
+    @property
+    def labels(self) -> Tensor:
+        """Class positions of the source rows, shape (n_source,)."""
+        return self.batch.labels
 
     @property
     def n_source(self) -> int:
@@ -60,8 +63,8 @@ class Forward:
     @property
     def source_domains(self) -> Tensor:
         """The source domain of each source row, shape (n_source,); 0 if there is only one."""
-        of = None if self.batch is None else self.batch.source_domains
-        return torch.zeros_like(self.labels) if of is None else of
+        domains = self.batch.source_domains
+        return torch.zeros_like(self.labels) if domains is None else domains
 
     @property
     def domains(self) -> Tensor:

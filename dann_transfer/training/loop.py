@@ -22,13 +22,8 @@ from dann_transfer.model.runtime import Runtime
 from dann_transfer.model.tuning import merge_lora
 from dann_transfer.texts.batches import PairedBatches
 from dann_transfer.texts.tokens import Tokens
-from dann_transfer.training.checkpoint import (
-    OF_EVERY_RUN,
-    Checkpoints,
-    History,
-    PhaseStates,
-    Stateful,
-)
+from dann_transfer.training.checkpoint import Checkpoints
+from dann_transfer.training.history import OF_EVERY_RUN, History, PhaseStates, Stateful
 from dann_transfer.training.keeping import Keeper
 from dann_transfer.training.optimizer import Optimizer
 from dann_transfer.training.phases import Anew, Phase, SourceAlone
@@ -301,7 +296,7 @@ class Trainer:
         processes = self.runtime.processes
         with ExitStack() as stack:
             problem: Exception | None = None
-            if processes.rank == 0:
+            if processes.first:
                 try:
                     stack.enter_context(checkpoints.held())
                 except Exception as error:
@@ -325,7 +320,7 @@ class Trainer:
                 on_step(engine)
 
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.end_epoch)
-        if self.settings.progress and self.runtime.processes.rank == 0:
+        if self.settings.progress and self.runtime.processes.first:
             name = type(self.parts["method"]).__name__
             bar = ProgressBar(desc=name, mininterval=0.5, file=sys.stderr)
             bar.attach(engine, output_transform=_bar_numbers)
@@ -355,7 +350,7 @@ class Trainer:
         if state is not None:
             for name, part in self.states.items():
                 part.load_state_dict(state[name])
-        if processes.rank > 0:
+        if not processes.first:
             return
 
         @self.engine.on(Events.ITERATION_COMPLETED)

@@ -35,10 +35,10 @@ class Optimizer:
             parameters = [p for p in every if p.requires_grad]
             for decay in (True, False):
                 # Biases and norms are vectors; decaying them only shrinks the features' scale.
-                own = [p for p in parameters if (p.ndim > 1) == decay]
+                chosen = [p for p in parameters if (p.ndim > 1) == decay]
                 weight_decay = settings.weight_decay if decay else 0.0
-                group = {"params": own, "lr": rate, "weight_decay": weight_decay}
-                if own:
+                group = {"params": chosen, "lr": rate, "weight_decay": weight_decay}
+                if chosen:
                     groups.append({**group, "base": rate, "decays": i < len(rates) - 1})
         self.adamw = torch.optim.AdamW(groups, fused=True)
         self.scaler = torch.amp.GradScaler(

@@ -25,11 +25,13 @@ from dann_transfer.texts.batches import Batch
 from dann_transfer.texts.tokens import Tokens
 from dann_transfer.training.forward import Forward, task_loss
 from dann_transfer.training.keeping import Keeper
+from dann_transfer.training.terms import check_gradient, check_terms
 
 
 class Adaptation(Protocol):
     """What a phase asks of a method; `dann_transfer.methods.Method` is one."""
 
+    name: str
     memory: dict[str, Tensor]
     discriminator_steps: int
 
@@ -73,6 +75,8 @@ class Phase(ABC):
         self.method, self.epochs = method, epochs
         self.teacher: dict[str, Tensor] = {}
         """The weights whose predictions the method remembers; empty for the model's own."""
+        self.learns = False
+        """Whether the method's loss was seen to have a gradient."""
 
     @property
     def discriminator_steps(self) -> int:
@@ -121,7 +125,16 @@ class Phase(ABC):
     def losses_apart(self, forward: Forward, strength: float) -> dict[str, Tensor]:
         """Return the losses of an extra discriminator step, whose gradients reach neither the
         encoder nor the head."""
-        return self.method.loss(forward.detach(), strength)
+        return self._terms(forward.detach(), strength)
+
+    def _terms(self, forward: Forward, strength: float) -> dict[str, Tensor]:
+        """Return the method's loss terms, once they are seen to be such."""
+        terms = self.method.loss(forward, strength)
+        check_terms(terms, forward, self.method.name or type(self.method).__name__)
+        if terms and strength > 0 and forward.encode is not None and not self.learns:
+            check_gradient(terms, self.method.name or type(self.method).__name__)
+            self.learns = True
+        return terms
 
     def end_step(self, step: int) -> None:
         """Update what follows the model after a step, counted from 1."""
@@ -144,9 +157,7 @@ class Phase(ABC):
 
     def _full_precision(self, features: Tensor, logits: Tensor, batch: Batch) -> Forward:
         # Losses are computed in full precision: that is cheap, and small differences matter.
-        return Forward(
-            features.float(), logits.float(), batch.labels, batch=batch, encode=self._token_states
-        )
+        return Forward(features.float(), logits.float(), batch, encode=self._token_states)
 
     def _token_states(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         encoder = self.model.encoder
@@ -215,7 +226,7 @@ class Joint(Phase):
 
     def losses(self, forward: Forward, strength: float) -> dict[str, Tensor]:
         """Return the task's loss and the method's."""
-        return {"task": _task(forward), **self.method.loss(forward, strength)}
+        return {"task": _task(forward), **self._terms(forward, strength)}
 
     @torch.no_grad()
     def end_step(self, step: int) -> None:
@@ -252,7 +263,7 @@ class AfterSource(Phase):
 
     def losses(self, forward: Forward, strength: float) -> dict[str, Tensor]:
         """Return the method's loss."""
-        return self.method.loss(forward, strength)
+        return self._terms(forward, strength)
 
 
 class TargetAlone(AfterSource):
@@ -351,10 +362,9 @@ class BothAnew(TargetAnew):
 
     def losses(self, forward: Forward, strength: float) -> dict[str, Tensor]:
         """Return the task's loss and the method's."""
-        return {"task": _task(forward), **self.method.loss(forward, strength)}
+        return {"task": _task(forward), **self._terms(forward, strength)}
 
 
 def _task(forward: Forward) -> Tensor:
     batch = forward.batch
-    assert batch is not None
     return task_loss(forward.logits[: batch.n_task], batch.task_labels, batch.task_weights)

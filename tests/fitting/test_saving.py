@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 
 from dann_transfer import DomainAdapter, cli, methods
 from dann_transfer.fitting import saving
+from dann_transfer.ground.digests import sha256_of_file
 from dann_transfer.serving.onnx import to_onnx
 
 pytestmark = pytest.mark.filterwarnings("ignore::dann_transfer.judging.diagnostics.CollapseWarning")
@@ -145,7 +146,7 @@ def resign(folder: Path) -> None:
     """Do what an attacker can do: write matching checksums."""
     config = json.loads((folder / "adapter.json").read_text())
     config["files"] = {
-        str(p.relative_to(folder)): saving._sha256(p)
+        str(p.relative_to(folder)): sha256_of_file(p)
         for p in folder.rglob("*")
         if p.is_file() and p.name not in {"adapter.json", "README.md"}
     }

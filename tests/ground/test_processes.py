@@ -26,7 +26,7 @@ from dann_transfer.texts.tokens import Tokens
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::dann_transfer.judging.diagnostics.CollapseWarning"),
-    pytest.mark.filterwarnings("ignore::dann_transfer.judging.doctor.FindingWarning"),
+    pytest.mark.filterwarnings("ignore::dann_transfer.judging.findings.FindingWarning"),
 ]
 
 NAMES = ["source_only", *ADAPTING]

@@ -135,12 +135,14 @@ def test_bad_input_is_named():
     p, codes = np.full((3, 2), 0.5), np.array([0, 1, 0])
     with pytest.raises(ValueError, match=r"whole numbers from 0 to 1.*got \[2\]"):
         ConformalSets.fit(p, np.array([0, 2, 0]), np.ones(3))
-    with pytest.raises(ValueError, match=r"held-out source texts have shape \(2,\).*np.ones\(3\)"):
+    with pytest.raises(
+        ValueError, match=r"weights has shape \(2,\).* 3 held-out source texts.*np.ones\(3\)"
+    ):
         ConformalSets.fit(p, codes, np.ones(2))
     with pytest.raises(ValueError, match="3 held-out source texts are all 0"):
         ConformalSets.fit(p, codes, np.zeros(3))
     conformal = ConformalSets.fit(p, codes, np.ones(3))
-    with pytest.raises(ValueError, match=r"target texts have shape \(2,\)"):
+    with pytest.raises(ValueError, match=r"weights has shape \(2,\).* target texts"):
         conformal.sets(p, np.ones(2), 0.1)
     with pytest.raises(ValueError, match=r"target texts must be finite.*between -1.0 and 1.0"):
         conformal.sets(p, np.array([1.0, -1.0, 1.0]), 0.1)

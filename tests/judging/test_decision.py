@@ -156,7 +156,7 @@ def test_bad_input_is_named(measure, texts):
     p, codes = texts
     with pytest.raises(ValueError, match=r"shape \(400, 3\).*pass what predict_proba returns"):
         measure(p * 2, codes)
-    with pytest.raises(ValueError, match=r"codes have shape \(7,\).* 400 texts"):
+    with pytest.raises(ValueError, match=r"codes has shape \(7,\).* 400 labelled texts"):
         measure(p, codes[:7])
     for wrong, name in ((codes + 1, "3"), (codes - 1, "-1")):
         with pytest.raises(ValueError, match=rf"whole numbers from 0 to 2.*got \[{name}, "):

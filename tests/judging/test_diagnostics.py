@@ -37,7 +37,7 @@ def test_it_is_symmetric_in_scale_and_repeatable():
     ("a", "b", "message"),
     [
         (np.zeros((20, 3)), np.zeros((20, 4)), r"shapes \(20, 3\) and \(20, 4\)"),
-        (np.zeros(20), np.zeros(20), "both must be"),
+        (np.zeros(20), np.zeros(20), "each must be"),
         (np.zeros((5, 3)), np.zeros((20, 3)), "features of 5 source and 20 target texts"),
         (np.full((20, 3), np.nan), np.zeros((20, 3)), "NaN or infinite"),
     ],

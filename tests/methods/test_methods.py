@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import toy_texts
+from conftest import batch_of, toy_texts
 
 from dann_transfer import methods
 from dann_transfer.methods import Forward, Method
@@ -23,9 +23,7 @@ def passed(method: Method, encoder: Encoder, n_source: int, n_target: int) -> Fo
     batch = method.prepare(batch, torch.Generator())
     seen = n_source + (n_target if method.uses_target else 0)
     features = encoder(ids[:seen], mask[:seen])
-    return Forward(
-        features, features[:, :3], batch.labels, batch=batch, encode=encoder.token_states
-    )
+    return Forward(features, features[:, :3], batch, encode=encoder.token_states)
 
 
 @pytest.mark.parametrize("name", [*methods.names(), "mlm+dann", "self_training+mcc"])
@@ -72,7 +70,7 @@ def test_a_method_needs_a_loss():
 
 def test_detached_features_carry_no_gradient():
     features = torch.randn(4, 3, requires_grad=True)
-    forward = Forward(features, features * 2, torch.zeros(2, dtype=torch.long))
+    forward = Forward(features, features * 2, batch_of(torch.zeros(2, dtype=torch.long)))
     apart = forward.detach()
     assert not apart.features.requires_grad
     assert not apart.logits.requires_grad

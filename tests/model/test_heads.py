@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from conftest import batch_of
 from torch import nn
 
 from dann_transfer.methods import Forward, create
@@ -36,7 +37,7 @@ def gradients(strength: float | None) -> tuple[torch.Tensor, list[torch.Tensor]]
     dann.double()
     x = torch.randn(9, 6, dtype=torch.double)
     features = encoder(x)
-    forward = Forward(features, torch.zeros(9, 2), torch.zeros(5, dtype=torch.long))
+    forward = Forward(features, torch.zeros(9, 2), batch_of(torch.zeros(5, dtype=torch.long)))
     if strength is None:
         loss = domain_loss(dann.discriminator(features), forward.n_source)
     else:

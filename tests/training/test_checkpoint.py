@@ -18,6 +18,7 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
 from dann_transfer import DomainAdapter, methods
+from dann_transfer.ground.digests import HashedFile
 from dann_transfer.ground.settings import Settings
 from dann_transfer.model.encoder import Encoder
 from dann_transfer.model.heads import TaskHead
@@ -26,7 +27,7 @@ from dann_transfer.model.runtime import Runtime
 from dann_transfer.texts.batches import PairedBatches
 from dann_transfer.texts.reading import Domain
 from dann_transfer.texts.tokens import tokenize
-from dann_transfer.training.checkpoint import CheckpointWarning, _Hashed, check_folder
+from dann_transfer.training.checkpoint import CheckpointWarning, check_folder
 from dann_transfer.training.loop import Trainer
 
 # After a few steps a random encoder predicts one class; these tests are not about that.
@@ -295,8 +296,8 @@ def stop_writing(monkeypatch, error: BaseException) -> None:
         def flush(self):
             self.file.flush()
 
-    make = _Hashed.__init__
-    monkeypatch.setattr(_Hashed, "__init__", lambda self, file: make(self, Full(file)))
+    make = HashedFile.__init__
+    monkeypatch.setattr(HashedFile, "__init__", lambda self, file: make(self, Full(file)))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="limits of a process are POSIX")

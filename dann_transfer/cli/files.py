@@ -1,18 +1,13 @@
-"""What the commands share: the app, one-line errors, files, and hyperparameters by name."""
+"""Files of texts that the commands read, and tables that they write or print."""
 
 from __future__ import annotations
 
-import ast
 import csv
 import io
 import json
-import os
-import signal
 import sys
-import threading
-import warnings
-from collections.abc import Hashable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from collections.abc import Hashable, Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
@@ -24,121 +19,14 @@ from dann_transfer.ground.notices import is_first
 if TYPE_CHECKING:
     from dann_transfer.texts.files import FileTexts
 
-app = typer.Typer(
-    help="Adapt text classifiers to a domain that has no labels.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-
-TOGETHER = ("adapt", "compare")
-"""The commands that several processes run together."""
-
-ERRORS = (ValueError, TypeError, OSError, RuntimeError, FloatingPointError, ImportError)
-
-
-def _version(asked: bool) -> None:
-    from dann_transfer import __version__
-
-    if asked:
-        typer.echo(__version__)
-        raise typer.Exit
-
-
-@app.callback()
-def _start(
-    context: typer.Context,
-    version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the version.")
-    ] = False,
-) -> None:
-    context.with_resource(_warnings_in_a_line())
-    # Set in a task that srun started; within an allocation any program sees SLURM_NTASKS.
-    names = "WORLD_SIZE", "SLURM_STEP_NUM_TASKS"
-    name, world = next(((n, os.environ[n]) for n in names if os.environ.get(n)), ("", "1"))
-    if not world.isdecimal():
-        typer.secho(f"error: {name}={world!r} is not a number of processes.", fg="red", err=True)
-        raise typer.Exit(2)
-    if int(world) < 2:
-        context.with_resource(_ending_on_sigterm())
-        return
-    if context.invoked_subcommand not in TOGETHER:
-        typer.secho(
-            f"error: {context.invoked_subcommand} runs in one process; start it without torchrun. "
-            f"Only {' and '.join(TOGETHER)} run in several.",
-            fg="red",
-            err=True,
-        )
-        raise typer.Exit(2)
-    context.with_resource(_one_of_many())
-
-
-@contextmanager
-def _warnings_in_a_line() -> Iterator[None]:
-    """Show each warning on one line, without the code that it came from."""
-
-    def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        typer.secho(f"warning: {message}", fg="yellow", err=True)
-
-    with warnings.catch_warnings():
-        warnings.showwarning = show
-        # Warnings from libraries are for their developers.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        yield
-
-
-@contextmanager
-def _ending_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM end a command as an error does, so that temporary files are removed.
-
-    Several processes end at once, since one may wait for another that has ended.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _one_of_many() -> Iterator[None]:
-    """Join the processes of torchrun or Slurm, of which only the first prints."""
-    from dann_transfer.ground.notices import is_first
-    from dann_transfer.ground.processes import joined
-
-    with ExitStack() as stack:
-        stack.enter_context(joined())
-        if not is_first():
-            # Errors go to the error stream, whichever process raises them.
-            nowhere = stack.enter_context(open(os.devnull, "w"))
-            stack.enter_context(redirect_stdout(nowhere))
-        yield
-
-
-@contextmanager
-def errors_in_a_line(*others: type[Exception]) -> Iterator[None]:
-    """End a command on an error with a one-line message and exit status 2, not a traceback."""
-    errors: tuple[type[Exception], ...] = (*ERRORS, *others)
-    try:
-        yield
-    except BrokenPipeError as error:
-        # Whoever reads the output, such as `head`, has enough. Python would say so at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(1) from error
-    except errors as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(2) from error
-
-
 Encoding = Annotated[
     str | None, typer.Option(help="For CSV and JSON; default UTF-8, or UTF-16 if so marked.")
 ]
 Separator = Annotated[
     str | None, typer.Option(help="For CSV; by default comma, semicolon, tab or bar is detected.")
 ]
+TextColumn = Annotated[str, typer.Option(help="The column of texts.")]
+LabelColumn = Annotated[str, typer.Option(help="The column of labels.")]
 
 
 def read(
@@ -165,10 +53,10 @@ def read_labelled(
     """Read texts, labels and other columns, and name the row in which text or label is missing."""
     if text_column == label_column:
         raise ValueError(f"--text-column and --label-column are both {text_column!r}.")
-    own = [text_column, label_column]
-    columns = list(dict.fromkeys([*own, *(name for name in others if name is not None)]))
+    needed = [text_column, label_column]
+    columns = list(dict.fromkeys([*needed, *(name for name in others if name is not None)]))
     frame = read(path, columns, encoding, separator)
-    for column in own:
+    for column in needed:
         blank = frame[column].isna() | (frame[column].astype(str).str.strip() == "")
         if blank.any():
             raise ValueError(
@@ -180,11 +68,13 @@ def read_labelled(
 
 def as_classes(labels: Any, classes: Iterable[Any]) -> Any:
     """Return labels of a file as a model's classes: a CSV has "1" where JSON has 1."""
-    own = {value.item() if hasattr(value, "item") else value for value in classes}
-    by_name = {str(value): value for value in own}
+    names = {value.item() if hasattr(value, "item") else value for value in classes}
+    by_name = {str(value): value for value in names}
     return [
         # What cannot be a label is named where labels are checked.
-        label if not isinstance(label, Hashable) or label in own else by_name.get(str(label), label)
+        label
+        if not isinstance(label, Hashable) or label in names
+        else by_name.get(str(label), label)
         for label in labels
     ]
 
@@ -204,26 +94,6 @@ def target_texts(path: Path, column: str, encoding: str | None, separator: str |
 def as_separator(separator: str | None) -> str | None:
     """Return a separator as it is in files: a tab is hard to pass in a shell."""
     return {"\\t": "\t", "tab": "\t"}.get(str(separator), separator)
-
-
-TextColumn = Annotated[str, typer.Option(help="The column of texts.")]
-LabelColumn = Annotated[str, typer.Option(help="The column of labels.")]
-EncoderName = Annotated[
-    str, typer.Option(help="Hub name or folder; minilm and mpnet come from the package index.")
-]
-Values = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Any hyperparameter; can be repeated."),
-]
-
-
-def encoder_of(name: str) -> str:
-    """Return the folder of an encoder from the package index, and any other name unchanged."""
-    from dann_transfer import datasets
-
-    if name in datasets.ENCODERS and not Path(name).exists():
-        return str(datasets.encoder(name))
-    return name
 
 
 def check_table_to_write(out: Path | None, *inputs: Path | None) -> None:
@@ -294,8 +164,8 @@ def _write_csv(frames: Iterable[Any], file: TextIO) -> None:
             cells = [_as_cell(value) for value in frame.iloc[:, place]]
             if any(cell is not None for cell in cells):
                 broken = broken or any("\r" in cell for cell in cells if cell is not None)
-                own = frame.iloc[:, place].astype(object)
-                kept = [v if cell is None else cell for v, cell in zip(own, cells, strict=True)]
+                before = frame.iloc[:, place].astype(object)
+                kept = [v if cell is None else cell for v, cell in zip(before, cells, strict=True)]
                 frame.isetitem(place, kept)
         # Python quotes a cell for a line feed alone, but a carriage return ends a row too.
         quoting = csv.QUOTE_NONNUMERIC if broken else csv.QUOTE_MINIMAL
@@ -353,70 +223,3 @@ def _shown(value: Any) -> str:
     if not isinstance(value, float):
         return str(value)
     return f"{value:.3f}" if value == 0 or abs(value) >= 0.01 else f"{value:.3g}"
-
-
-# Hyperparameters with an option of their own in every command that trains.
-OPTIONS = ("encoder", "random_state", "text_column", "label_column")
-
-
-def values_of(items: Sequence[str] | None, option: str = "--set") -> dict[str, Any]:
-    """Read KEY=VALUE, with the value as a Python literal or otherwise a string.
-
-    Examples
-    --------
-    >>> values_of(["freeze_layers=3", "pooling=cls", "learning_rate=1e-4", "progress=false"])
-    {'freeze_layers': 3, 'pooling': 'cls', 'learning_rate': 0.0001, 'progress': False}
-
-    """
-    from dann_transfer.ground.settings import HYPERPARAMETERS
-
-    values: dict[str, Any] = {}
-    for item in items or ():
-        key, equals, value = item.partition("=")
-        if not equals or key not in HYPERPARAMETERS:
-            raise ValueError(
-                f"{option} {item!r} must be KEY=VALUE, with one of {list(HYPERPARAMETERS)}."
-            )
-        if key in values:
-            raise ValueError(f"{option} gives {key} twice; give it once.")
-        if key in OPTIONS:
-            own = {"random_state": "seed"}.get(key, key).replace("_", "-")
-            raise ValueError(f"{option} {item!r}: use the option --{own}.")
-        word = value.capitalize()
-        try:
-            values[key] = ast.literal_eval(word if word in ("True", "False", "None") else value)
-        except (ValueError, SyntaxError):
-            values[key] = value
-    return values
-
-
-def set_values(context: typer.Context, items: Sequence[str] | None) -> dict[str, Any]:
-    """Read --set, and raise if it gives a hyperparameter that an option gives too."""
-    values = values_of(items)
-    for key in values:
-        source = context.get_parameter_source(key)
-        if source is not None and source.name == "COMMANDLINE":
-            raise ValueError(f"--{key.replace('_', '-')} and --set give {key}; give it once.")
-    return values
-
-
-def space_of(items: Sequence[str] | None) -> dict[str, Any] | None:
-    """Read a search space: KEY=A,B,C to choose from, or KEY=LOW:HIGH.
-
-    Examples
-    --------
-    >>> space_of(["method=dann,mcc", "learning_rate=1e-5:1e-4"])
-    {'method': ['dann', 'mcc'], 'learning_rate': (1e-05, 0.0001)}
-
-    """
-    if not items:
-        return None
-    space: dict[str, Any] = {}
-    for item in items:
-        key, _, values = item.partition("=")
-        mark = ":" if ":" in values else ","
-        if not values:
-            raise ValueError(f"--space {item!r} must be KEY=A,B,C or KEY=LOW:HIGH.")
-        parts = [values_of([f"{key}={value}"], "--space")[key] for value in values.split(mark)]
-        space[key] = tuple(parts) if mark == ":" else parts
-    return space
