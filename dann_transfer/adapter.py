@@ -44,8 +44,9 @@ from dann_transfer.model.model import Classifier, check_outputs, infer
 from dann_transfer.model.runtime import Runtime
 from dann_transfer.texts.batches import PairedBatches
 from dann_transfer.texts.files import PART
-from dann_transfer.texts.reading import as_texts, sample, texts_in_parts
+from dann_transfer.texts.reading import as_texts, texts_in_parts
 from dann_transfer.texts.roles import Roles, read
+from dann_transfer.texts.target import sample
 from dann_transfer.texts.tokens import (
     Tokens,
     tokenize,

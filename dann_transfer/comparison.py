@@ -33,13 +33,9 @@ from dann_transfer.judging.gains import Answers, by_group, doubt, gain_error, ha
 from dann_transfer.methods import Method
 from dann_transfer.methods.registry import classes_of, known
 from dann_transfer.model.caching import shared_states
-from dann_transfer.texts.reading import (
-    as_groups,
-    as_labelled,
-    as_sources,
-    as_target,
-    encode_labels,
-)
+from dann_transfer.texts.labels import encode_labels
+from dann_transfer.texts.reading import as_groups, as_labelled, as_sources
+from dann_transfer.texts.target import as_target
 
 if TYPE_CHECKING:
     import pandas as pd

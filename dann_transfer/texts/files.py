@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
-import sys
-import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from os import PathLike
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
-from dann_transfer.ground.notices import warn
+from dann_transfer.texts.separated import check_columns, csv_parts
+from dann_transfer.texts.unpacking import COMPRESSED, encoding_of, opened
 
 if TYPE_CHECKING:
     import pandas as pd
 
-COMPRESSED = (".gz", ".bz2", ".zip", ".xz", ".zst")
-SEPARATORS = (",", ";", "\t", "|")
 # Number of rows in memory at once when a file is read in parts.
 PART = 4096
-# A character in no text: in a file with one column every line is one text, commas and all.
-_NONE = "\x1f"
 _READERS: dict[str, str] = {
     ".csv": "csv", ".tsv": "csv", ".txt": "csv", ".parquet": "parquet", ".jsonl": "lines",
     ".ndjson": "lines", ".json": "json",
 }  # fmt: skip
-# How compressed data begin.
-_PACKED = (b"\x1f\x8b", b"BZh", b"PK\x03\x04", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 _UNNAMED = re.compile(r"__index_level_\d+__")
-_MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 
 
 def read_table(
@@ -104,9 +94,9 @@ def read_parts(
     path = Path(path).expanduser()
     kind = _kind_of(path, separator)
     with _named(path):
-        encoding = None if kind == "parquet" else encoding or _encoding_of(path)
+        encoding = None if kind == "parquet" else encoding or encoding_of(path)
         if kind == "csv":
-            yield from _csv_parts(path, list(columns), str(encoding), separator, whole, size)
+            yield from csv_parts(path, list(columns), str(encoding), separator, whole, size)
             return
         if kind == "parquet":
             yield from _parquet_parts(path, list(columns), whole, size)
@@ -115,7 +105,7 @@ def read_parts(
         checked = False
         for frame in _json_parts(path, str(encoding), lines, None if whole else size):
             if not checked:
-                _check_columns(path, [str(c) for c in frame.columns], columns)
+                check_columns(path, [str(c) for c in frame.columns], columns)
                 checked = True
             # Some JSON lines may lack a column, and so may a whole part of them.
             yield frame if whole else frame.reindex(columns=list(columns))
@@ -198,7 +188,7 @@ def _parquet_parts(
     plain: Any = {"ignore_metadata": True}
     with ParquetFile(path) as file:
         names = [n for n in file.schema_arrow.names if not _UNNAMED.fullmatch(n)]
-        _check_columns(path, names, columns)
+        check_columns(path, names, columns)
         wanted = names if whole else columns
         if size is None:
             table = file.read(wanted)
@@ -221,7 +211,7 @@ def _json_parts(path: Path, encoding: str, lines: bool, size: int | None) -> Ite
     import pandas as pd
 
     # Values stay as they are: pandas would turn a column of whole numbers with gaps into floats.
-    with _opened(path, encoding) as file:
+    with opened(path, encoding) as file:
         if not lines:
             found = json.load(file)
             if not isinstance(found, list | dict):
@@ -275,191 +265,3 @@ def _named(path: Path) -> Iterator[None]:
             raise
         first = (str(error).splitlines() or [""])[0] or type(error).__name__
         raise ValueError(f"{str(path)!r} cannot be read: {first}") from error
-
-
-def _encoding_of(path: Path) -> str:
-    """Return UTF-8, or what a byte order mark says."""
-    with _unpacked(path) as file:
-        start = file.read(6)
-    if start.startswith(_PACKED):
-        raise ValueError(f"{str(path)!r} is compressed; let its name say so, as in texts.csv.gz.")
-    return next((name for mark, name in _MARKS if start.startswith(mark)), "utf-8")
-
-
-@contextmanager
-def _opened(path: Path, encoding: str) -> Iterator[IO[str]]:
-    """Open a file that may be compressed, in its encoding."""
-    with (
-        _unpacked(path) as packed,
-        io.TextIOWrapper(packed, encoding=encoding, newline="") as file,
-    ):
-        yield file
-
-
-@contextmanager
-def _unpacked(path: Path) -> Iterator[Any]:
-    """Open the bytes of a file that may be compressed."""
-    from fsspec.compression import compr
-    from fsspec.utils import infer_compression
-
-    suffix = path.suffix.lower()
-    if suffix == ".zip":
-        with zipfile.ZipFile(path) as archive, archive.open(_only_member(path, archive)) as file:
-            yield file
-        return
-    kind = infer_compression(str(path))
-    if kind is None and suffix in COMPRESSED:
-        raise ValueError(f"{str(path)!r} needs another package: pip install zstandard.")
-    with path.open("rb") as packed:
-        if kind is None:
-            yield packed
-            return
-        with compr[kind](packed, mode="rb") as file:
-            yield file
-
-
-def _only_member(path: Path, archive: zipfile.ZipFile) -> str:
-    """Return the name of the only file in an archive, apart from what macOS adds."""
-    names = [n for n in archive.namelist() if not n.endswith("/") and not n.startswith("__MACOSX/")]
-    if len(names) != 1:
-        raise ValueError(f"{str(path)!r} holds {len(names)} files, {names[:5]}; it needs one.")
-    return names[0]
-
-
-def _csv_parts(
-    path: Path,
-    columns: list[str],
-    encoding: str,
-    separator: str | None,
-    whole: bool,
-    size: int | None,
-) -> Iterator[pd.DataFrame]:
-    import pandas as pd
-
-    candidates = [separator] if separator is not None else list(SEPARATORS)
-    headers = _headers(path, encoding, candidates)
-    # The one that finds most of the wanted columns, and among equals makes the most columns.
-    best = max(headers, key=lambda s: (len({*headers[s]} & {*columns}), len(headers[s])))
-    names = headers[best]
-    _check_columns(path, names, columns)
-    one = len(names) == 1 and separator is None
-    rows = _rows(path, encoding, _NONE if one else best)
-    next(rows)
-    rows = _without_blank_end(rows) if one else _unbroken(path, rows, names)
-    cells = (_cells(path, line, row, names, best) for line, row in rows if row or one)
-    places = list(range(len(names))) if whole else [names.index(column) for column in columns]
-    own = [names[i] for i in places]
-    first = True
-    while (part := list(islice(cells, size))) or first:
-        first = False
-        yield pd.DataFrame([[row[i] for i in places] for row in part], columns=own, dtype=object)
-
-
-def _without_blank_end(rows: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
-    """Yield rows without the blank ones at the end."""
-    blank: list[tuple[int, list[str]]] = []
-    for line, row in rows:
-        blank.append((line, row))
-        if row:
-            yield from blank
-            blank = []
-
-
-def _unbroken(
-    path: Path, rows: Iterator[tuple[int, list[str]]], names: list[str]
-) -> Iterator[tuple[int, list[str]]]:
-    """Yield rows; raise if one repeats the header, and warn once if two may be halves of one.
-
-    A row may lack cells at its end. But a line break without quotes around it, in a column that is
-    neither the first nor the last, breaks a row into two short ones, which together have the cells
-    of a whole one.
-    """
-    before, warned = 0, False
-    for line, row in rows:
-        if row == names:
-            raise ValueError(f"{str(path)!r}, line {line} repeats the header; remove it.")
-        short = 0 < len(row) < len(names)
-        if short and not warned and before + len(row) - 1 == len(names):
-            warned = True
-            warn(
-                f"{str(path)!r}, line {line}: {row} and the row before it both lack cells. If they "
-                "are parts of one row, the text with the line break in it needs quotes around it.",
-                RowWarning,
-            )
-        before = len(row) if short else 0
-        yield line, row
-
-
-class RowWarning(UserWarning):
-    """Two rows of a file may be one that a line break has split."""
-
-
-class _QuoteError(ValueError):
-    """Quotes that do not enclose a whole cell."""
-
-
-def _headers(path: Path, encoding: str, separators: list[str]) -> dict[str, list[str]]:
-    """Return the header by each separator that can read it.
-
-    Quotes around its names do not enclose whole cells by the wrong separator.
-    """
-    found: dict[str, list[str]] = {}
-    problem: _QuoteError | None = None
-    for separator in separators:
-        try:
-            row = next(_rows(path, encoding, separator), None)
-        except _QuoteError as error:
-            problem = error
-            continue
-        if row is None:
-            raise ValueError(f"{str(path)!r} has only blank lines.")
-        found[separator] = row[1]
-    if not found and problem is not None:
-        raise problem
-    return found
-
-
-def _rows(path: Path, encoding: str, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the number of a row's last line and its cells, from the header on."""
-    # A cell may be as long as a book.
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
-    with _opened(path, encoding) as file:
-        reader = csv.reader(file, delimiter=separator, strict=True)
-        begun = False
-        try:
-            for row in reader:
-                begun = begun or bool(row)
-                if begun:
-                    yield reader.line_num, row
-        except csv.Error as error:
-            raise _QuoteError(
-                f"{str(path)!r}, line {reader.line_num}: {error}. A cell that begins with a quote "
-                "needs quotes around all of it, and quotes inside it doubled."
-            ) from error
-
-
-def _cells(path: Path, line: int, row: list[str], names: list[str], separator: str) -> list[str]:
-    """Return a row's cells, one per column, or raise if there is something beyond the columns."""
-    filled = [i for i, cell in enumerate(row) if cell.strip()]
-    # Only the first column may lack a name, as pandas writes its index.
-    beside = [i for i in filled if i >= len(names) or (i > 0 and not names[i].strip())]
-    if beside:
-        raise ValueError(
-            f"{str(path)!r}, line {line}: {row[beside[0]]!r} is beyond the columns {names}. A "
-            f"text with {separator!r} in it needs quotes around it, and quotes in it doubled."
-        )
-    return [*row[: len(names)], *[""] * (len(names) - len(row))]
-
-
-def _check_columns(path: Path, names: Sequence[str], wanted: Sequence[str]) -> None:
-    for column in wanted:
-        if column not in names:
-            raise ValueError(
-                f"{str(path)!r} has no column {column!r}; it has {list(names)[:20]}. Name the "
-                "right one, or the separator."
-            )
-        if list(names).count(column) > 1:
-            raise ValueError(
-                f"{str(path)!r} has {list(names).count(column)} columns named {column!r}; "
-                "rename all but one."
-            )

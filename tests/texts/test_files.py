@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dann_transfer.texts.files import RowWarning, read_parts, read_table
+from dann_transfer.texts.files import read_parts, read_table
+from dann_transfer.texts.separated import RowWarning
 
 BOTH = ["text", "label"]
 

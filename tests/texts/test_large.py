@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from dann_transfer import Domain, FileTexts, compare
 from dann_transfer.texts.files import PART, read_parts, read_table
-from dann_transfer.texts.reading import as_groups, as_target, sample, texts_in_parts
+from dann_transfer.texts.reading import as_groups, texts_in_parts
+from dann_transfer.texts.target import as_target, sample
 
 N, MOST = 10_000, 700
 TEXTS = [f"text {i}, of many" for i in range(N)]
