@@ -12,6 +12,7 @@ import typer
 from dann_transfer.cli.base import (
     Encoding,
     LabelColumn,
+    Quoting,
     Separator,
     TextColumn,
     app,
@@ -63,6 +64,7 @@ def predict(
     text_column: TextColumn = "text",
     encoding: Encoding = None,
     separator: Separator = None,
+    quoting: Quoting = None,
     abstain_below: Annotated[
         float | None, typer.Option(help="Leave the label empty where the model is less sure.")
     ] = None,
@@ -75,12 +77,15 @@ def predict(
     """
     from dann_transfer.judging import decision
     from dann_transfer.texts.files import read_parts
+    from dann_transfer.texts.unpacking import ending, is_marked
 
     with errors_in_a_line():
         check_table_to_write(out, texts)
         if abstain_below is not None:
             decision.check_threshold("--abstain-below", abstain_below)
-        parts = read_parts(texts, [text_column], encoding, as_separator(separator), whole=True)
+        parts = read_parts(
+            texts, [text_column], encoding, as_separator(separator), True, quoting=quoting
+        )
         # Errors in the file are reported before a model is loaded.
         first = next(parts)
         if taken := [name for name in ("predicted", "probability") if name in first]:
@@ -99,7 +104,8 @@ def predict(
             frame.assign(**_answers(adapter, part.probabilities, abstain_below, out))
             for frame, part in zip(filter(len, frames), made, strict=True)
         )
-        write(labelled, out)
+        # What Excel can read before, it can read afterwards.
+        write(labelled, out, marked=ending(texts) in (".csv", ".tsv", ".txt") and is_marked(texts))
 
 
 def _answers(
@@ -133,6 +139,7 @@ def evaluate(
     ] = 0.8,
     encoding: Encoding = None,
     separator: Separator = None,
+    quoting: Quoting = None,
     trust_remote_code: TrustCode = False,
 ) -> None:
     """Score a model on labelled texts: accuracy, calibration, coverage, also by class and group.
@@ -144,7 +151,9 @@ def evaluate(
 
     with errors_in_a_line():
         decision.check_threshold("--abstain-below", abstain_below)
-        frame = read_labelled(texts, text_column, label_column, encoding, separator, group_column)
+        frame = read_labelled(
+            texts, text_column, label_column, encoding, separator, quoting, group_column
+        )
         adapter = _load(model, trust_remote_code)
         result = evaluation.evaluate(
             adapter,
@@ -177,6 +186,7 @@ def suggest(
     text_column: TextColumn = "text",
     encoding: Encoding = None,
     separator: Separator = None,
+    quoting: Quoting = None,
     seed: Annotated[int, typer.Option()] = 0,
     out: OutFile = None,
     trust_remote_code: TrustCode = False,
@@ -191,7 +201,7 @@ def suggest(
         check_table_to_write(out, texts)
         if text_column in ("row", "predicted"):
             raise ValueError(f"a column {text_column!r} is added to the texts; rename theirs.")
-        own = read(texts, [text_column], encoding, separator)[text_column].tolist()
+        own = read(texts, [text_column], encoding, separator, quoting)[text_column].tolist()
         adapter = _load(model, trust_remote_code)
         rows = adapter.suggest(own, n, random_state=seed)
         chosen = [own[row] for row in rows]
@@ -205,12 +215,13 @@ def _domain(
     label_column: str | None,
     encoding: str | None,
     separator: str | None,
+    quoting: str | None,
 ) -> Any:
     """Read the texts of a file, and their labels if it has any."""
     from dann_transfer import Domain
 
     wanted = [text_column] if label_column is None else [text_column, label_column]
-    frame = read(path, wanted, encoding, separator, whole=True)
+    frame = read(path, wanted, encoding, separator, quoting, whole=True)
     labels = frame.get(label_column or "label")
     # A file to be labelled often has an empty column for it.
     if labels is not None and (labels.isna() | (labels.astype(str).str.strip() == "")).all():
@@ -237,6 +248,7 @@ def report(
     label_column: ShownLabels = None,
     encoding: Encoding = None,
     separator: Separator = None,
+    quoting: Quoting = None,
     trust_remote_code: TrustCode = False,
 ) -> None:
     """Write a page about a model: settings, history, findings, and predictions on texts.
@@ -244,7 +256,7 @@ def report(
     Example: dann-transfer report runs/model page.html --source reviews.csv --target tweets.csv
     """
 
-    columns = text_column, label_column, encoding, separator
+    columns = text_column, label_column, encoding, separator, quoting
     with errors_in_a_line():
         check_file_to_write(page, source, target)
         shown: dict[str, Any] = {
@@ -266,6 +278,7 @@ def explore(
     label_column: ShownLabels = None,
     encoding: Encoding = None,
     separator: Separator = None,
+    quoting: Quoting = None,
     trust_remote_code: TrustCode = False,
 ) -> None:
     """Write an interactive map of texts in a model's features: hovering shows a text.
@@ -274,7 +287,7 @@ def explore(
     """
     from dann_transfer import plots
 
-    columns = text_column, label_column, encoding, separator
+    columns = text_column, label_column, encoding, separator, quoting
     with errors_in_a_line():
         check_file_to_write(page, source, target)
         shown = _domain(source, *columns), _domain(target, *columns)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+
+_INVISIBLE = {"Cc", "Cf", "Zl", "Zp", "Zs"}
+# Fillers of Hangul and of Braille, a joiner of marks, and variation selectors.
+_FILLERS = {*"\u115f\u1160\u3164\uffa0\u2800\u034f", *map(chr, range(0xFE00, 0xFE10))}
 
 
 def show(value: object, width: int = 60) -> str:
@@ -82,5 +87,12 @@ def is_missing(value: Any) -> bool:
 
 
 def is_blank(value: Any) -> bool:
-    """Return whether a value is missing or a string of white space."""
-    return is_missing(value) or (isinstance(value, str) and not value.strip())
+    """Return whether a value is missing or a string in which nothing can be seen."""
+    return is_missing(value) or (isinstance(value, str) and not any(map(_is_visible, value)))
+
+
+def _is_visible(character: str) -> bool:
+    # Categories C and Z hold white space, nulls, soft hyphens and what has no width or directs
+    # writing. Surrogates, private and unassigned characters are not text, but not nothing either.
+    category = unicodedata.category(character)
+    return category not in _INVISIBLE and character not in _FILLERS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from enum import Enum
@@ -11,6 +12,7 @@ import numpy as np
 
 from dann_transfer.ground.notices import warn
 from dann_transfer.texts.frames import column_of, columns_of, is_blank, is_frame, plain_list, show
+from dann_transfer.texts.places import Fault, Places, checked
 
 
 def labels_of(frame: Any, column: str, name: str) -> list[Any]:
@@ -24,7 +26,8 @@ def labels_of(frame: Any, column: str, name: str) -> list[Any]:
     return [None if value is None or value < 0 else names[int(value)] for value in values]
 
 
-def _label(value: Any, where: str) -> str | int | bool | float:
+def _label(value: Any) -> str | int | bool | float:
+    """Return a label as a Python value, or raise what is wrong with it."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, Enum) and isinstance(value, str | int):
@@ -34,31 +37,38 @@ def _label(value: Any, where: str) -> str | int | bool | float:
         value = str.__str__(value)
     # An empty cell of a CSV file reads as a blank string.
     if is_blank(value):
-        raise ValueError(
-            f"{where} is missing ({show(value)}); drop that text or give it a label. "
-            "Texts without labels belong in X_target."
+        raise Fault(
+            ValueError,
+            f"is missing ({show(value)})",
+            "drop that text or give it a label. Texts without labels belong in X_target.",
         )
     if not isinstance(value, str | bool | int | float):
-        raise TypeError(
-            f"{where} is {show(value)} ({type(value).__name__}); "
-            "labels must be strings, integers or booleans."
+        raise Fault(
+            TypeError,
+            f"is {show(value)} ({type(value).__name__})",
+            "labels must be strings, integers or booleans.",
         )
     if isinstance(value, str) and value.endswith("\0"):
-        raise ValueError(
-            f"{where} is {show(value)}; numpy drops null characters at the end of a string, so "
-            "labels that differ only by them would become one. Remove them."
+        raise Fault(
+            ValueError,
+            f"is {show(value)}",
+            "numpy drops null characters at the end of a string, so "
+            "labels that differ only by them would become one. Remove them.",
         )
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise ValueError(f"{where} is {value!r}, which does not fit in 64 bits; use strings.")
+        raise Fault(ValueError, f"is {value!r}, which does not fit in 64 bits", "use strings.")
     if isinstance(value, float) and not value.is_integer():
-        raise ValueError(
-            f"{where} is {value!r}; labels are classes, not quantities. "
-            "Bin the values, or use strings or integers."
+        raise Fault(
+            ValueError,
+            f"is {value!r}",
+            "labels are classes, not quantities. Bin the values, or use strings or integers.",
         )
     return value
 
 
-def as_labels(y: Any, n: int, name: str = "y", texts_name: str = "X") -> np.ndarray:
+def as_labels(
+    y: Any, n: int, name: str = "y", texts_name: str = "X", places: Places | None = None
+) -> np.ndarray:
     """Turn what the user passed as labels into a 1-d array of one type and length n.
 
     Raises
@@ -66,7 +76,8 @@ def as_labels(y: Any, n: int, name: str = "y", texts_name: str = "X") -> np.ndar
     TypeError
         If a label is not a string, an integer or a boolean, or if types are mixed.
     ValueError
-        If the number of labels is not n, a label is missing or fractional, or y is not 1-d.
+        If the number of labels is not n, a label is missing, a number with decimals or several
+        labels in one, or y is not 1-d. Errors call rows by `places`, by default positions in y.
 
     Examples
     --------
@@ -74,6 +85,7 @@ def as_labels(y: Any, n: int, name: str = "y", texts_name: str = "X") -> np.ndar
     array(['no', 'yes'], dtype='<U3')
 
     """
+    places = places or Places(name)
     if y is None:
         raise ValueError(
             f"{name} is None: {texts_name} needs its labels. "
@@ -81,8 +93,13 @@ def as_labels(y: Any, n: int, name: str = "y", texts_name: str = "X") -> np.ndar
         )
     if isinstance(y, str | bytes | Mapping | set | frozenset) or not hasattr(y, "__len__"):
         raise TypeError(f"{name} is {show(y)} ({type(y).__name__}); pass a list of labels.")
+    if type(getattr(y, "dtype", None)).__name__ == "StringDType":
+        raise TypeError(
+            f"{name} has numpy's StringDType, which scikit-learn can neither score nor split; "
+            f"pass {name}.astype(object)."
+        )
     _refuse_columns(y, name)
-    values = [_label(value, f"{name}[{i}]") for i, value in enumerate(plain_list(y))]
+    values = checked(_without_class_gaps(y), _label, places)
     if len(values) != n:
         raise ValueError(
             f"{texts_name} has {n} texts but {name} has {len(values)} labels; "
@@ -94,27 +111,104 @@ def as_labels(y: Any, n: int, name: str = "y", texts_name: str = "X") -> np.ndar
             f"{name} mixes label types ({dict(kinds)}); make them all of one type, "
             f"for example [str(v) for v in {name}]."
         )
-    _warn_of_near_labels(values, name)
+    if "str" in kinds:
+        _refuse_quantities(values, places)
+        _refuse_several(values, places)
+        _warn_of_near_labels(values, name)
     return np.asarray(values)
 
 
+def _without_class_gaps(y: Any) -> list[Any]:
+    """Return the values of y, with None where a column of a datasets.ClassLabel has -1."""
+    values = plain_list(y)
+    # A column knows its dataset, and that one what its numbers stand for.
+    features = getattr(getattr(y, "source", None), "features", None)
+    feature = features.get(getattr(y, "column_name", "")) if isinstance(features, Mapping) else None
+    if getattr(feature, "names", None) is None:
+        return values
+    return [None if value is None or value < 0 else value for value in values]
+
+
+_DECIMALS = re.compile(r"\s*[+-]?\d*[.,]?\d+([eE][+-]?\d+)?\s*", re.ASCII)
+
+
+def _number(label: str) -> float | None:
+    """Return what a label is as a number, or None."""
+    return float(label.replace(",", ".")) if _DECIMALS.fullmatch(label) else None
+
+
+def _refuse_quantities(labels: list[Any], places: Places) -> None:
+    """Raise if all labels are numbers in writing, and some have decimals."""
+    numbers = {label: _number(label) for label in set(labels)}
+    if any(number is None for number in numbers.values()):
+        return
+    decimals = {label for label, number in numbers.items() if number and not number.is_integer()}
+    if decimals:
+        rows = [i for i, label in enumerate(labels) if label in decimals]
+        raise ValueError(
+            f"{places.fault(rows, f'is {labels[rows[0]]!r}')}; the label column holds numbers with "
+            f"decimals such as {labels[rows[0]]}, and labels are classes, not quantities. Bin the "
+            "values, or name the column of classes. Codes that only look like numbers need a "
+            "letter, such as 'v1.10'."
+        )
+
+
+def _refuse_several(labels: list[Any], places: Places) -> None:
+    """Raise if a label is several in one, each a class of its own; warn if it looks like that."""
+    classes = set(labels)
+    parts = {
+        label: label.split(mark)
+        for mark in "#|"
+        for label in classes
+        # "C#" and "a | b" are names.
+        if mark in label and all(part and part == part.strip() for part in label.split(mark))
+    }
+    several = {label for label, words in parts.items() if classes.issuperset(words)}
+    if several:
+        rows = [i for i, label in enumerate(labels) if label in several]
+        raise ValueError(
+            f"{places.fault(rows, f'is {labels[rows[0]]!r}, several labels')}; each is a class of "
+            "its own elsewhere, and a text has one class here. Remove these rows, or train one "
+            "model per label: sklearn.multioutput.MultiOutputClassifier(DomainAdapter(...))."
+        )
+    # Commas, semicolons and strokes stand in names, too.
+    joint = [
+        label
+        for label in classes
+        if label not in parts
+        and any(
+            classes.issuperset(part.strip() for part in label.split(mark))
+            for mark in ",;/"
+            if mark in label
+        )
+    ]
+    if odd := sorted([*parts, *joint])[:3]:
+        warn(
+            f"labels of {places.name} look like several in one, and count as classes of their own: "
+            f"{odd}. If they are several, remove these texts or train one model per label.",
+            LabelWarning,
+        )
+
+
 class LabelWarning(UserWarning):
-    """Some labels differ only by letter case or white space."""
+    """Some labels may not be the classes that were meant."""
 
 
 def _warn_of_near_labels(values: list[Any], name: str) -> None:
     """Warn of labels that are probably misspellings of one another, or due to an unquoted comma."""
-    words = {value for value in values if isinstance(value, str)}
+    words = set(values)
     alike: dict[str, list[str]] = {}
     for word in sorted(words):
-        alike.setdefault(" ".join(word.split()).casefold(), []).append(word)
-    slips = [own for own in alike.values() if len(own) > 1]
+        number = _number(word)
+        key = " ".join(word.split()).casefold() if number is None else repr(number)
+        alike.setdefault(key, []).append(word)
+    slips = [words for words in alike.values() if len(words) > 1]
     padded = [word for word in sorted(words) if word != word.strip()]
     if slips:
         warn(
-            f"labels of {name} differ only by letter case or white space, and count as separate "
-            f"classes: {slips[:3]}. If they are the same class, make them equal, for example with "
-            "str.strip and str.lower.",
+            f"labels of {name} differ only by letter case or white space, or in how a number is "
+            f"written, and count as separate classes: {slips[:3]}. If they are the same class, "
+            "make them equal, for example with str.strip and str.lower.",
             LabelWarning,
         )
     elif padded:
@@ -174,7 +268,7 @@ def _as_marks(y: Any) -> np.ndarray | None:
 
 
 def encode_labels(labels: np.ndarray, classes: np.ndarray, name: str) -> np.ndarray:
-    """Turn labels into positions in `classes`, shape (n,).
+    """Turn labels into positions in `classes`, shape (n,). A class 1 may be written "1".
 
     Raises
     ------
@@ -182,10 +276,14 @@ def encode_labels(labels: np.ndarray, classes: np.ndarray, name: str) -> np.ndar
         If a label is not among the classes.
 
     """
-    unknown = sorted(set(labels.tolist()) - set(classes.tolist()), key=str)
+    known = set(classes.tolist())
+    # A CSV file has "1" where JSON and Parquet have 1.
+    written = {str(label): label for label in known}
+    values = [v if v in known else written.get(str(v), v) for v in labels.tolist()]
+    unknown = sorted(set(values) - known, key=str)
     if unknown:
         raise ValueError(
             f"{name} has labels that the source does not have: {unknown[:5]}; "
             f"the source's classes are {classes.tolist()[:20]}."
         )
-    return cast(np.ndarray, np.searchsorted(classes, labels))
+    return cast(np.ndarray, np.searchsorted(classes, np.asarray(values, dtype=classes.dtype)))

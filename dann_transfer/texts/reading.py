@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dann_transfer.ground.notices import warn
-from dann_transfer.texts.files import FileTexts, is_table, read_table
+from dann_transfer.texts.exports import MARK, Answers, answers_of, columns_beside
+from dann_transfer.texts.files import FileTexts, is_table, places_of, read_table
 from dann_transfer.texts.frames import (
     column_of,
     columns_of,
@@ -23,7 +25,11 @@ from dann_transfer.texts.frames import (
     refuse_splits,
     show,
 )
-from dann_transfer.texts.labels import as_labels, labels_of
+from dann_transfer.texts.labels import LabelWarning, as_labels, labels_of
+from dann_transfer.texts.places import Fault, Places, checked
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -128,11 +134,13 @@ def as_texts(
 
 def _checked(X: Any, name: str, text_column: str, empty_is_text: bool, start: int) -> list[str]:
     """Return the texts of one part, checked, with positions counted from `start`."""
+    places = Places(name)
     if isinstance(X, Domain):
         X = X.texts
     if isinstance(X, PathLike):
         X = FileTexts(X, text_column)
     if isinstance(X, FileTexts):
+        places = X.places(name)
         X = list(X)
     if X is None:
         raise TypeError(f"{name} is None; pass a list of texts.")
@@ -168,35 +176,110 @@ def _checked(X: Any, name: str, text_column: str, empty_is_text: bool, start: in
         ) from None
     if not values:
         raise ValueError(f"{name} holds no texts; pass at least one.")
-    if empty_is_text:
+    return checked_texts(values, places, empty_is_text, start)
+
+
+def checked_texts(
+    values: Sequence[Any], places: Places, may_be_empty: bool = False, start: int = 0
+) -> list[str]:
+    """Return values that are all texts, or raise for the first that is not."""
+    if may_be_empty:
         values = ["" if is_blank(value) else value for value in values]
-    return [
-        checked_text(value, f"{name}[{i}]", empty_is_text) for i, value in enumerate(values, start)
-    ]
+    return checked(values, partial(_text, may_be_empty=may_be_empty), places, start)
 
 
-def checked_text(value: Any, where: str, may_be_empty: bool) -> str:
+def _text(value: Any, may_be_empty: bool) -> str:
     """Return a text, or raise what is wrong with it."""
     if not isinstance(value, str):
-        raise TypeError(
-            f"{where} is {show(value)} ({type(value).__name__}), not a string; "
-            "remove it or turn it into text."
+        raise Fault(
+            TypeError,
+            f"is {show(value)} ({type(value).__name__}), not a string",
+            "remove it or turn it into text.",
         )
-    if not value.strip() and not may_be_empty:
-        raise ValueError(
-            f"{where} is empty or only white space: {show(value)}; "
-            "remove it or put a placeholder such as '[empty]' in its place."
+    if not may_be_empty and is_blank(value):
+        raise Fault(
+            ValueError,
+            f"is empty or only white space: {show(value)}",
+            "remove it or put a placeholder such as '[empty]' in its place.",
         )
     if not value.isascii():
         try:
             value.encode("utf-8")
         except UnicodeEncodeError as error:
-            raise ValueError(
-                f"{where} is not valid Unicode ({error.reason} at {error.start}): "
-                f"{show(value)}; re-read it with the right encoding or errors='replace'."
+            raise Fault(
+                ValueError,
+                f"is not valid Unicode ({error.reason} at {error.start}): {show(value)}",
+                "re-read it with the right encoding or errors='replace'.",
             ) from None
     # `str(value)` would return what a subclass of str, such as an enum, chooses to display.
     return str.__str__(value)
+
+
+def read_labelled(
+    path: str | PathLike[str],
+    text_column: str,
+    label_column: str,
+    others: Sequence[str] = (),
+    *form: str | None,
+) -> pd.DataFrame:
+    """Read texts with one label each, and other columns; the index is the row in the file, from 0.
+
+    Answers that an annotator rejected, skipped or discarded are left out, with a warning.
+
+    Parameters
+    ----------
+    path : path
+    text_column, label_column : str
+    others : sequence of str
+    *form : str, optional
+        Encoding, separator and quoting, as for `read_table`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `read_table` does, and if a row has several labels.
+
+    """
+    import pandas as pd
+
+    columns = [text_column, *(column for column in others if column != text_column)]
+    encoding, separator, quoting = (*form, None, None, None)[:3]
+    beside = columns_beside(label_column)
+    optional = list(dict.fromkeys([label_column, *beside]))
+    frame = read_table(path, columns, encoding, separator, False, quoting, optional)
+    if not {label_column, *beside} - {"answer"} & {*frame.columns}:
+        # It says which columns there are.
+        read_table(path, [*columns, label_column], encoding, separator, False, quoting)
+    places = places_of(path, label_column, columns, encoding, separator, quoting)
+    answers = _answers(frame, label_column, repr(str(path)), places)
+    frame = frame.iloc[answers.rows].set_axis(answers.rows)
+    frame[label_column] = pd.Series(answers.labels, frame.index, dtype=object)
+    return frame[list(dict.fromkeys([text_column, label_column, *others]))]
+
+
+def _answers(frame: Any, label_column: str, name: str, places: Places) -> Answers:
+    """Return the labels of a table, and warn of those that are left out."""
+    there = {*columns_of(frame)}
+    columns = {
+        column: plain_list(column_of(frame, column, name, "label_column"))
+        for column in columns_beside(label_column)
+        if column in there
+    }
+    # Prodigy's choices and Label Studio's tasks have no column of labels.
+    answers = None if label_column in there else answers_of(columns, label_column, places)
+    if answers is None:
+        columns[label_column] = labels_of(frame, label_column, name)
+        answers = answers_of(columns, label_column, places) or Answers()
+    if answers.left_out:
+        reasons = ", ".join(f"{n:,} {reason}" for reason, n in answers.left_out.items())
+        warn(f"{name} has answers that are left out: {reasons}.", LeftOutWarning)
+    if not answers.rows:
+        raise ValueError(f"{name} has no row with a label that was accepted or submitted.")
+    return answers
+
+
+class LeftOutWarning(UserWarning):
+    """Some rows of a labelling tool's export are no labelled texts."""
 
 
 def as_labelled(
@@ -210,14 +293,54 @@ def as_labelled(
         As `as_texts` and `as_labels` do.
 
     """
+    places = Places(y_name)
     if y is None and isinstance(X, PathLike):
-        X = read_table(X, [text_column, label_column])
-    texts = as_texts(X, name, text_column)
-    if y is None and isinstance(X, Domain):
-        y = X.labels
+        frame = read_labelled(X, text_column, label_column)
+        both = [text_column, label_column]
+        places = places_of(X, y_name, both).at(frame.index.tolist())
+        texts = checked_texts(frame[text_column].tolist(), replace(places, name=name))
+        y = frame[label_column].tolist()
     elif y is None and is_frame(X):
-        y = labels_of(X, label_column, name)
-    return texts, as_labels(y, len(texts), y_name, name)
+        refuse_splits(X, name)
+        refuse_lazy(X, name)
+        values = plain_list(column_of(X, text_column, name, "text_column"))
+        answers = _answers(X, label_column, name, places)
+        places = places.at(answers.rows)
+        texts = checked_texts([values[row] for row in answers.rows], replace(places, name=name))
+        y = answers.labels
+    else:
+        texts = as_texts(X, name, text_column)
+        y = X.labels if y is None and isinstance(X, Domain) else y
+    labels = as_labels(y, len(texts), y_name, name, places)
+    refuse_marked(texts, name)
+    _warn_of_contradictions(texts, labels.tolist(), name)
+    return texts, labels
+
+
+def refuse_marked(texts: Sequence[str], name: str) -> None:
+    """Raise if a text holds its own label, as a line of fastText does."""
+    text = next((text for text in texts if text.startswith(MARK)), None)
+    if text is not None:
+        raise ValueError(
+            f"{name} has a text that begins with a label, {show(text)}; pass a file of fastText as "
+            "pathlib.Path, or take the labels out of the texts."
+        )
+
+
+def _warn_of_contradictions(texts: list[str], labels: list[Any], name: str) -> None:
+    """Warn of texts that stand there several times with different labels."""
+    first = dict(zip(reversed(texts), reversed(labels), strict=True))
+    others = {
+        text: label for text, label in zip(texts, labels, strict=True) if label != first[text]
+    }
+    if others:
+        text, label = next(iter(others.items()))
+        warn(
+            f"{len(others):,} texts of {name} have different labels in different rows, such as "
+            f"{show(text)} with {first[text]!r} and {label!r}: all of these rows count. Keep one "
+            "of them, if only one is right.",
+            LabelWarning,
+        )
 
 
 def as_domain(X: Any, name: str, text_column: str = "text", label_column: str = "label") -> Domain:
@@ -231,7 +354,11 @@ def as_domain(X: Any, name: str, text_column: str = "text", label_column: str = 
     """
     labels = X.labels if isinstance(X, Domain) else None
     if is_frame(X) and label_column in columns_of(X):
-        labels = labels_of(X, label_column, name)
+        answers = _answers(X, label_column, name, Places(name))
+        by_row = dict(zip(answers.rows, answers.labels, strict=True))
+        labels = [
+            by_row.get(row) for row in range(len(column_of(X, text_column, name, "text_column")))
+        ]
         # A table to be labelled often has an empty column for it.
         labels = None if all(map(is_missing, labels)) else labels
     texts = as_texts(X, name, text_column, empty_is_text=True)

@@ -12,7 +12,8 @@ import numpy as np
 from dann_transfer.ground import streams
 from dann_transfer.texts.files import PART, FileTexts
 from dann_transfer.texts.frames import column_of, is_frame, plain_list
-from dann_transfer.texts.reading import Domain, as_texts, checked_text
+from dann_transfer.texts.places import Places
+from dann_transfer.texts.reading import Domain, as_texts, checked_texts, refuse_marked
 
 T = TypeVar("T")
 
@@ -55,6 +56,7 @@ def as_target(
     def parts() -> Iterator[list[str]]:
         nonlocal beside
         for part in _parts(X_target, "X_target", text_column):
+            refuse_marked(part, "X_target")
             beside = beside or not known.issuperset(part)
             if not beside:
                 missing.difference_update(part)
@@ -77,6 +79,7 @@ def _parts(X: Any, name: str, text_column: str) -> Iterator[list[str]]:
         X = X.texts
     if isinstance(X, PathLike):
         X = FileTexts(X, text_column)
+    places = X.places(name) if isinstance(X, FileTexts) else Places(name)
     if hasattr(X, "select_columns") and hasattr(X, "iter"):
         # From `datasets`. A streamed dataset may not know its columns before it is read.
         if text_column in (X.column_names or ()):
@@ -93,7 +96,7 @@ def _parts(X: Any, name: str, text_column: str) -> Iterator[list[str]]:
         return
     start = 0
     while part := list(islice(values, PART)):
-        yield [checked_text(value, f"{name}[{start + i}]", False) for i, value in enumerate(part)]
+        yield checked_texts(part, places, start=start)
         start += len(part)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import zipfile
 from collections.abc import Iterator
@@ -15,13 +16,29 @@ _PACKED = (b"\x1f\x8b", b"BZh", b"PK\x03\x04", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 _MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 
 
-def encoding_of(path: Path) -> str:
-    """Return UTF-8, or what a byte order mark says."""
+def ending(path: Path) -> str:
+    """Return the ending of a name, apart from that of a compression."""
+    suffixes = [s.lower() for s in path.suffixes if s.lower() not in COMPRESSED]
+    return suffixes[-1] if suffixes else ""
+
+
+def encoding_of(path: Path, encoding: str | None = None) -> str:
+    """Return the encoding, by default UTF-8; what a byte order mark says includes the mark."""
     with unpacked(path) as file:
         start = file.read(6)
     if start.startswith(_PACKED):
         raise ValueError(f"{str(path)!r} is compressed; let its name say so, as in texts.csv.gz.")
-    return next((name for mark, name in _MARKS if start.startswith(mark)), "utf-8")
+    marked = next((name for mark, name in _MARKS if start.startswith(mark)), None)
+    if encoding is None:
+        return marked or "utf-8"
+    # Otherwise the mark would be a letter of the first column's name.
+    same = marked is not None and marked[:5] == codecs.lookup(encoding).name[:5]
+    return marked if marked is not None and same else encoding
+
+
+def is_marked(path: Path) -> bool:
+    """Return whether a file begins with a byte order mark, as Excel needs one to read UTF-8."""
+    return encoding_of(path) != "utf-8"
 
 
 @contextmanager

@@ -99,7 +99,12 @@ def test_the_sample_does_not_depend_on_the_parts(n, most, cuts):
 def test_a_bad_row_far_down_is_named(kind, tmp_path):
     texts = list(TEXTS)
     texts[PART + 7] = " "
-    with pytest.raises(ValueError, match=rf"X_target\[{PART + 7}\] is empty"):
+    place = rf"X_target\[{PART + 7}\]"
+    if kind in ("csv", "parquet", "json lines", "FileTexts"):
+        lines = {"csv": 2, "FileTexts": 2, "json lines": 1}
+        line = f", line {PART + 7 + lines[kind]} of the file" if kind in lines else ""
+        place = f"row {PART + 8}{line}: X_target"
+    with pytest.raises(ValueError, match=f"{place} is empty"):
         as_target(kinds(texts, tmp_path)[kind], ["a"], most=MOST)
     with pytest.raises(ValueError, match="the same texts as X"):
         as_target(kinds(TEXTS, tmp_path)[kind], TEXTS, most=MOST)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dann_transfer.texts.labels import as_labels
+from dann_transfer.texts.labels import LabelWarning, as_labels
 from dann_transfer.texts.reading import (
     Domain,
     EmptyTextWarning,
@@ -164,7 +164,9 @@ def test_a_domain_does_not_show_all_its_texts():
 
 
 # What users have in lists: any text.
-WORDS = st.text(min_size=1).filter(lambda t: t.strip() and "\0" not in t)
+WORDS = st.text(min_size=1).filter(
+    lambda t: any(c.isalnum() or 0xD800 <= ord(c) < 0xE000 for c in t)
+)
 
 
 @given(st.lists(WORDS, min_size=1, max_size=20))
@@ -203,3 +205,71 @@ def test_weights_of_any_size_are_those_of_their_ratios():
         weights = text_weights(labels, None, [size, size, size / 2, 0.0])
         with np.errstate(all="raise", under="ignore"):
             assert scaled(weights) == pytest.approx([1.6, 1.6, 0.8, 0.0])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\u200b",
+        "\ufeff",
+        "\u200e",
+        "\xad\u200d",
+        "\0",
+        "\x1b",
+        " \u2060\n",
+        "\u3164",
+        "\u2800\ufe0f",
+    ],
+    ids=ascii,
+)
+def test_a_text_in_which_nothing_can_be_seen_is_empty(text):
+    with pytest.raises(ValueError, match=r"X\[1\] is empty or only white space: '"):
+        as_texts(["a", text], "X")
+    with pytest.warns(EmptyTextWarning, match=r"1 of 2 texts of X are empty"):
+        assert as_texts(["a", text], "X", empty_is_text=True) == ["a", ""]
+    # Beside a letter it stays as it is.
+    assert as_texts([f"a{text}b"], "X") == [f"a{text}b"]
+
+
+def test_faults_of_one_kind_are_counted_and_the_first_listed(tmp_path):
+    texts = ["good"] * 400
+    for row in (5, 300, 301):
+        texts[row] = " "
+    listed = r"X\[5\] is empty .*, the first of 3: X\[5\], X\[300\], X\[301\]; remove"
+    with pytest.raises(ValueError, match=listed):
+        as_texts(texts, "X")
+    path = tmp_path / "t.csv"
+    pd.DataFrame({"text": texts, "label": ["a", "b"] * 200}).to_csv(path, index=False)
+    rows = r"t\.csv', row 6, line 7 of the file: X is empty .*, the first of 3 rows: 6, 301, 302;"
+    with pytest.raises(ValueError, match=rows):
+        as_labelled(path, None, "X", "y")
+    with pytest.raises(ValueError, match=rows):
+        as_texts(path, "X")
+    with pytest.raises(ValueError, match=r"the first of 7: X\[0\], .*, X\[4\], \.\.\.; remove"):
+        as_texts([" "] * 7, "X")
+
+
+def test_a_text_that_holds_its_label_is_refused():
+    texts = [f"__label__{label} {text}" for label, text in zip("aba", TEXTS, strict=True)]
+    with pytest.raises(
+        ValueError, match=r"X has a text that begins with a label, '__label__a good"
+    ):
+        as_labelled(texts, ["a", "b", "a"], "X", "y")
+    with pytest.raises(ValueError, match="X_target has a text that begins with a label"):
+        as_target(texts, ["other"])
+    assert as_texts(texts, "X") == texts
+
+
+def test_texts_with_two_labels_are_counted():
+    texts = ["dull", "fine", "dull", "dull", "fine", "new", "odd", "odd"]
+    with pytest.warns(LabelWarning, match=r"2 texts of X have .* 'dull' with 'a' and 'b'"):
+        as_labelled(texts, ["a", "a", "b", "a", "b", "a", "b", "b"], "X", "y")
+
+
+def test_a_column_of_class_labels_keeps_its_gaps():
+    table = dataset([0, 1, -1, 0])
+    with pytest.raises(ValueError, match=r"y\[2\] is missing \(None\)"):
+        as_source(table["text"], table["label"])
+    assert as_source(table["text"][:2], table["label"][:2])[1].tolist() == [0, 1]
+    # Outside of a ClassLabel -1 is a class like others.
+    assert as_source(TEXTS, [-1, 1, 0])[1].tolist() == [-1, 1, 0]
