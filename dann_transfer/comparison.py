@@ -34,8 +34,10 @@ from dann_transfer.judging.diagnostics import proxy_a_distance
 from dann_transfer.judging.gains import Answers, by_group, doubt, gain_error, harm
 from dann_transfer.methods import Method
 from dann_transfer.methods.registry import classes_of, known
-from dann_transfer.texts.reading import LOOKED_AT, as_groups, as_labelled, encode_labels
+from dann_transfer.texts.labels import encode_labels
+from dann_transfer.texts.reading import as_groups, as_labelled
 from dann_transfer.texts.roles import Inputs, Texts
+from dann_transfer.texts.target import LOOKED_AT
 from dann_transfer.texts.tokens import warn_truncated
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ import numpy as np
 from dann_transfer.adapter import DomainAdapter
 from dann_transfer.judging.decision import calibration_error, check_threshold, coverage_curve
 from dann_transfer.judging.gains import Answers, accuracy_rows
-from dann_transfer.texts.reading import as_groups, as_labelled, encode_labels
+from dann_transfer.texts.labels import encode_labels
+from dann_transfer.texts.reading import as_groups, as_labelled
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -149,7 +149,7 @@ TEXTS: dict[str, tuple[dict, type[Exception], str]] = {
     "quantities": (
         {"y": [0.5, 1.0] * 6},
         ValueError,
-        "y[0] is 0.5; labels are classes, not quantities",
+        "y[0] is 0.5, the first of 6: y[0], y[2], y[4], y[6], y[8], ...; labels are classes, not",
     ),
     "lists of labels": (
         {"y": [["a"], ["a", "b"]] * 6},

@@ -198,9 +198,39 @@ def test_a_large_file_is_predicted_in_parts(suffix, tmp_path, fitted, monkeypatc
         # An error far down the file leaves earlier output unchanged, and nothing half written.
         with path.open("a") as file:
             file.write("too,many,cells,here\n")
-        assert "line 52" in run(cli.app, predict).stderr
+        assert "row 51, line 52 of the file" in run(cli.app, predict).stderr
         pd.testing.assert_frame_equal(reader(out), whole)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in." + suffix, "model", "out." + suffix]
+
+
+def test_a_file_that_excel_can_read_still_can_be(tmp_path, fitted):
+    fitted.save_pretrained(tmp_path / "model")
+    path, out = tmp_path / "in.csv", tmp_path / "out.csv"
+    predict = ["predict", str(tmp_path / "model"), str(path), "--out", str(out)]
+    for encoding, mark in (("utf-8-sig", True), ("utf-16", True), ("utf-8", False)):
+        path.write_text("text;id\nschön lol;1\n", encoding=encoding)
+        assert run(cli.app, predict).exit_code == 0
+        assert out.read_bytes().startswith(b"\xef\xbb\xbf") is mark
+        assert pd.read_csv(out, encoding="utf-8-sig")["text"].tolist() == ["schön lol"]
+
+
+def test_quote_marks_that_are_letters_cost_no_row(tmp_path, fitted):
+    fitted.save_pretrained(tmp_path / "model")
+    path, out = tmp_path / "in.tsv", tmp_path / "out.csv"
+    rows = [f"{i}\tgood lol" for i in range(9)]
+    rows[2], rows[7] = '2\t"good lol', '7\ta screen of 5"'
+    path.write_text("id\ttext\n" + "\n".join(rows) + "\n")
+    predict = ["predict", str(tmp_path / "model"), str(path), "--out", str(out)]
+    done = run(cli.app, predict)
+    assert done.exit_code == 2
+    assert "row 3, line 4 of the file: a quote opens there" in done.stderr
+    assert "--quoting none" in done.stderr
+    assert not out.exists()
+    assert run(cli.app, [*predict, "--quoting", "none"]).exit_code == 0
+    texts = pd.read_csv(out)["text"].tolist()
+    assert len(texts) == 9
+    assert (texts[2], texts[7]) == ('"good lol', 'a screen of 5"')
+    assert "quoting='odd' must be one of" in run(cli.app, [*predict, "--quoting", "odd"]).stderr
 
 
 def test_columns_keep_their_type_through_all_parts(tmp_path, tiny, source, monkeypatch):
@@ -255,7 +285,7 @@ def test_what_is_wrong_with_a_file_is_one_line(tmp_path, fitted):
     done = run(cli.app, ["predict", str(tmp_path / "model"), str(bad)])
     assert done.exit_code == 2
     assert done.stderr.count("\n") == 1
-    assert f"error: '{bad}', line 2: 'pos' is beyond the columns" in done.stderr
+    assert f"error: '{bad}', row 1, line 2 of the file: 'pos' is beyond the columns" in done.stderr
     blank = tmp_path / "blank.csv"
     blank.write_text('text,n\ngood film,1\n"",2\nbad, 3\n')
     done = run(cli.app, ["predict", str(tmp_path / "model"), str(blank)])
@@ -403,7 +433,10 @@ REFUSED = [
     (["predict", "{model}", "{target}", "--out", "{tmp}"], "is a folder; name a file"),
     (["predict", "{model}", "{twice}", "--out", "{tmp}/o.parquet"], "has several columns 'id'"),
     (["suggest", "{model}", "{row}", "--text-column", "row", "-n", "1"], "a column 'row' is added"),
-    (["evaluate", "{model}", "{gaps}"], "gaps.csv', row 2 has no label; fill it"),
+    (
+        ["evaluate", "{model}", "{gaps}"],
+        "gaps.csv', row 2, line 3 of the file: label is empty; fill it",
+    ),
     (["evaluate", "{model}", "{test}", "--label-column", "text"], "are both 'text'"),
     (
         ["report", "{model}", "{tmp}/p.html", "--target", "{test}", "--label-column", "typo"],
@@ -432,7 +465,7 @@ REFUSED = [
         ["compare", "{source}", "{target}", "--set", "progress=maybe"],
         "progress='maybe' must be one",
     ),
-    (["compare", "{gaps}", "{target}"], "gaps.csv', row 2 has no label"),
+    (["compare", "{gaps}", "{target}"], "gaps.csv', row 2, line 3 of the file: label is empty"),
 ]
 
 

@@ -28,18 +28,27 @@ Separator = Annotated[
 TextColumn = Annotated[str, typer.Option(help="The column of texts.")]
 LabelColumn = Annotated[str, typer.Option(help="The column of labels.")]
 
+Quoting = Annotated[
+    str | None,
+    typer.Option(
+        help="For CSV: none if quote marks are letters, minimal if they enclose cells; "
+        "by default minimal, and a cell that looks like several rows is refused."
+    ),
+]
+
 
 def read(
     path: Path,
     columns: list[str],
     encoding: str | None,
     separator: str | None,
+    quoting: str | None,
     whole: bool = False,
 ) -> Any:
     """Read a file of texts; the separator may be written in a form that a shell can pass."""
     from dann_transfer.texts.files import read_table
 
-    return read_table(path, columns, encoding, as_separator(separator), whole)
+    return read_table(path, columns, encoding, as_separator(separator), whole, quoting)
 
 
 def read_labelled(
@@ -48,22 +57,24 @@ def read_labelled(
     label_column: str,
     encoding: str | None,
     separator: str | None,
+    quoting: str | None,
     *others: str | None,
 ) -> Any:
-    """Read texts, labels and other columns, and name the row in which text or label is missing."""
+    """Read texts, labels and other columns, and name the rows in which text or label is missing."""
+    from dann_transfer.texts import reading
+    from dann_transfer.texts.files import places_of
+    from dann_transfer.texts.frames import is_blank
+
     if text_column == label_column:
         raise ValueError(f"--text-column and --label-column are both {text_column!r}.")
-    needed = [text_column, label_column]
-    columns = list(dict.fromkeys([*needed, *(name for name in others if name is not None)]))
-    frame = read(path, columns, encoding, separator)
-    for column in needed:
-        blank = frame[column].isna() | (frame[column].astype(str).str.strip() == "")
-        if blank.any():
-            raise ValueError(
-                f"{str(path)!r}, row {int(blank.to_numpy().argmax()) + 1} has no "
-                f"{column}; fill it in or remove the row."
-            )
-    return frame
+    form = encoding, as_separator(separator), quoting
+    named = [name for name in others if name is not None]
+    frame = reading.read_labelled(path, text_column, label_column, named, *form)
+    for column in (text_column, label_column):
+        if blank := [i for i, value in enumerate(frame[column]) if is_blank(value)]:
+            places = places_of(path, column, [text_column], *form).at(frame.index.tolist())
+            raise ValueError(f"{places.fault(blank, 'is empty')}; fill it in or remove the row.")
+    return frame.reset_index(drop=True)
 
 
 def as_classes(labels: Any, classes: Iterable[Any]) -> Any:
@@ -79,14 +90,16 @@ def as_classes(labels: Any, classes: Iterable[Any]) -> Any:
     ]
 
 
-def target_texts(path: Path, column: str, encoding: str | None, separator: str | None) -> FileTexts:
+def target_texts(
+    path: Path, column: str, encoding: str | None, separator: str | None, quoting: str | None
+) -> FileTexts:
     """Return the texts of a file that may be larger than memory, to be read in parts.
 
     Its first part is read at once, to report errors before anything is loaded.
     """
     from dann_transfer.texts.files import FileTexts
 
-    texts = FileTexts(path, column, encoding, as_separator(separator))
+    texts = FileTexts(path, column, encoding, as_separator(separator), quoting)
     next(iter(texts), None)
     return texts
 
@@ -134,10 +147,11 @@ def check_file_to_write(out: Path | None, *inputs: Path | None) -> None:
     make_writable(folder, f"cannot write to {str(folder)!r}")
 
 
-def write(frames: Iterable[Any], out: Path | None) -> None:
+def write(frames: Iterable[Any], out: Path | None, marked: bool = False) -> None:
     """Write the parts of a table to a file, whole or not at all, or to standard output.
 
-    The format is Parquet if the file's name says so, and otherwise CSV in UTF-8. If there are
+    The format is Parquet if the file's name says so, and otherwise CSV in UTF-8, with a byte order
+    mark if `marked`. If there are
     several processes, the first one writes.
     """
     if not is_first():
@@ -152,7 +166,7 @@ def write(frames: Iterable[Any], out: Path | None) -> None:
         if is_parquet(out):
             _write_parquet(frames, work)
             return
-        with work.open("w", encoding="utf-8", newline="") as file:
+        with work.open("w", encoding="utf-8-sig" if marked else "utf-8", newline="") as file:
             _write_csv(frames, file)
 
 

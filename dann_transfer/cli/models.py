@@ -13,6 +13,7 @@ from dann_transfer.cli.app import app, errors_in_a_line
 from dann_transfer.cli.files import (
     Encoding,
     LabelColumn,
+    Quoting,
     Separator,
     TextColumn,
     as_classes,
@@ -62,6 +63,7 @@ def predict(
     text_column: TextColumn = "text",
     encoding: Encoding = None,
     separator: Separator = None,
+    quoting: Quoting = None,
     abstain_below: Annotated[
         float | None, typer.Option(help="Leave the label empty where the model is less sure.")
     ] = None,
@@ -74,12 +76,15 @@ def predict(
     """
     from dann_transfer.judging import decision
     from dann_transfer.texts.files import read_parts
+    from dann_transfer.texts.unpacking import ending, is_marked
 
     with errors_in_a_line():
         check_table_to_write(out, texts)
         if abstain_below is not None:
             decision.check_threshold("--abstain-below", abstain_below)
-        parts = read_parts(texts, [text_column], encoding, as_separator(separator), whole=True)
+        parts = read_parts(
+            texts, [text_column], encoding, as_separator(separator), True, quoting=quoting
+        )
         # Errors in the file are reported before a model is loaded.
         first = next(parts)
         if taken := [name for name in ("predicted", "probability") if name in first]:
@@ -98,7 +103,8 @@ def predict(
             frame.assign(**_answers(adapter, part.probabilities, abstain_below, out))
             for frame, part in zip(filter(len, frames), outputs, strict=True)
         )
-        write(labelled, out)
+        # What Excel can read before, it can read afterwards.
+        write(labelled, out, marked=ending(texts) in (".csv", ".tsv", ".txt") and is_marked(texts))
 
 
 def _answers(
@@ -132,6 +138,7 @@ def evaluate(
     ] = 0.8,
     encoding: Encoding = None,
     separator: Separator = None,
+    quoting: Quoting = None,
     trust_remote_code: TrustCode = False,
 ) -> None:
     """Score a model on labelled texts: accuracy, calibration, coverage, also by class and group.
@@ -143,7 +150,9 @@ def evaluate(
 
     with errors_in_a_line():
         decision.check_threshold("--abstain-below", abstain_below)
-        frame = read_labelled(texts, text_column, label_column, encoding, separator, group_column)
+        frame = read_labelled(
+            texts, text_column, label_column, encoding, separator, quoting, group_column
+        )
         adapter = _load(model, trust_remote_code)
         result = evaluation.evaluate(
             adapter,
@@ -176,6 +185,7 @@ def suggest(
     text_column: TextColumn = "text",
     encoding: Encoding = None,
     separator: Separator = None,
+    quoting: Quoting = None,
     seed: Annotated[int, typer.Option()] = 0,
     out: OutFile = None,
     trust_remote_code: TrustCode = False,
@@ -190,7 +200,7 @@ def suggest(
         check_table_to_write(out, texts)
         if text_column in ("row", "predicted"):
             raise ValueError(f"a column {text_column!r} is added to the texts; rename theirs.")
-        listed = read(texts, [text_column], encoding, separator)[text_column].tolist()
+        listed = read(texts, [text_column], encoding, separator, quoting)[text_column].tolist()
         adapter = _load(model, trust_remote_code)
         rows = adapter.suggest(listed, n, random_state=seed)
         chosen = [listed[row] for row in rows]
@@ -204,12 +214,13 @@ def _domain(
     label_column: str | None,
     encoding: str | None,
     separator: str | None,
+    quoting: str | None,
 ) -> Any:
     """Read the texts of a file, and their labels if it has any."""
     from dann_transfer import Domain
 
     wanted = [text_column] if label_column is None else [text_column, label_column]
-    frame = read(path, wanted, encoding, separator, whole=True)
+    frame = read(path, wanted, encoding, separator, quoting, whole=True)
     labels = frame.get(label_column or "label")
     # A file to be labelled often has an empty column for it.
     if labels is not None and (labels.isna() | (labels.astype(str).str.strip() == "")).all():
@@ -236,6 +247,7 @@ def report(
     label_column: ShownLabels = None,
     encoding: Encoding = None,
     separator: Separator = None,
+    quoting: Quoting = None,
     trust_remote_code: TrustCode = False,
 ) -> None:
     """Write a page about a model: settings, history, findings, and predictions on texts.
@@ -245,7 +257,7 @@ def report(
 
     from dann_transfer import plots
 
-    columns = text_column, label_column, encoding, separator
+    columns = text_column, label_column, encoding, separator, quoting
     with errors_in_a_line():
         check_file_to_write(page, source, target)
         shown: dict[str, Any] = {
@@ -268,6 +280,7 @@ def explore(
     label_column: ShownLabels = None,
     encoding: Encoding = None,
     separator: Separator = None,
+    quoting: Quoting = None,
     trust_remote_code: TrustCode = False,
 ) -> None:
     """Write an interactive map of texts in a model's features: hovering shows a text.
@@ -276,7 +289,7 @@ def explore(
     """
     from dann_transfer import plots
 
-    columns = text_column, label_column, encoding, separator
+    columns = text_column, label_column, encoding, separator, quoting
     with errors_in_a_line():
         check_file_to_write(page, source, target)
         shown = _domain(source, *columns), _domain(target, *columns)

@@ -11,6 +11,7 @@ from dann_transfer.cli.app import app, errors_in_a_line
 from dann_transfer.cli.files import (
     Encoding,
     LabelColumn,
+    Quoting,
     Separator,
     TextColumn,
     as_classes,
@@ -68,6 +69,7 @@ def adapt(
     target_text_column: TargetTextColumn = None,
     encoding: Encoding = None,
     separator: Separator = None,
+    quoting: Quoting = None,
     epochs: Annotated[int, typer.Option()] = 3,
     freeze_layers: Annotated[
         int | None,
@@ -104,11 +106,11 @@ def adapt(
             "checkpoint_dir": checkpoint_dir,
             "random_state": seed,
         } | set_values(context, values)
-        frame = read_labelled(source, text_column, label_column, encoding, separator)
+        frame = read_labelled(source, text_column, label_column, encoding, separator, quoting)
         counts = frame[label_column].value_counts()
         shown = ", ".join(f"{label!r} {n}" for label, n in counts.head(20).items())
         typer.echo(f"{len(frame)} labelled source texts: {shown}.")
-        others = target_texts(target, target_column, encoding, separator)
+        others = target_texts(target, target_column, encoding, separator, quoting)
         adapter = DomainAdapter(encoder_of(encoder), **params)
         adapter.fit(frame, X_target=others)
         sample = adapter.n_target_sampled_
@@ -141,6 +143,7 @@ def compare(
     target_text_column: TargetTextColumn = None,
     encoding: Encoding = None,
     separator: Separator = None,
+    quoting: Quoting = None,
     values: Values = None,
     out: Annotated[Path | None, typer.Option(help="CSV or Parquet file for the rows.")] = None,
     jobs: Annotated[int, typer.Option(help="How many processes train at once.")] = 1,
@@ -162,7 +165,7 @@ def compare(
         check_table_to_write(out, source, target, test)
         params: dict[str, Any] = {"text_column": text_column, "label_column": label_column}
         params |= set_values(context, values)
-        files = encoding, separator
+        files = encoding, separator, quoting
         frame = read_labelled(source, text_column, label_column, *files)
         target_column = target_text_column or text_column
         others = target_texts(target, target_column, *files)
@@ -216,6 +219,7 @@ def tune(
     target_text_column: TargetTextColumn = None,
     encoding: Encoding = None,
     separator: Separator = None,
+    quoting: Quoting = None,
     seed: Seed = 0,
     values: Values = None,
 ) -> None:
@@ -231,8 +235,10 @@ def tune(
         saving.check_destination(out)
         params: dict[str, Any] = {"text_column": text_column, "label_column": label_column}
         params |= set_values(context, values)
-        frame = read_labelled(source, text_column, label_column, encoding, separator)
-        others = target_texts(target, target_text_column or text_column, encoding, separator)
+        frame = read_labelled(source, text_column, label_column, encoding, separator, quoting)
+        others = target_texts(
+            target, target_text_column or text_column, encoding, separator, quoting
+        )
         result = search.tune(
             frame,
             X_target=others,

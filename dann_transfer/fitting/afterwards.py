@@ -16,8 +16,8 @@ from dann_transfer.judging.label_shift import calibration_of, estimate
 from dann_transfer.judging.neighbors import Neighborhood
 from dann_transfer.model.model import check_outputs, infer
 from dann_transfer.model.runtime import Runtime
-from dann_transfer.texts.reading import sample
 from dann_transfer.texts.roles import Roles
+from dann_transfer.texts.target import sample
 from dann_transfer.texts.tokens import Tokens
 
 

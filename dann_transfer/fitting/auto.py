@@ -20,8 +20,8 @@ from dann_transfer.judging import choice
 from dann_transfer.judging.choice import BASELINE
 from dann_transfer.judging.selection import balanced
 from dann_transfer.methods import Method
-from dann_transfer.texts.reading import sample
 from dann_transfer.texts.roles import Texts
+from dann_transfer.texts.target import sample
 
 if TYPE_CHECKING:
     from ignite.engine import Engine

@@ -12,7 +12,8 @@ import numpy as np
 from dann_transfer.adapter import DomainAdapter
 from dann_transfer.judging.decision import calibration_error, coverage_curve
 from dann_transfer.plots.display import STYLES, Display, axes_for, named, plain
-from dann_transfer.texts.reading import as_labelled, encode_labels
+from dann_transfer.texts.labels import encode_labels
+from dann_transfer.texts.reading import as_labelled
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -2,39 +2,38 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
-import sys
-import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
+from itertools import chain, islice
 from os import PathLike
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
-from dann_transfer.ground.notices import warn
+from dann_transfer.texts.exports import MARK, fasttext_rows, lifted
+from dann_transfer.texts.places import Places
+from dann_transfer.texts.separated import (
+    QUOTINGS,
+    Dialect,
+    check_columns,
+    csv_parts,
+    line_of,
+)
+from dann_transfer.texts.unpacking import encoding_of, ending, opened
 
 if TYPE_CHECKING:
     import pandas as pd
 
-COMPRESSED = (".gz", ".bz2", ".zip", ".xz", ".zst")
-SEPARATORS = (",", ";", "\t", "|")
 # Number of rows in memory at once when a file is read in parts.
 PART = 4096
-# A character in no text: in a file with one column every line is one text, commas and all.
-_NONE = "\x1f"
 _READERS: dict[str, str] = {
-    ".csv": "csv", ".tsv": "csv", ".txt": "csv", ".parquet": "parquet", ".jsonl": "lines",
-    ".ndjson": "lines", ".json": "json",
+    ".csv": "csv", ".tsv": "csv", ".txt": "csv", ".ft": "csv", ".parquet": "parquet",
+    ".jsonl": "lines", ".ndjson": "lines", ".json": "json",
 }  # fmt: skip
-# How compressed data begin.
-_PACKED = (b"\x1f\x8b", b"BZh", b"PK\x03\x04", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 _UNNAMED = re.compile(r"__index_level_\d+__")
-_MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 
 
 def read_table(
@@ -43,6 +42,8 @@ def read_table(
     encoding: str | None = None,
     separator: str | None = None,
     whole: bool = False,
+    quoting: str | None = None,
+    optional: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Read columns of a CSV, Parquet or JSON file, which may be compressed.
 
@@ -63,6 +64,12 @@ def read_table(
         header into the wanted columns.
     whole : bool
         Whether to read the other columns too.
+    quoting : {"none", "minimal"}, optional
+        For CSV: whether a quote mark is a letter or encloses a cell. None is "minimal", but a cell
+        whose lines look like rows is refused; and in a .txt file with one column every line is a
+        text as it is.
+    optional : sequence of str
+        Columns to read if they are there.
 
     Raises
     ------
@@ -84,7 +91,7 @@ def read_table(
     [['good, really good', '1']]
 
     """
-    return next(read_parts(path, columns, encoding, separator, whole, size=None))
+    return next(read_parts(path, columns, encoding, separator, whole, None, quoting, optional))
 
 
 def read_parts(
@@ -94,6 +101,8 @@ def read_parts(
     separator: str | None = None,
     whole: bool = False,
     size: int | None = PART,
+    quoting: str | None = None,
+    optional: Sequence[str] = (),
 ) -> Iterator[pd.DataFrame]:
     """Yield what `read_table` reads, `size` rows at a time, or all at once if that is None.
 
@@ -102,23 +111,63 @@ def read_parts(
     wanted comes as one part; so does one that is a single array.
     """
     path = Path(path).expanduser()
-    kind = _kind_of(path, separator)
+    kind = _kind_of(path, separator, quoting)
+    if odd := [column for column in columns if not isinstance(column, str)]:
+        raise TypeError(
+            f"{odd[0]!r} is not the name of a column of {str(path)!r}; to use several columns as "
+            "one text, join them in a table and pass that."
+        )
     with _named(path):
-        encoding = None if kind == "parquet" else encoding or _encoding_of(path)
-        if kind == "csv":
-            yield from _csv_parts(path, list(columns), str(encoding), separator, whole, size)
-            return
         if kind == "parquet":
-            yield from _parquet_parts(path, list(columns), whole, size)
+            yield from _parquet_parts(path, list(columns), whole, size, optional)
             return
-        lines = kind == "lines"
+        encoding = encoding_of(path, encoding)
+        if kind == "csv" and not _is_fasttext(path, encoding):
+            dialect = Dialect(encoding, separator, quoting)
+            yield from csv_parts(path, list(columns), dialect, whole, size, optional)
+            return
         checked = False
-        for frame in _json_parts(path, str(encoding), lines, None if whole else size):
+        for frame in _json_parts(path, encoding, kind, None if whole else size):
+            names = [str(c) for c in frame.columns]
             if not checked:
-                _check_columns(path, [str(c) for c in frame.columns], columns)
+                check_columns(path, names, columns)
                 checked = True
             # Some JSON lines may lack a column, and so may a whole part of them.
-            yield frame if whole else frame.reindex(columns=list(columns))
+            extra = [c for c in optional if c in names and c not in columns]
+            yield frame if whole else frame.reindex(columns=[*columns, *extra])
+
+
+def _line_of_row(
+    path: str | PathLike[str],
+    columns: Sequence[str],
+    encoding: str | None,
+    separator: str | None,
+    quoting: str | None,
+    row: int,
+) -> int | None:
+    """Return the line on which a row begins, with rows counted from 0; None if it has no line."""
+    path = Path(path).expanduser()
+    kind = _kind_of(path, separator, quoting)
+    if kind in ("parquet", "json"):
+        return None
+    encoding = encoding_of(path, encoding)
+    if kind == "csv" and not _is_fasttext(path, encoding):
+        return line_of(path, columns, Dialect(encoding, separator, quoting), row)
+    with opened(path, encoding) as file:
+        numbered = enumerate(file, 1) if kind == "lines" else fasttext_rows(file)
+        lines = (number for number, line in numbered if not isinstance(line, str) or line.strip())
+        return next(islice(lines, row, None), None)
+
+
+def _is_fasttext(path: Path, encoding: str) -> bool:
+    """Return whether one of the first lines is a text with its labels, as fastText has them."""
+    if ending(path) == ".ft":
+        return True
+    with opened(path, encoding) as file:
+        first = [line for line in islice(file, 100) if line.strip()]
+    marked = [line.startswith((MARK, f'"{MARK}')) for line in first]
+    # doccano puts a blank before a text without a label.
+    return any(marked) and (marked[0] or first[0].startswith(" "))
 
 
 @dataclass(frozen=True)
@@ -133,7 +182,7 @@ class FileTexts:
     path : path
         CSV, Parquet or JSON, according to its name.
     column : str
-    encoding, separator : str, optional
+    encoding, separator, quoting : str, optional
         For CSV and JSON, if they are not detected correctly.
 
     Examples
@@ -151,26 +200,41 @@ class FileTexts:
     column: str = "text"
     encoding: str | None = None
     separator: str | None = None
+    quoting: str | None = None
 
     def __iter__(self) -> Iterator[Any]:
-        for part in read_parts(self.path, [self.column], self.encoding, self.separator):
+        form = self.encoding, self.separator, False, PART, self.quoting
+        for part in read_parts(self.path, [self.column], *form):
             yield from part[self.column].tolist()
+
+    def places(self, name: str) -> Places:
+        """Return what rows of the file are called in errors about an argument of that name."""
+        return places_of(
+            self.path, name, [self.column], self.encoding, self.separator, self.quoting
+        )
+
+
+def places_of(
+    path: str | PathLike[str],
+    name: str,
+    columns: Sequence[str],
+    encoding: str | None = None,
+    separator: str | None = None,
+    quoting: str | None = None,
+) -> Places:
+    """Return what rows of a file are called in errors; a row's line is looked up when asked for."""
+    line = partial(_line_of_row, path, columns, encoding, separator, quoting)
+    return Places(name, str(path), line=line)
 
 
 def is_table(name: str) -> bool:
     """Return whether a name is that of a table, going by its ending."""
-    return len(name) < 1000 and _ending(Path(name)) in _READERS
+    return len(name) < 1000 and ending(Path(name)) in _READERS
 
 
-def _ending(path: Path) -> str:
-    """Return the ending of a name, apart from that of a compression."""
-    suffixes = [s.lower() for s in path.suffixes if s.lower() not in COMPRESSED]
-    return suffixes[-1] if suffixes else ""
-
-
-def _kind_of(path: Path, separator: str | None) -> str:
+def _kind_of(path: Path, separator: str | None, quoting: str | None) -> str:
     """Return the format of a file by its name, or raise if it cannot be read."""
-    kind = _READERS.get(_ending(path))
+    kind = _READERS.get(ending(path))
     if kind is None:
         raise ValueError(
             f"{str(path)!r} ends in none of {sorted(_READERS)}; save it as one of these "
@@ -178,6 +242,8 @@ def _kind_of(path: Path, separator: str | None) -> str:
         )
     if separator is not None and len(separator) != 1:
         raise ValueError(f"separator={separator!r} must be one character.")
+    if quoting is not None and quoting not in QUOTINGS:
+        raise ValueError(f"quoting={quoting!r} must be one of {QUOTINGS}, or left out.")
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {str(path)!r}; check the path.")
     if path.stat().st_size == 0:
@@ -186,7 +252,7 @@ def _kind_of(path: Path, separator: str | None) -> str:
 
 
 def _parquet_parts(
-    path: Path, columns: list[str], whole: bool, size: int | None
+    path: Path, columns: list[str], whole: bool, size: int | None, optional: Sequence[str]
 ) -> Iterator[pd.DataFrame]:
     import pandas as pd
 
@@ -198,8 +264,9 @@ def _parquet_parts(
     plain: Any = {"ignore_metadata": True}
     with ParquetFile(path) as file:
         names = [n for n in file.schema_arrow.names if not _UNNAMED.fullmatch(n)]
-        _check_columns(path, names, columns)
-        wanted = names if whole else columns
+        check_columns(path, names, columns)
+        extra = [c for c in optional if c in names and c not in columns]
+        wanted = names if whole else [*columns, *extra]
         if size is None:
             table = file.read(wanted)
             frame = table.to_pandas(**plain)
@@ -217,23 +284,53 @@ def _parquet_parts(
                 yield batch.to_pandas(types_mapper=pd.ArrowDtype, **plain)
 
 
-def _json_parts(path: Path, encoding: str, lines: bool, size: int | None) -> Iterator[pd.DataFrame]:
+def _json_parts(path: Path, encoding: str, kind: str, size: int | None) -> Iterator[pd.DataFrame]:
     import pandas as pd
 
     # Values stay as they are: pandas would turn a column of whole numbers with gaps into floats.
-    with _opened(path, encoding) as file:
-        if not lines:
-            found = json.load(file)
-            if not isinstance(found, list | dict):
+    with opened(path, encoding) as file:
+        if kind == "json":
+            content = _json(file.read())
+            if isinstance(content, dict) or content is None:
+                yield pd.DataFrame(content, dtype=object).reset_index(drop=True)
+                return
+            if not isinstance(content, list):
                 raise ValueError(f"{str(path)!r} holds a single value, not a table.")
-            rows = _objects(path, enumerate(found, 1)) if isinstance(found, list) else found
-            yield pd.DataFrame(rows, dtype=object).reset_index(drop=True)
-            return
-        values = _values(path, file)
+            values: Iterator[tuple[int, Any]] = iter(enumerate(content, 1))
+            size = None
+        elif kind == "lines":
+            values = _values(path, file)
+        else:
+            values = fasttext_rows(file)
         first = True
         while (part := _objects(path, islice(values, size))) or first:
             first = False
             yield pd.DataFrame(part, dtype=object)
+
+
+def _json(text: str) -> Any:
+    """Return what a JSON file holds: a list of rows or a mapping of columns.
+
+    Besides these two, pandas writes tables with a schema or split into columns and data, and
+    datasets a row a line under the name .json.
+    """
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        lines = [line for line in text.splitlines() if line.strip()]
+        if not error.msg.startswith("Extra data") or len(lines) < 2:
+            raise
+        return [json.loads(line) for line in lines]
+    if isinstance(content, dict) and isinstance(data := content.get("data"), list):
+        if {*content} == {"columns", "index", "data"}:
+            return [dict(zip(content["columns"], row, strict=True)) for row in data]
+        if "schema" in content or len(content) == 1:
+            return data
+    if isinstance(content, list) and all(isinstance(rows, list) for rows in content):
+        # Label Studio's converter writes a list for each file that it was given.
+        rows = list(chain.from_iterable(content))
+        return rows if all(isinstance(row, dict) for row in rows) else content
+    return content
 
 
 def _values(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
@@ -256,7 +353,7 @@ def _objects(path: Path, values: Iterable[tuple[int, Any]]) -> list[dict[str, An
             raise ValueError(
                 f"{str(path)!r}, row {number} is {str(value)[:60]}, and not an object of columns."
             )
-        rows.append(value)
+        rows.append(lifted(value))
     return rows
 
 
@@ -275,191 +372,3 @@ def _named(path: Path) -> Iterator[None]:
             raise
         first = (str(error).splitlines() or [""])[0] or type(error).__name__
         raise ValueError(f"{str(path)!r} cannot be read: {first}") from error
-
-
-def _encoding_of(path: Path) -> str:
-    """Return UTF-8, or what a byte order mark says."""
-    with _unpacked(path) as file:
-        start = file.read(6)
-    if start.startswith(_PACKED):
-        raise ValueError(f"{str(path)!r} is compressed; let its name say so, as in texts.csv.gz.")
-    return next((name for mark, name in _MARKS if start.startswith(mark)), "utf-8")
-
-
-@contextmanager
-def _opened(path: Path, encoding: str) -> Iterator[IO[str]]:
-    """Open a file that may be compressed, in its encoding."""
-    with (
-        _unpacked(path) as packed,
-        io.TextIOWrapper(packed, encoding=encoding, newline="") as file,
-    ):
-        yield file
-
-
-@contextmanager
-def _unpacked(path: Path) -> Iterator[Any]:
-    """Open the bytes of a file that may be compressed."""
-    from fsspec.compression import compr
-    from fsspec.utils import infer_compression
-
-    suffix = path.suffix.lower()
-    if suffix == ".zip":
-        with zipfile.ZipFile(path) as archive, archive.open(_only_member(path, archive)) as file:
-            yield file
-        return
-    kind = infer_compression(str(path))
-    if kind is None and suffix in COMPRESSED:
-        raise ValueError(f"{str(path)!r} needs another package: pip install zstandard.")
-    with path.open("rb") as packed:
-        if kind is None:
-            yield packed
-            return
-        with compr[kind](packed, mode="rb") as file:
-            yield file
-
-
-def _only_member(path: Path, archive: zipfile.ZipFile) -> str:
-    """Return the name of the only file in an archive, apart from what macOS adds."""
-    names = [n for n in archive.namelist() if not n.endswith("/") and not n.startswith("__MACOSX/")]
-    if len(names) != 1:
-        raise ValueError(f"{str(path)!r} holds {len(names)} files, {names[:5]}; it needs one.")
-    return names[0]
-
-
-def _csv_parts(
-    path: Path,
-    columns: list[str],
-    encoding: str,
-    separator: str | None,
-    whole: bool,
-    size: int | None,
-) -> Iterator[pd.DataFrame]:
-    import pandas as pd
-
-    candidates = [separator] if separator is not None else list(SEPARATORS)
-    headers = _headers(path, encoding, candidates)
-    # The one that finds most of the wanted columns, and among equals makes the most columns.
-    best = max(headers, key=lambda s: (len({*headers[s]} & {*columns}), len(headers[s])))
-    names = headers[best]
-    _check_columns(path, names, columns)
-    one = len(names) == 1 and separator is None
-    rows = _rows(path, encoding, _NONE if one else best)
-    next(rows)
-    rows = _without_blank_end(rows) if one else _unbroken(path, rows, names)
-    cells = (_cells(path, line, row, names, best) for line, row in rows if row or one)
-    places = list(range(len(names))) if whole else [names.index(column) for column in columns]
-    own = [names[i] for i in places]
-    first = True
-    while (part := list(islice(cells, size))) or first:
-        first = False
-        yield pd.DataFrame([[row[i] for i in places] for row in part], columns=own, dtype=object)
-
-
-def _without_blank_end(rows: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
-    """Yield rows without the blank ones at the end."""
-    blank: list[tuple[int, list[str]]] = []
-    for line, row in rows:
-        blank.append((line, row))
-        if row:
-            yield from blank
-            blank = []
-
-
-def _unbroken(
-    path: Path, rows: Iterator[tuple[int, list[str]]], names: list[str]
-) -> Iterator[tuple[int, list[str]]]:
-    """Yield rows; raise if one repeats the header, and warn once if two may be halves of one.
-
-    A row may lack cells at its end. But a line break without quotes around it, in a column that is
-    neither the first nor the last, breaks a row into two short ones, which together have the cells
-    of a whole one.
-    """
-    before, warned = 0, False
-    for line, row in rows:
-        if row == names:
-            raise ValueError(f"{str(path)!r}, line {line} repeats the header; remove it.")
-        short = 0 < len(row) < len(names)
-        if short and not warned and before + len(row) - 1 == len(names):
-            warned = True
-            warn(
-                f"{str(path)!r}, line {line}: {row} and the row before it both lack cells. If they "
-                "are parts of one row, the text with the line break in it needs quotes around it.",
-                RowWarning,
-            )
-        before = len(row) if short else 0
-        yield line, row
-
-
-class RowWarning(UserWarning):
-    """Two rows of a file may be one that a line break has split."""
-
-
-class _QuoteError(ValueError):
-    """Quotes that do not enclose a whole cell."""
-
-
-def _headers(path: Path, encoding: str, separators: list[str]) -> dict[str, list[str]]:
-    """Return the header by each separator that can read it.
-
-    Quotes around its names do not enclose whole cells by the wrong separator.
-    """
-    found: dict[str, list[str]] = {}
-    problem: _QuoteError | None = None
-    for separator in separators:
-        try:
-            row = next(_rows(path, encoding, separator), None)
-        except _QuoteError as error:
-            problem = error
-            continue
-        if row is None:
-            raise ValueError(f"{str(path)!r} has only blank lines.")
-        found[separator] = row[1]
-    if not found and problem is not None:
-        raise problem
-    return found
-
-
-def _rows(path: Path, encoding: str, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the number of a row's last line and its cells, from the header on."""
-    # A cell may be as long as a book.
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
-    with _opened(path, encoding) as file:
-        reader = csv.reader(file, delimiter=separator, strict=True)
-        begun = False
-        try:
-            for row in reader:
-                begun = begun or bool(row)
-                if begun:
-                    yield reader.line_num, row
-        except csv.Error as error:
-            raise _QuoteError(
-                f"{str(path)!r}, line {reader.line_num}: {error}. A cell that begins with a quote "
-                "needs quotes around all of it, and quotes inside it doubled."
-            ) from error
-
-
-def _cells(path: Path, line: int, row: list[str], names: list[str], separator: str) -> list[str]:
-    """Return a row's cells, one per column, or raise if there is something beyond the columns."""
-    filled = [i for i, cell in enumerate(row) if cell.strip()]
-    # Only the first column may lack a name, as pandas writes its index.
-    beside = [i for i in filled if i >= len(names) or (i > 0 and not names[i].strip())]
-    if beside:
-        raise ValueError(
-            f"{str(path)!r}, line {line}: {row[beside[0]]!r} is beyond the columns {names}. A "
-            f"text with {separator!r} in it needs quotes around it, and quotes in it doubled."
-        )
-    return [*row[: len(names)], *[""] * (len(names) - len(row))]
-
-
-def _check_columns(path: Path, names: Sequence[str], wanted: Sequence[str]) -> None:
-    for column in wanted:
-        if column not in names:
-            raise ValueError(
-                f"{str(path)!r} has no column {column!r}; it has {list(names)[:20]}. Name the "
-                "right one, or the separator."
-            )
-        if list(names).count(column) > 1:
-            raise ValueError(
-                f"{str(path)!r} has {list(names).count(column)} columns named {column!r}; "
-                "rename all but one."
-            )

@@ -1,25 +1,35 @@
-"""Turn what the user passed into texts and labels; all errors about bad input are raised here."""
+"""Turn what the user passed into texts and their labels; errors about bad texts are raised here."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
-from enum import Enum
-from itertools import islice
+from dataclasses import dataclass, replace
+from functools import partial
 from os import PathLike
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dann_transfer.ground import streams
 from dann_transfer.ground.notices import warn
-from dann_transfer.texts.files import PART, FileTexts, is_table, read_table
+from dann_transfer.texts.exports import MARK, Answers, answers_of, columns_beside
+from dann_transfer.texts.files import FileTexts, is_table, places_of, read_table
+from dann_transfer.texts.frames import (
+    column_of,
+    columns_of,
+    is_blank,
+    is_frame,
+    is_missing,
+    plain_list,
+    refuse_lazy,
+    refuse_splits,
+    show,
+)
+from dann_transfer.texts.labels import LabelWarning, as_labels, labels_of
+from dann_transfer.texts.places import Fault, Places, checked
 
-T = TypeVar("T")
-
-# A sample of this size is enough to describe predictions: its shares are off by half a point.
-LOOKED_AT = 10_000
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -49,79 +59,6 @@ class Domain:
         # The texts of a file are not counted.
         n = f"{len(self.texts):,} texts" if hasattr(self.texts, "__len__") else repr(self.texts)
         return f"Domain({n}; {labelled})"
-
-
-def _show(value: object, width: int = 60) -> str:
-    text = repr(value)
-    return text if len(text) <= width else text[: width - 3] + "..."
-
-
-def _is_frame(X: object) -> bool:
-    """Return whether X is a table with named columns: of pandas, polars, pyarrow or datasets."""
-    return hasattr(X, "column_names") or (hasattr(X, "columns") and hasattr(X, "__getitem__"))
-
-
-def _columns_of(frame: Any) -> list[str]:
-    # In pyarrow, `columns` holds the columns themselves.
-    names = getattr(frame, "column_names", None) or getattr(frame, "columns", None)
-    if names is None:
-        raise TypeError(
-            f"a {type(frame).__name__} that does not know its columns cannot be read; "
-            "pass a table in memory."
-        )
-    return list(names)
-
-
-def _plain_list(values: Any) -> list[Any]:
-    """Turn a column into a list of Python values, by its own conversion if it has one."""
-    if hasattr(values, "to_pylist"):  # pyarrow
-        return list(values.to_pylist())
-    if type(values).__module__.partition(".")[0] == "torch":
-        return list(values.tolist())
-    return list(values)
-
-
-def _refuse_lazy(X: object, name: str) -> None:
-    """Refuse a lazy table, such as a LazyFrame of polars."""
-    if hasattr(X, "collect") and hasattr(X, "collect_schema"):
-        raise TypeError(
-            f"{name} is a {type(X).__name__}, which holds no rows yet; pass {name}.collect()."
-        )
-
-
-def _refuse_splits(X: object, name: str) -> None:
-    """Refuse a datasets.DatasetDict: it maps names of splits, which may include test texts."""
-    if isinstance(X, Mapping) and hasattr(X, "column_names"):
-        raise TypeError(
-            f"{name} is a {type(X).__name__} with the splits {list(X)}; pass one of them, such as "
-            f"{name}[{next(iter(X), 'train')!r}]."
-        )
-
-
-def _labels_of(frame: Any, column: str, name: str) -> list[Any]:
-    """Return a label column; the numbers of a datasets.ClassLabel become their names."""
-    values = _plain_list(_column(frame, column, name, "label_column"))
-    features = getattr(frame, "features", None)
-    names = getattr(features.get(column), "names", None) if isinstance(features, Mapping) else None
-    if names is None:
-        return values
-    # -1 stands for no label.
-    return [None if value is None or value < 0 else names[int(value)] for value in values]
-
-
-def _column(frame: Any, column: str, name: str, keyword: str) -> Any:
-    columns = _columns_of(frame)
-    if column not in columns:
-        raise ValueError(
-            f"{name} has no column {column!r}; its columns are {columns}. "
-            f"Name the right one with {keyword}=..."
-        )
-    if columns.count(column) > 1:
-        raise ValueError(f"{name} has {columns.count(column)} columns named {column!r}; keep one.")
-    if hasattr(frame, "with_format"):
-        # A datasets.Dataset may be set to return tensors, but texts and names are not tensors.
-        frame = frame.with_format(None)
-    return frame[column]
 
 
 class EmptyTextWarning(UserWarning):
@@ -197,11 +134,13 @@ def as_texts(
 
 def _checked(X: Any, name: str, text_column: str, empty_is_text: bool, start: int) -> list[str]:
     """Return the texts of one part, checked, with positions counted from `start`."""
+    places = Places(name)
     if isinstance(X, Domain):
         X = X.texts
     if isinstance(X, PathLike):
         X = FileTexts(X, text_column)
     if isinstance(X, FileTexts):
+        places = X.places(name)
         X = list(X)
     if X is None:
         raise TypeError(f"{name} is None; pass a list of texts.")
@@ -209,11 +148,11 @@ def _checked(X: Any, name: str, text_column: str, empty_is_text: bool, start: in
         remedy = f"pass a list of texts, such as [{name}]."
         if isinstance(X, str) and is_table(X):
             remedy = f"to read it as a file pass pathlib.Path({X!r})."
-        raise TypeError(f"{name} is a single {type(X).__name__}, {_show(X)}; {remedy}")
-    _refuse_splits(X, name)
-    _refuse_lazy(X, name)
-    if _is_frame(X):
-        X = _column(X, text_column, name, "text_column")
+        raise TypeError(f"{name} is a single {type(X).__name__}, {show(X)}; {remedy}")
+    refuse_splits(X, name)
+    refuse_lazy(X, name)
+    if is_frame(X):
+        X = column_of(X, text_column, name, "text_column")
     if isinstance(X, Mapping | set | frozenset):
         raise TypeError(
             f"{name} is a {type(X).__name__}, which is not an ordered list of texts; pass a list."
@@ -224,206 +163,123 @@ def _checked(X: Any, name: str, text_column: str, empty_is_text: bool, start: in
             f"pass list({name})."
         )
     if isinstance(X, np.ndarray) and X.ndim == 0:
-        raise TypeError(f"{name} is the single value {_show(X)}; pass a list of texts.")
+        raise TypeError(f"{name} is the single value {show(X)}; pass a list of texts.")
     if isinstance(X, np.ndarray) and X.ndim != 1:
         raise ValueError(
             f"{name} has shape {X.shape}; texts must be one-dimensional, such as {name}[:, 0]."
         )
     try:
-        values = _plain_list(X)
+        values = plain_list(X)
     except TypeError:
         raise TypeError(
-            f"{name} is {_show(X)} ({type(X).__name__}); pass a list of texts."
+            f"{name} is {show(X)} ({type(X).__name__}); pass a list of texts."
         ) from None
     if not values:
         raise ValueError(f"{name} holds no texts; pass at least one.")
-    if empty_is_text:
-        values = ["" if _is_blank(value) else value for value in values]
-    return [_text(value, f"{name}[{i}]", empty_is_text) for i, value in enumerate(values, start)]
+    return checked_texts(values, places, empty_is_text, start)
 
 
-def _is_missing(value: Any) -> bool:
-    # pandas.NA compares to nothing, so it is recognised by its name; NaN is unequal to itself.
-    if value is None or type(value).__name__ in {"NAType", "NaTType"}:
-        return True
-    return isinstance(value, float | np.floating) and bool(value != value)
+def checked_texts(
+    values: Sequence[Any], places: Places, may_be_empty: bool = False, start: int = 0
+) -> list[str]:
+    """Return values that are all texts, or raise for the first that is not."""
+    if may_be_empty:
+        values = ["" if is_blank(value) else value for value in values]
+    return checked(values, partial(_text, may_be_empty=may_be_empty), places, start)
 
 
-def _is_blank(value: Any) -> bool:
-    return _is_missing(value) or (isinstance(value, str) and not value.strip())
-
-
-def _text(value: Any, where: str, may_be_empty: bool) -> str:
+def _text(value: Any, may_be_empty: bool) -> str:
     """Return a text, or raise what is wrong with it."""
     if not isinstance(value, str):
-        raise TypeError(
-            f"{where} is {_show(value)} ({type(value).__name__}), not a string; "
-            "remove it or turn it into text."
+        raise Fault(
+            TypeError,
+            f"is {show(value)} ({type(value).__name__}), not a string",
+            "remove it or turn it into text.",
         )
-    if not value.strip() and not may_be_empty:
-        raise ValueError(
-            f"{where} is empty or only white space: {_show(value)}; "
-            "remove it or put a placeholder such as '[empty]' in its place."
+    if not may_be_empty and is_blank(value):
+        raise Fault(
+            ValueError,
+            f"is empty or only white space: {show(value)}",
+            "remove it or put a placeholder such as '[empty]' in its place.",
         )
     if not value.isascii():
         try:
             value.encode("utf-8")
         except UnicodeEncodeError as error:
-            raise ValueError(
-                f"{where} is not valid Unicode ({error.reason} at {error.start}): "
-                f"{_show(value)}; re-read it with the right encoding or errors='replace'."
+            raise Fault(
+                ValueError,
+                f"is not valid Unicode ({error.reason} at {error.start}): {show(value)}",
+                "re-read it with the right encoding or errors='replace'.",
             ) from None
     # `str(value)` would return what a subclass of str, such as an enum, chooses to display.
     return str.__str__(value)
 
 
-def _label(value: Any, where: str) -> str | int | bool | float:
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, Enum) and isinstance(value, str | int):
-        # For a member of a str enum, numpy would store its name instead of its value.
-        value = value.value
-    if isinstance(value, str):
-        value = str.__str__(value)
-    # An empty cell of a CSV file reads as a blank string.
-    if _is_blank(value):
-        raise ValueError(
-            f"{where} is missing ({_show(value)}); drop that text or give it a label. "
-            "Texts without labels belong in X_target."
-        )
-    if not isinstance(value, str | bool | int | float):
-        raise TypeError(
-            f"{where} is {_show(value)} ({type(value).__name__}); "
-            "labels must be strings, integers or booleans."
-        )
-    if isinstance(value, str) and value.endswith("\0"):
-        raise ValueError(
-            f"{where} is {_show(value)}; numpy drops null characters at the end of a string, so "
-            "labels that differ only by them would become one. Remove them."
-        )
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise ValueError(f"{where} is {value!r}, which does not fit in 64 bits; use strings.")
-    if isinstance(value, float) and not value.is_integer():
-        raise ValueError(
-            f"{where} is {value!r}; labels are classes, not quantities. "
-            "Bin the values, or use strings or integers."
-        )
-    return value
+def read_labelled(
+    path: str | PathLike[str],
+    text_column: str,
+    label_column: str,
+    others: Sequence[str] = (),
+    *form: str | None,
+) -> pd.DataFrame:
+    """Read texts with one label each, and other columns; the index is the row in the file, from 0.
 
+    Answers that an annotator rejected, skipped or discarded are left out, with a warning.
 
-def as_labels(y: Any, n: int, name: str = "y", texts_name: str = "X") -> np.ndarray:
-    """Turn what the user passed as labels into a 1-d array of one type and length n.
+    Parameters
+    ----------
+    path : path
+    text_column, label_column : str
+    others : sequence of str
+    *form : str, optional
+        Encoding, separator and quoting, as for `read_table`.
 
     Raises
     ------
-    TypeError
-        If a label is not a string, an integer or a boolean, or if types are mixed.
-    ValueError
-        If the number of labels is not n, a label is missing or fractional, or y is not 1-d.
-
-    Examples
-    --------
-    >>> as_labels(["no", "yes"], 2)
-    array(['no', 'yes'], dtype='<U3')
+    TypeError, ValueError
+        As `read_table` does, and if a row has several labels.
 
     """
-    if y is None:
-        raise ValueError(
-            f"{name} is None: {texts_name} needs its labels. "
-            f"Pass {name}=..., or a frame with a label column."
-        )
-    if isinstance(y, str | bytes | Mapping | set | frozenset) or not hasattr(y, "__len__"):
-        raise TypeError(f"{name} is {_show(y)} ({type(y).__name__}); pass a list of labels.")
-    _refuse_columns(y, name)
-    values = [_label(value, f"{name}[{i}]") for i, value in enumerate(_plain_list(y))]
-    if len(values) != n:
-        raise ValueError(
-            f"{texts_name} has {n} texts but {name} has {len(values)} labels; "
-            "they must be of the same length and in the same order."
-        )
-    kinds = Counter(type(value).__name__ for value in values)
-    if len(kinds) > 1:
-        raise TypeError(
-            f"{name} mixes label types ({dict(kinds)}); make them all of one type, "
-            f"for example [str(v) for v in {name}]."
-        )
-    _warn_of_near_labels(values, name)
-    return np.asarray(values)
+    import pandas as pd
+
+    columns = [text_column, *(column for column in others if column != text_column)]
+    encoding, separator, quoting = (*form, None, None, None)[:3]
+    beside = columns_beside(label_column)
+    optional = list(dict.fromkeys([label_column, *beside]))
+    frame = read_table(path, columns, encoding, separator, False, quoting, optional)
+    if not {label_column, *beside} - {"answer"} & {*frame.columns}:
+        # It says which columns there are.
+        read_table(path, [*columns, label_column], encoding, separator, False, quoting)
+    places = places_of(path, label_column, columns, encoding, separator, quoting)
+    answers = _answers(frame, label_column, repr(str(path)), places)
+    frame = frame.iloc[answers.rows].set_axis(answers.rows)
+    frame[label_column] = pd.Series(answers.labels, frame.index, dtype=object)
+    return frame[list(dict.fromkeys([text_column, label_column, *others]))]
 
 
-class LabelWarning(UserWarning):
-    """Some labels differ only by letter case or white space."""
+def _answers(frame: Any, label_column: str, name: str, places: Places) -> Answers:
+    """Return the labels of a table, and warn of those that are left out."""
+    there = {*columns_of(frame)}
+    columns = {
+        column: plain_list(column_of(frame, column, name, "label_column"))
+        for column in columns_beside(label_column)
+        if column in there
+    }
+    # Prodigy's choices and Label Studio's tasks have no column of labels.
+    answers = None if label_column in there else answers_of(columns, label_column, places)
+    if answers is None:
+        columns[label_column] = labels_of(frame, label_column, name)
+        answers = answers_of(columns, label_column, places) or Answers()
+    if answers.left_out:
+        reasons = ", ".join(f"{n:,} {reason}" for reason, n in answers.left_out.items())
+        warn(f"{name} has answers that are left out: {reasons}.", LeftOutWarning)
+    if not answers.rows:
+        raise ValueError(f"{name} has no row with a label that was accepted or submitted.")
+    return answers
 
 
-def _warn_of_near_labels(values: list[Any], name: str) -> None:
-    """Warn of labels that are probably misspellings of one another, or due to an unquoted comma."""
-    words = {value for value in values if isinstance(value, str)}
-    alike: dict[str, list[str]] = {}
-    for word in sorted(words):
-        alike.setdefault(" ".join(word.split()).casefold(), []).append(word)
-    slips = [own for own in alike.values() if len(own) > 1]
-    padded = [word for word in sorted(words) if word != word.strip()]
-    if slips:
-        warn(
-            f"labels of {name} differ only by letter case or white space, and count as separate "
-            f"classes: {slips[:3]}. If they are the same class, make them equal, for example with "
-            "str.strip and str.lower.",
-            LabelWarning,
-        )
-    elif padded:
-        warn(
-            f"labels of {name} begin or end with white space: {padded[:3]}. The cause may be a CSV "
-            "file in which a text that contains a comma is not in quotes.",
-            LabelWarning,
-        )
-
-
-def _refuse_columns(y: Any, name: str) -> None:
-    """Refuse labels in several columns, and explain how to pass the right ones."""
-    shape = tuple(getattr(y, "shape", ()))
-    if hasattr(y, "ndim") and y.ndim == 0:
-        raise TypeError(f"{name} is the single value {_show(y)}; pass a list of labels.")
-    names = _columns_of(y) if _is_frame(y) else None
-    rows = None if names is not None or hasattr(y, "shape") else _plain_list(y)
-    if rows is not None and rows and all(isinstance(row, list | tuple) for row in rows):
-        if len({len(row) for row in rows}) > 1:
-            raise ValueError(
-                f"{name} has lists of several lengths, such as {_show(min(rows, key=len))} and "
-                f"{_show(max(rows, key=len))}; mark several labels of a text as 0 or 1 in a column "
-                "for each label, as sklearn.preprocessing.MultiLabelBinarizer does."
-            )
-        shape = (len(rows), len(rows[0]))
-    if names is None and len(shape) < 2:
-        return
-    columns = shape[1] if len(shape) == 2 else len(names or ())
-    if columns == 1 and len(shape) <= 2:
-        remedy = f"pass {name}[{names[0]!r}]." if names else f"pass {name}.ravel()."
-        if rows is not None:
-            remedy = f"pass [row[0] for row in {name}]."
-        raise ValueError(f"{name} has one column, shape {shape}; {remedy}")
-    said = f"{name} has shape {shape}" if shape else f"{name} has the columns {names}"
-    marks = None if len(shape) > 2 else _as_marks(y)
-    if marks is None:
-        if names:
-            raise ValueError(f"{said}; pass the one that holds the labels, {name}[...].")
-        raise ValueError(f"{said}; labels must be one-dimensional, one per text.")
-    if (marks.sum(1) == 1).all():
-        raise ValueError(
-            f"{said}: one-hot labels. Pass the classes, such as np.asarray({name}).argmax(axis=1)."
-        )
-    raise ValueError(
-        f"{said}: several labels per text. Train one model per label: "
-        "sklearn.multioutput.MultiOutputClassifier(DomainAdapter(...))."
-    )
-
-
-def _as_marks(y: Any) -> np.ndarray | None:
-    """Return columns of 0 and 1 as an array, or None where they hold anything else."""
-    try:
-        marks = np.asarray(y if not hasattr(y, "to_pandas") else y.to_pandas()).astype(float)
-    except (TypeError, ValueError):
-        return None
-    return marks if marks.ndim == 2 and np.isin(marks, [0, 1]).all() else None
+class LeftOutWarning(UserWarning):
+    """Some rows of a labelling tool's export are no labelled texts."""
 
 
 def as_labelled(
@@ -437,14 +293,54 @@ def as_labelled(
         As `as_texts` and `as_labels` do.
 
     """
+    places = Places(y_name)
     if y is None and isinstance(X, PathLike):
-        X = read_table(X, [text_column, label_column])
-    texts = as_texts(X, name, text_column)
-    if y is None and isinstance(X, Domain):
-        y = X.labels
-    elif y is None and _is_frame(X):
-        y = _labels_of(X, label_column, name)
-    return texts, as_labels(y, len(texts), y_name, name)
+        frame = read_labelled(X, text_column, label_column)
+        both = [text_column, label_column]
+        places = places_of(X, y_name, both).at(frame.index.tolist())
+        texts = checked_texts(frame[text_column].tolist(), replace(places, name=name))
+        y = frame[label_column].tolist()
+    elif y is None and is_frame(X):
+        refuse_splits(X, name)
+        refuse_lazy(X, name)
+        values = plain_list(column_of(X, text_column, name, "text_column"))
+        answers = _answers(X, label_column, name, places)
+        places = places.at(answers.rows)
+        texts = checked_texts([values[row] for row in answers.rows], replace(places, name=name))
+        y = answers.labels
+    else:
+        texts = as_texts(X, name, text_column)
+        y = X.labels if y is None and isinstance(X, Domain) else y
+    labels = as_labels(y, len(texts), y_name, name, places)
+    refuse_marked(texts, name)
+    _warn_of_contradictions(texts, labels.tolist(), name)
+    return texts, labels
+
+
+def refuse_marked(texts: Sequence[str], name: str) -> None:
+    """Raise if a text holds its own label, as a line of fastText does."""
+    text = next((text for text in texts if text.startswith(MARK)), None)
+    if text is not None:
+        raise ValueError(
+            f"{name} has a text that begins with a label, {show(text)}; pass a file of fastText as "
+            "pathlib.Path, or take the labels out of the texts."
+        )
+
+
+def _warn_of_contradictions(texts: list[str], labels: list[Any], name: str) -> None:
+    """Warn of texts that stand there several times with different labels."""
+    first = dict(zip(reversed(texts), reversed(labels), strict=True))
+    others = {
+        text: label for text, label in zip(texts, labels, strict=True) if label != first[text]
+    }
+    if others:
+        text, label = next(iter(others.items()))
+        warn(
+            f"{len(others):,} texts of {name} have different labels in different rows, such as "
+            f"{show(text)} with {first[text]!r} and {label!r}: all of these rows count. Keep one "
+            "of them, if only one is right.",
+            LabelWarning,
+        )
 
 
 def as_domain(X: Any, name: str, text_column: str = "text", label_column: str = "label") -> Domain:
@@ -457,10 +353,14 @@ def as_domain(X: Any, name: str, text_column: str = "text", label_column: str = 
 
     """
     labels = X.labels if isinstance(X, Domain) else None
-    if _is_frame(X) and label_column in _columns_of(X):
-        labels = _labels_of(X, label_column, name)
+    if is_frame(X) and label_column in columns_of(X):
+        answers = _answers(X, label_column, name, Places(name))
+        by_row = dict(zip(answers.rows, answers.labels, strict=True))
+        labels = [
+            by_row.get(row) for row in range(len(column_of(X, text_column, name, "text_column")))
+        ]
         # A table to be labelled often has an empty column for it.
-        labels = None if all(map(_is_missing, labels)) else labels
+        labels = None if all(map(is_missing, labels)) else labels
     texts = as_texts(X, name, text_column, empty_is_text=True)
     if labels is not None and len(labels) != len(texts):
         raise ValueError(f"{name} has {len(texts)} texts and {len(labels)} labels.")
@@ -510,7 +410,7 @@ def as_sources(
     (['x', 'y', 'z', 'w'], array([0, 1, 0, 1]), {'a': 2, 'b': 2})
 
     """
-    _refuse_splits(X, "X")
+    refuse_splits(X, "X")
     if not isinstance(X, Mapping):
         return *as_source(X, y, text_column, label_column), {}
     if y is not None:
@@ -542,137 +442,6 @@ def as_sources(
     return *as_source(texts, labels), sizes
 
 
-def as_target(
-    X_target: Any, source: Sequence[str], text_column: str = "text", most: int = LOOKED_AT
-) -> tuple[list[str], int]:
-    """Return the texts of the unlabelled target. A label column, if there is one, is never read.
-
-    Parameters
-    ----------
-    X_target : object
-        As `as_texts` takes it; or a `FileTexts`, a `datasets.IterableDataset` or another iterable
-        that can be read more than once, of which only what is returned is kept in memory.
-    source : sequence of str
-        Texts that the target must not equal; empty if the target is not trained on.
-    text_column : str
-    most : int
-        The largest number of texts returned.
-
-    Returns
-    -------
-    texts : list of str
-        All texts, or a `sample` of them if there are more than `most`.
-    n : int
-        The number of all texts.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `as_texts` does, and if the target holds the same texts as the source.
-
-    """
-    known = set(source)
-    missing, beside = set(source), False
-
-    def parts() -> Iterator[list[str]]:
-        nonlocal beside
-        for part in _parts(X_target, "X_target", text_column):
-            beside = beside or not known.issuperset(part)
-            if not beside:
-                missing.difference_update(part)
-            yield part
-
-    texts, n = sample(parts(), most)
-    if not n:
-        raise ValueError("X_target holds no texts; pass at least one.")
-    if not beside and not missing:
-        raise ValueError(
-            "X_target holds the same texts as X, so there is no other domain to adapt to; "
-            "pass texts of the target domain, or use method='source_only'."
-        )
-    return texts, n
-
-
-def _parts(X: Any, name: str, text_column: str) -> Iterator[list[str]]:
-    """Yield the texts of X, one part at a time if they need not all be in memory."""
-    if isinstance(X, Domain):
-        X = X.texts
-    if isinstance(X, PathLike):
-        X = FileTexts(X, text_column)
-    if hasattr(X, "select_columns") and hasattr(X, "iter"):
-        # From `datasets`. A streamed dataset may not know its columns before it is read.
-        if text_column in (X.column_names or ()):
-            X = X.select_columns([text_column])
-        values: Iterator[Any] = (
-            value
-            for rows in X.with_format(None).iter(PART)
-            for value in _plain_list(_column(_Rows(rows), text_column, name, "text_column"))
-        )
-    elif _is_stream(X):
-        values = iter(X)
-    else:
-        yield as_texts(X, name, text_column)
-        return
-    start = 0
-    while part := list(islice(values, PART)):
-        yield [_text(value, f"{name}[{start + i}]", False) for i, value in enumerate(part)]
-        start += len(part)
-
-
-class _Rows(dict[str, list[Any]]):
-    """Some rows of a `datasets.Dataset`, by column."""
-
-    @property
-    def column_names(self) -> list[str]:
-        return list(self)
-
-
-def _is_stream(X: object) -> bool:
-    """Return whether X has no length but yields its texts anew on each iteration."""
-    return (
-        isinstance(X, Iterable)
-        and not hasattr(X, "__len__")
-        and not isinstance(X, Iterator)
-        and not _is_frame(X)
-    )
-
-
-def sample(parts: Iterable[list[T]], most: int = LOOKED_AT) -> tuple[list[T], int]:
-    """Return at most `most` of all texts, in their order, and the number of all texts.
-
-    Each text draws a number, and those with the smallest numbers stay. The numbers depend only on
-    positions: a list and a file give the same sample, all methods and seeds see the same texts, and
-    a smaller sample is a part of a larger one.
-
-    Examples
-    --------
-    >>> sample([["a", "b"], ["c"]], most=3)
-    (['a', 'b', 'c'], 3)
-    >>> texts = [str(i) for i in range(100)]
-    >>> sample([texts], most=5) == sample([texts[:50], texts[50:]], most=5)
-    True
-
-    """
-    rng = streams.generator(0, streams.SAMPLE)
-    drawn, n = np.empty(0), 0
-    texts: list[T] = []
-    for part in parts:
-        n += len(part)
-        drawn = np.concatenate([drawn, rng.random(len(part))])
-        texts += part
-        # Not at every part, since each time costs as much as sorting the sample.
-        if len(texts) > 2 * most + PART:
-            drawn, texts = _smallest(drawn, texts, most)
-    return _smallest(drawn, texts, most)[1], n
-
-
-def _smallest(drawn: np.ndarray, texts: list[T], most: int) -> tuple[np.ndarray, list[T]]:
-    if len(texts) <= most:
-        return drawn, texts
-    rows = np.sort(np.argpartition(drawn, most)[:most])
-    return drawn[rows], [texts[i] for i in rows]
-
-
 def as_groups(groups: Any, X: Any, name: str, texts_name: str, n: int) -> np.ndarray:
     """Return the group of each of n texts, as strings; a missing group becomes "(none)".
 
@@ -699,40 +468,22 @@ def as_groups(groups: Any, X: Any, name: str, texts_name: str, n: int) -> np.nda
     if isinstance(groups, str):
         if isinstance(X, PathLike):
             X = read_table(X, [groups])
-        if not _is_frame(X):
+        if not is_frame(X):
             raise ValueError(
                 f"{name}={groups!r} names a column, but {texts_name} is not a table; pass one "
                 "value for each text."
             )
-        groups = _column(X, groups, texts_name, name)
+        groups = column_of(X, groups, texts_name, name)
     if not isinstance(groups, Iterable) or isinstance(groups, Set | Mapping):
         raise TypeError(
-            f"{name}={_show(groups)} must be a sequence with one value for each text, or the name "
+            f"{name}={show(groups)} must be a sequence with one value for each text, or the name "
             "of a column."
         )
     if (shape := getattr(groups, "shape", None)) is not None and len(shape) != 1:
         raise ValueError(f"{name} has shape {tuple(shape)}; pass one value for each text.")
-    values = ["(none)" if _is_missing(value) else str(value) for value in _plain_list(groups)]
+    values = ["(none)" if is_missing(value) else str(value) for value in plain_list(groups)]
     if len(values) != n:
         raise ValueError(
             f"{name} has {len(values)} values for the {n} texts of {texts_name}; pass one for each."
         )
     return np.array(values)
-
-
-def encode_labels(labels: np.ndarray, classes: np.ndarray, name: str) -> np.ndarray:
-    """Turn labels into positions in `classes`, shape (n,).
-
-    Raises
-    ------
-    ValueError
-        If a label is not among the classes.
-
-    """
-    unknown = sorted(set(labels.tolist()) - set(classes.tolist()), key=str)
-    if unknown:
-        raise ValueError(
-            f"{name} has labels that the source does not have: {unknown[:5]}; "
-            f"the source's classes are {classes.tolist()[:20]}."
-        )
-    return cast(np.ndarray, np.searchsorted(classes, labels))

@@ -14,13 +14,9 @@ from typing import Any
 import numpy as np
 
 from dann_transfer.ground import streams
-from dann_transfer.texts.reading import (
-    LOOKED_AT,
-    as_labelled,
-    as_sources,
-    as_target,
-    encode_labels,
-)
+from dann_transfer.texts.labels import encode_labels
+from dann_transfer.texts.reading import as_labelled, as_sources
+from dann_transfer.texts.target import LOOKED_AT, as_target
 from dann_transfer.texts.weights import hold_out, scaled, text_weights
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dann_transfer.texts.files import RowWarning, read_parts, read_table
+from dann_transfer.texts.files import FileTexts, read_parts, read_table
+from dann_transfer.texts.reading import read_labelled
+from dann_transfer.texts.separated import SEPARATORS, RowWarning
 
 BOTH = ["text", "label"]
 
@@ -78,7 +81,8 @@ def test_a_gap_turns_no_whole_number_into_a_float(tmp_path):
 def test_a_row_that_a_line_break_may_have_split_is_named(tmp_path):
     broken = "id,text,label,day\n1,a,pos,mon\n2,tweet\nlol,neg,tue\n"
     with pytest.warns(
-        RowWarning, match=r"broken\.csv', line 4: \['lol', 'neg', 'tue'\] and the row"
+        RowWarning,
+        match=r"broken\.csv', row 3, line 4 of the file: \['lol', 'neg', 'tue'\] and the row",
     ):
         read = read_table(put(tmp_path, "broken.csv", broken), BOTH)
     assert len(read) == 3
@@ -141,19 +145,43 @@ def test_an_archive_holds_one_file(tmp_path):
         (
             "more.csv",
             "text,label\na, film,pos\nb,neg\n",
-            r"line 2: 'pos' is beyond .*',' in it needs",
+            r"row 1, line 2 of the file: 'pos' is beyond .*',' in it needs",
         ),
-        ("later.csv", "text,label\nb,neg\na, film,pos\n", r"line 3: 'pos' is beyond the col"),
-        ("many.csv", "text,label\nb,neg\na,b,c,d,pos\n", r"line 3: 'c' is beyond .* needs quotes"),
-        ("hole.csv", "label,text\npos,good,,really\nneg,bad\n", r"line 2: 'really' is beyond"),
-        ("noname.csv", "text,label,\na,b, film\n", r"line 2: ' film' is beyond the columns"),
-        ("open.csv", 'text,label\n"a,pos\nb,neg\n', r"line 3: unexpected end of data\. A cell"),
+        (
+            "later.csv",
+            "text,label\nb,neg\na, film,pos\n",
+            r"row 2, line 3 of the file: 'pos' is beyond the col",
+        ),
+        (
+            "many.csv",
+            "text,label\nb,neg\na,b,c,d,pos\n",
+            r"line 3 of the file: 'c' is beyond .* needs quotes",
+        ),
+        (
+            "hole.csv",
+            "label,text\npos,good,,really\nneg,bad\n",
+            r"line 2 of the file: 'really' is beyond",
+        ),
+        (
+            "noname.csv",
+            "text,label,\na,b, film\n",
+            r"line 2 of the file: ' film' is beyond the columns",
+        ),
+        (
+            "open.csv",
+            'text,label\n"a,pos\nb,neg\n',
+            r"row 1, line 2 of the file: a quote opens there, .* end of data\. A cell",
+        ),
         (
             "speech.csv",
             'text,label\n"No", he said,pos\n',
-            r"line 2: 'pos' is beyond the columns",
+            r"line 2 of the file: 'pos' is beyond the columns",
         ),
-        ("swallowed.tsv", 'text\tlabel\n"a\tpos\nfine\tneg\nb" ok\tpos\n', r"line 4: .* expected"),
+        (
+            "swallowed.tsv",
+            'text\tlabel\n"a\tpos\nfine\tneg\nb" ok\tpos\n',
+            r"row 1, line 2 of the file: .* expected.*--quoting none",
+        ),
         ("twice.csv", "text,label,text\na,b,c\n", r"has 2 columns named 'text'; rename all but"),
         ("other.csv", "body,label\na,b\n", r"no column 'text'; it has \['body', 'label'\]\. Name"),
         ("latin.csv", "text,label\né,b\n".encode("cp1252"), r"expected encoding .*--encoding cp12"),
@@ -163,7 +191,11 @@ def test_an_archive_holds_one_file(tmp_path):
         ("no.parquet", b"nothing", r"no\.parquet' cannot be read"),
         ("sheet.xlsx", b"PK", r"ends in none of .*'\.parquet'.*a spreadsheet as CSV"),
         ("empty.csv", b"", r"empty\.csv' is empty"),
-        ("joined.csv", "text,label\na,pos\ntext,label\nb,neg\n", r"line 3 repeats the header"),
+        (
+            "joined.csv",
+            "text,label\na,pos\ntext,label\nb,neg\n",
+            r"row 2, line 3 of the file repeats the header",
+        ),
         ("list.jsonl", '{"text": "a", "label": 1}\n["a", 1]\n', r"row 2 is \['a', 1\], and not an"),
         ("value.json", "3", r"holds a single value, not a table"),
         ("hidden.csv", gzip.compress(b"text,label\na,b\n"), r"is compressed; let its name say so"),
@@ -182,7 +214,9 @@ def test_what_a_person_has_to_say(tmp_path):
     odd = put(tmp_path, "odd.csv", "text^label\na, b^pos\n")
     assert read_table(odd, BOTH, separator="^").to_numpy().tolist() == [["a, b", "pos"]]
     speech = put(tmp_path, "speech.csv", 'text\n"No", he said, "never".\nfine\n"Meh" again\n')
-    with pytest.raises(ValueError, match=r"speech\.csv', line 2: .* begins with a quote needs quo"):
+    with pytest.raises(
+        ValueError, match=r"speech\.csv', row 1, line 2 of .* begins with a quote needs quo"
+    ):
         read_table(speech, ["text"])
     with pytest.raises(ValueError, match=r"separator='\|\|' must be one character"):
         read_table(odd, BOTH, separator="||")
@@ -190,3 +224,109 @@ def test_what_a_person_has_to_say(tmp_path):
         read_table(latin, BOTH, encoding="klingon")
     with pytest.raises(FileNotFoundError, match="there is no file"):
         read_table(tmp_path / "no.csv", BOTH)
+
+
+def rows_with_quotes(separator: str, first: int, last: int) -> str:
+    """Return rows that were written without quoting, in which two quote marks are letters."""
+    texts = [f"text {i}" for i in range(48)]
+    texts[first], texts[last] = f'"{texts[first]}', f'{texts[last]} 5"'
+    rows = (f"{text}{separator}{'ab'[i % 2]}" for i, text in enumerate(texts))
+    return "\n".join([f"text{separator}label", *rows]) + "\n"
+
+
+@pytest.mark.parametrize("separator", SEPARATORS)
+@pytest.mark.parametrize(("first", "last"), [(7, 40), (7, 8), (0, 47)])
+def test_quote_marks_that_are_letters_swallow_no_rows(separator, first, last, tmp_path):
+    path = put(tmp_path, "t.csv", rows_with_quotes(separator, first, last))
+    words = (
+        rf"row {first + 1}, line {first + 2} of the file: a quote opens there and closes in line "
+        rf"{last + 2}, .*--quoting none .* --quoting minimal"
+    )
+    with pytest.raises(ValueError, match=words):
+        read_table(path, BOTH)
+    with pytest.raises(ValueError, match=words):
+        list(FileTexts(path))
+    read = read_table(path, BOTH, quoting="none")
+    assert len(read) == 48
+    assert read["text"][first] == f'"text {first}'
+    assert len(list(FileTexts(path, quoting="none"))) == 48
+    assert len(read_table(path, BOTH, quoting="minimal")) == 48 - last + first
+
+
+def test_where_an_open_quote_begins_is_named(tmp_path):
+    content = "text\tlabel\n" + "".join(f"text {i}\ta\n" for i in range(40))
+    path = put(tmp_path, "t.tsv", content.replace("text 5\t", '"text 5\t'))
+    with pytest.raises(ValueError, match=r"row 6, line 7 of the file: a quote opens .*--quoting"):
+        read_table(path, BOTH)
+    assert read_table(path, BOTH, quoting="none")["text"][5] == '"text 5'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Well made.\nWould buy it again.",
+        "Good film,\nbad plot",
+        "Dear sir,\nit was good, but\nnot, really, great\n\nYours",
+        "one\ntwo; three\nfour | five",
+        'He said "no",\nand "yes"',
+        "It cost 1,000\nand broke",
+        "\n\n\n",
+    ],
+)
+@pytest.mark.parametrize("separator", SEPARATORS)
+def test_a_review_of_several_lines_is_one_row(text, separator, tmp_path):
+    frame = pd.DataFrame({"id": [1, 2, 3], "text": ["a", text, "b"], "label": ["x", "y", "x"]})
+    for columns in (["id", "text", "label"], ["text", "label"], ["label", "text"]):
+        frame[columns].to_csv(tmp_path / "t.csv", index=False, sep=separator)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            read = read_table(tmp_path / "t.csv", BOTH)
+        assert read["text"].tolist() == ["a", text, "b"]
+
+
+def test_lines_of_a_single_column(tmp_path):
+    lines = ["good", '"fine', "a, b", 'a screen of 5"', '"quoted"', ""]
+    content = "text\n" + "\n".join([*lines, "end"]) + "\n\n"
+    # In a text file each is a text as it is.
+    assert read_table(put(tmp_path, "t.txt", content), ["text"])["text"].tolist() == [*lines, "end"]
+    # In a CSV file a quoted cell may have several lines, which is said.
+    csv_file = put(tmp_path, "t.csv", content)
+    with pytest.warns(
+        RowWarning, match=r"row 2, line 3 of .* one text of the lines 3 to 5\. .*none"
+    ):
+        assert len(read_table(csv_file, ["text"])) == 5
+    assert read_table(csv_file, ["text"], quoting="none")["text"].tolist() == [*lines, "end"]
+    # Quotes around the header say that a text file has them, too.
+    quoted = put(tmp_path, "q.txt", '"text"\n"a ""b"""\n"c"\n')
+    assert read_table(quoted, ["text"])["text"].tolist() == ['a "b"', "c"]
+
+
+def test_what_excel_puts_before_the_header(tmp_path):
+    for mark in ("sep=;\n", '"sep=;"\r\n', "SEP=;\n"):
+        path = put(tmp_path, "t.csv", f"{mark}text;label\na, b, c, d;pos\n", "utf-8-sig")
+        assert read_table(path, BOTH).to_numpy().tolist() == [["a, b, c, d", "pos"]]
+    for encoding in ("utf-8", "UTF8", "utf-8-sig", None):
+        assert list(read_table(path, ["text"], encoding)) == ["text"]
+    wide = put(tmp_path, "w.csv", "text\tlabel\n\u597d\tpos\n", "utf-16")
+    assert read_table(wide, BOTH, "utf-16-le").to_numpy().tolist() == [["\u597d", "pos"]]
+
+
+def test_a_file_without_a_header_is_named_as_such(tmp_path):
+    pair = ["text", "body"]
+    for content in ("good film,pos\nbad film,neg\nfine,pos\n", "a rather long text,1\nb,2\n"):
+        with pytest.raises(ValueError, match=r"looks like a row: .*, such as 'text,label'"):
+            read_labelled(put(tmp_path, "t.csv", content), "text", "label")
+    with pytest.raises(ValueError, match=r"it has \['body', 'stars'\]\. Name the right one"):
+        read_table(put(tmp_path, "t.csv", "body,stars\na,1\n"), BOTH)
+    path = put(tmp_path, "t.csv", "text,body\na,b\n")
+    for read in (lambda: read_table(path, [pair]), lambda: read_labelled(path, pair, "label")):
+        with pytest.raises(TypeError, match=r"\['text', 'body'\] is not the name of a column of"):
+            read()
+
+
+@pytest.mark.parametrize("orient", ["records", "columns", "table", "split", "lines"])
+def test_json_of_pandas_and_datasets(orient, tmp_path):
+    frame = pd.DataFrame({"text": ["a", "b"], "label": [1, 2]})
+    form = {"orient": "records", "lines": True} if orient == "lines" else {"orient": orient}
+    frame.to_json(tmp_path / "t.json", **form)
+    assert read_table(tmp_path / "t.json", BOTH).to_numpy().tolist() == [["a", 1], ["b", 2]]

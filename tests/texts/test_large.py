@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from dann_transfer import Domain, FileTexts, compare
 from dann_transfer.texts.files import PART, read_parts, read_table
-from dann_transfer.texts.reading import as_groups, as_target, sample, texts_in_parts
+from dann_transfer.texts.reading import as_groups, texts_in_parts
+from dann_transfer.texts.target import as_target, sample
 
 N, MOST = 10_000, 700
 TEXTS = [f"text {i}, of many" for i in range(N)]
@@ -98,7 +99,12 @@ def test_the_sample_does_not_depend_on_the_parts(n, most, cuts):
 def test_a_bad_row_far_down_is_named(kind, tmp_path):
     texts = list(TEXTS)
     texts[PART + 7] = " "
-    with pytest.raises(ValueError, match=rf"X_target\[{PART + 7}\] is empty"):
+    place = rf"X_target\[{PART + 7}\]"
+    if kind in ("csv", "parquet", "json lines", "FileTexts"):
+        lines = {"csv": 2, "FileTexts": 2, "json lines": 1}
+        line = f", line {PART + 7 + lines[kind]} of the file" if kind in lines else ""
+        place = f"row {PART + 8}{line}: X_target"
+    with pytest.raises(ValueError, match=f"{place} is empty"):
         as_target(kinds(texts, tmp_path)[kind], ["a"], most=MOST)
     with pytest.raises(ValueError, match="the same texts as X"):
         as_target(kinds(TEXTS, tmp_path)[kind], TEXTS, most=MOST)
