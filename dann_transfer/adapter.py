@@ -54,8 +54,9 @@ class DomainAdapter(
         How to adapt: one of `methods.names()`, or several joined with a plus, such as "mlm+dann",
         whose losses are added, each at its own strength (any but "adda" and "shot"); "auto" trains
         source-only, "mcc" and "student" and keeps one of them.
-    epochs : int
-        Passes over the source texts.
+    epochs : int, optional
+        Passes over the source texts; None is as many as make some hundred steps, more with more
+        classes, and at least 3.
     batch_size : int
         Source texts per batch; as many target texts are added.
     micro_batch_size : int, optional
@@ -113,10 +114,13 @@ class DomainAdapter(
     validation_fraction : float
         The share of the source that is held out for choosing the epoch; 0 keeps the last epoch.
     validation_tolerance : float
-        How many standard errors below the best validation accuracy a later epoch may lie and still
+        How many standard errors below the best validation score a later epoch may lie and still
         be kept, since on few held-out texts epochs differ by chance; 0 keeps the best.
+    metric : {"accuracy", "macro_f1", "balanced_accuracy"}
+        The score by which the epoch is chosen on held-out source texts, and by which `compare`
+        judges.
     patience : int, optional
-        Stop after this many epochs without a better validation accuracy; None never stops.
+        Stop after this many epochs without a better validation score; None never stops.
     method_options : dict, optional
         Keywords of the method, such as `{"width": 256}` for "dann".
     text_column : str
@@ -182,7 +186,7 @@ class DomainAdapter(
         encoder: str | PathLike[str] = "bert-base-uncased",
         *,
         method: str = "dann",
-        epochs: int = 3,
+        epochs: int | None = None,
         batch_size: int = 32,
         micro_batch_size: int | None = None,
         learning_rate: float | None = None,
@@ -206,6 +210,7 @@ class DomainAdapter(
         neighbors: int | None = None,
         validation_fraction: float = 0.1,
         validation_tolerance: float = 1.0,
+        metric: str = "accuracy",
         patience: int | None = None,
         method_options: dict[str, Any] | None = None,
         text_column: str = "text",
@@ -242,6 +247,7 @@ class DomainAdapter(
         self.neighbors = neighbors
         self.validation_fraction = validation_fraction
         self.validation_tolerance = validation_tolerance
+        self.metric = metric
         self.patience = patience
         self.method_options = method_options
         self.text_column = text_column

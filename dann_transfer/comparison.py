@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
-from sklearn.metrics import accuracy_score, f1_score
 
 from dann_transfer import methods as registry
 from dann_transfer.adapter import DomainAdapter, adapter_of
@@ -27,13 +26,14 @@ from dann_transfer.fitting.shared import Shared
 from dann_transfer.ground.notices import warn
 from dann_transfer.ground.processes import Processes
 from dann_transfer.ground.settings import as_seed, check_names, check_params, plain
-from dann_transfer.judging import decision
 from dann_transfer.judging.choice import BASELINE
 from dann_transfer.judging.decision import check_threshold
 from dann_transfer.judging.diagnostics import proxy_a_distance
 from dann_transfer.judging.gains import Answers, by_group, doubt, gain_error, harm
+from dann_transfer.judging.scores import METRICS, difference_error
 from dann_transfer.methods import Method
 from dann_transfer.methods.registry import classes_of, known
+from dann_transfer.texts.copies import warn_of_copies
 from dann_transfer.texts.labels import encode_labels
 from dann_transfer.texts.reading import as_groups, as_labelled
 from dann_transfer.texts.roles import Inputs, Texts
@@ -58,6 +58,8 @@ class Comparison:
         The answers of each method and seed on the labelled target texts.
     groups : ndarray, shape (n_target_test,), or None
         The group that each of these texts belongs to.
+    metric : str
+        The score that verdicts are about.
 
     """
 
@@ -65,6 +67,7 @@ class Comparison:
     adapters: dict[str, DomainAdapter]
     answers: dict[tuple[str, int], Answers] = field(default_factory=dict)
     groups: np.ndarray | None = None
+    metric: str = "accuracy"
 
     def frame(self) -> pd.DataFrame:
         """Return the rows as a pandas DataFrame."""
@@ -97,7 +100,8 @@ class Comparison:
         if method == BASELINE:
             others = [name for name in self.adapters if name != BASELINE]
             raise ValueError(f"{BASELINE} is what the others are compared with: {others}.")
-        before, after = (self._of(name, "target_accuracy") for name in (BASELINE, method))
+        key = f"target_{self.metric}"
+        before, after = (self._of(name, key) for name in (BASELINE, method))
         if before[0] is None:
             unknown = f"Whether {method} helped is not known: no labelled target texts to test on."
             distances = [self.mean(name, "a_distance") for name in (BASELINE, method)]
@@ -111,13 +115,33 @@ class Comparison:
             seeds += f", standard deviation {100 * stdev(gains):.1f}"
         gain = mean(gains)
         moved = (
-            f"target accuracy went from {mean(before):.1%} to {mean(after):.1%} "
+            f"target {self.metric.replace('_', ' ')} went from {mean(before):.1%} to "
+            f"{mean(after):.1%} "
             f"({100 * gain:+.1f} points ± {100 * half:.1f}; {seeds})"
         )
         helped = "helped" if gain > 0 else "HURT"
         if abs(gain) <= half:
             helped = "made no clear difference"
-        return f"{method} {helped}: {moved}.{self._harm(method)}"
+        return f"{method} {helped}: {moved}.{self._blind(method)}{self._harm(method)}"
+
+    def _blind(self, method: str) -> str:
+        """State which classes a model never predicts, and whether a constant answer is better."""
+        said = ""
+        rows = [row for row in self.rows if row["method"] == method]
+        missing = dict.fromkeys(name for row in rows for name in row.get("never_predicted") or ())
+        if missing:
+            shown = ", ".join(repr(name) for name in list(missing)[:5])
+            others = f" and {len(missing) - 5} others" if len(missing) > 5 else ""
+            said = f" It NEVER predicts {shown}{others}, which the target has."
+        seeds = [seed for name, seed in self.answers if name == method]
+        if not seeds or not len(self.answers[method, seeds[0]].codes):
+            return said
+        counts = np.bincount(self.answers[method, seeds[0]].codes)
+        constant = float(counts.max() / counts.sum())
+        if mean(self._of(method, "target_accuracy")) < constant:
+            label = self.adapters[method].classes_[counts.argmax()].item()
+            said += f" To answer always {label!r} gets {constant:.1%}."
+        return said
 
     def _harm(self, method: str) -> str:
         """State which groups of texts a method harmed, if any."""
@@ -278,9 +302,17 @@ def compare(
     rows = {(d.row["method"], d.row["seed"]): d.row for d in done}
     answers = {key: d.answers for key, d in zip(rows, done, strict=True) if d.answers is not None}
     for (method, seed), answer in answers.items():
-        rows[method, seed]["gain_error"] = gain_error(answer.hits, answers[BASELINE, seed].hits)
+        before = answers[BASELINE, seed]
+        rows[method, seed]["gain_error"] = _gain_error(params["metric"], before, answer)
     adapters = {d.row["method"]: d.adapter for d in done if d.adapter is not None}
-    return Comparison(list(rows.values()), adapters, answers, groups)
+    return Comparison(list(rows.values()), adapters, answers, groups, params["metric"])
+
+
+def _gain_error(metric: str, before: Answers, after: Answers) -> float:
+    """Return the standard error of a gain that is due to the choice of test texts."""
+    if metric == "accuracy":
+        return gain_error(after.hits, before.hits)
+    return difference_error(metric, after.codes, before.predicted, after.predicted)
 
 
 class _Done(NamedTuple):
@@ -420,10 +452,18 @@ def _tests(
     """Check the texts to score on, by domain."""
     columns = params["text_column"], params["label_column"]
     looked_at = texts.sample_of_target(LOOKED_AT)
-    return {
+    tests = {
         "source": _test_set(*source, "test", texts.source, texts.classes, columns),
         "target": _test_set(*target, "target_test", looked_at, texts.classes, columns),
     }
+    learnt = {"X": texts.source}
+    if texts.labelled is not None:
+        learnt["X_target_labelled"] = texts.labelled[0]
+    for name, test in (("X_test", tests["source"]), ("X_target_test", tests["target"])):
+        if test.labels is not None:
+            for where, labelled in learnt.items():
+                warn_of_copies(name, test.texts, labelled, where)
+    return tests
 
 
 def _test_set(
@@ -468,14 +508,15 @@ def _scores(
             warn_truncated({f"{name} test": (cut, len(tokens))}, params["max_length"])
         outputs = predict_tokens(trained, params, tokens)
         features.append(outputs.features)
-        accuracy = macro_f1 = None
+        codes, predicted = None, outputs.probabilities.argmax(1)
         if test.labels is not None:
-            predicted = decision.labels(outputs.probabilities, classes)
-            accuracy = float(accuracy_score(test.labels, predicted))
-            macro_f1 = float(f1_score(test.labels, predicted, average="macro"))
             codes = np.searchsorted(classes, test.labels)
-            answers = Answers.of(outputs.probabilities, codes) if name == "target" else None
-        scores[f"{name}_accuracy"], scores[f"{name}_macro_f1"] = accuracy, macro_f1
+        for metric, score in METRICS.items():
+            scores[f"{name}_{metric}"] = None if codes is None else score(codes, predicted)
+        if name == "target" and codes is not None:
+            answers = Answers.of(outputs.probabilities, codes)
+            missing = np.setdiff1d(codes, predicted)
+            scores["never_predicted"] = classes[missing].tolist()
     scores["a_distance"] = None
     if min(map(len, features)) >= 10:
         scores["a_distance"] = proxy_a_distance(features[0], features[1])

@@ -10,6 +10,7 @@ import numpy as np
 from dann_transfer.adapter import DomainAdapter
 from dann_transfer.judging.decision import calibration_error, check_threshold, coverage_curve
 from dann_transfer.judging.gains import Answers, accuracy_rows
+from dann_transfer.judging.scores import macro_f1
 from dann_transfer.texts.labels import encode_labels
 from dann_transfer.texts.reading import as_groups, as_labelled
 
@@ -49,15 +50,13 @@ class Evaluation:
 
         Accuracy and F1 are of all texts; the accuracy of covered texts is NaN if there are none.
         """
-        from sklearn.metrics import f1_score
-
         answers = self.answers
         covered = answers.confidence >= self.abstain_below
         predicted = self.probabilities.argmax(1)
         return {
             "texts": len(self.codes),
             "accuracy": float(answers.hits.mean()),
-            "macro_f1": float(f1_score(self.codes, predicted, average="macro")),
+            "macro_f1": macro_f1(self.codes, predicted),
             "calibration_error": calibration_error(self.probabilities, self.codes),
             "coverage": float(covered.mean()),
             "covered_accuracy": float(answers.hits[covered].mean()) if covered.any() else np.nan,

@@ -16,6 +16,7 @@ from dann_transfer import methods
 from dann_transfer.adapter import DomainAdapter, adapter_of
 from dann_transfer.fitting import run
 from dann_transfer.fitting.auto import AUTO
+from dann_transfer.fitting.length import FEWEST
 from dann_transfer.fitting.predicting import predict_tokens
 from dann_transfer.fitting.shared import Shared
 from dann_transfer.ground.checks import check_number
@@ -198,9 +199,8 @@ def tune(
     inputs = Inputs(
         X, y, X_target, sample_weight, X_val, y_val, X_target_labelled, y_target_labelled
     )
-    texts = run.check(
-        params, inputs, _created(space, common), max(_values("epochs", space, common))
-    )
+    choices = {name: _values(name, space, common) for name in ("epochs", "batch_size")}
+    texts = run.check(params, inputs, _created(space, common), choices)
     # What every run is judged on: a search holds out the same texts in each.
     roles = texts.roles(params, seed, 0)
     if not roles.texts["validation"]:
@@ -391,7 +391,7 @@ def _space(space: dict[str, Any], common: dict[str, Any]) -> dict[str, Any]:
     for name, method in _created(space, common).items():
         for epochs in _values("epochs", space, common):
             for batch_size in _values("batch_size", space, common):
-                methods.check_run(method, name, epochs, batch_size)
+                methods.check_run(method, name, epochs or FEWEST, batch_size)
     return space
 
 

@@ -115,7 +115,8 @@ def train(
         return run.train(params, seed, texts, shared, watch, owns_folder)
     started, methods_by_name = time.perf_counter(), created(params)
     run.check_encoder(params, seed, methods_by_name, texts, shared)
-    passes = max(run.passes_of(method, params["epochs"]) for method in methods_by_name.values())
+    epochs = run.epochs_of(params, texts)
+    passes = max(run.passes_of(method, epochs) for method in methods_by_name.values())
     roles = texts.roles(params, seed, passes)
     names = list(methods_by_name) if balanced(roles.shares) else [BASELINE]
     judged_on = sample([roles.texts["target"]])[0]
@@ -135,7 +136,7 @@ def train(
     best = trained[chosen.method]
     fitted = replace(
         best.fitted,
-        params={**params, "random_state": seed},
+        params={**params, "epochs": epochs, "random_state": seed},
         choice=chosen,
         trained=run.record(started, next(best.model.parameters()).device),
     )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import product
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 
 from dann_transfer import methods
-from dann_transfer.fitting import afterwards
+from dann_transfer.fitting import afterwards, length
 from dann_transfer.fitting.fitted import Fitted
 from dann_transfer.fitting.predicting import Trained
 from dann_transfer.fitting.shared import Shared
@@ -78,10 +79,10 @@ def seed_of(params: Mapping[str, Any]) -> int:
     return Processes.current().agreed(as_seed(random_state))
 
 
-def create(name: str, options: Any, epochs: int, batch_size: int) -> Method:
+def create(name: str, options: Any, epochs: int | None, batch_size: int) -> Method:
     """Return a new method, or raise a ValueError or TypeError if it would have no effect."""
     method = methods.create(name, options)
-    methods.check_run(method, name, epochs, batch_size)
+    methods.check_run(method, name, length.FEWEST if epochs is None else epochs, batch_size)
     return method
 
 
@@ -89,7 +90,7 @@ def check(
     params: Mapping[str, Any],
     inputs: Inputs,
     created: Mapping[str, Method],
-    epochs: int | None = None,
+    choices: Mapping[str, Sequence[Any]] | None = None,
 ) -> Texts:
     """Read what a user passed, for one run or for several on the same texts.
 
@@ -100,8 +101,8 @@ def check(
     inputs : Inputs
     created : mapping of str to Method
         The methods of all runs.
-    epochs : int, optional
-        The most epochs of any run; None is that of `params`.
+    choices : mapping, optional
+        Values of "epochs" and "batch_size" that runs have in place of those of `params`.
 
     Raises
     ------
@@ -109,11 +110,25 @@ def check(
         Naming what was wrong and the remedy.
 
     """
-    epochs = params["epochs"] if epochs is None else epochs
-    passes = max(passes_of(method, epochs) for method in created.values())
+    choices = {name: [params[name]] for name in ("epochs", "batch_size")} | dict(choices or {})
+
+    def passes_over(n_source: int, classes: int) -> int:
+        return max(
+            passes_of(method, length.epochs_of(each, n_source, classes, inputs.X_val is not None))
+            for epochs, batch_size in product(choices["epochs"], choices["batch_size"])
+            for method in created.values()
+            for each in ({**params, "epochs": epochs, "batch_size": batch_size},)
+        )
+
     columns = params["text_column"], params["label_column"]
     adapts = any(method.uses_target for method in created.values())
-    return read(inputs, columns, f"method={params['method']!r}" if adapts else "", passes)
+    return read(inputs, columns, f"method={params['method']!r}" if adapts else "", passes_over)
+
+
+def epochs_of(params: Mapping[str, Any], texts: Texts) -> int:
+    """Return how many epochs a run on these texts has."""
+    n, classes = len(texts.source), len(texts.classes)
+    return length.epochs_of(params, n, classes, texts.validation is not None)
 
 
 def passes_of(method: Method, epochs: int) -> int:
@@ -192,6 +207,7 @@ def train(
 
     started = time.perf_counter()
     name = str(params["method"])
+    params = {**params, "epochs": epochs_of(params, texts)}
     method = create(name, params["method_options"], params["epochs"], params["batch_size"])
     phases = method.phases(params["epochs"])
     roles = texts.roles(params, seed, passes_of(method, params["epochs"]))

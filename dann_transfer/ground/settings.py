@@ -29,7 +29,14 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
         '"mlm+dann", whose losses are added, each at its own strength (any but "adda" and '
         '"shot"); "auto" trains source-only, "mcc" and "student" and keeps one of them',
     ),
-    "epochs": H(3, "passes over the source texts", low=1, whole=True),
+    "epochs": H(
+        None,
+        "passes over the source texts; None is as many as make some hundred steps, more with more "
+        "classes, and at least 3",
+        low=1,
+        whole=True,
+        optional=True,
+    ),
     "batch_size": H(
         32, "source texts per batch; as many target texts are added", low=1, whole=True
     ),
@@ -137,13 +144,19 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
     ),
     "validation_tolerance": H(
         1.0,
-        "how many standard errors below the best validation accuracy a later epoch may lie and "
+        "how many standard errors below the best validation score a later epoch may lie and "
         "still be kept, since on few held-out texts epochs differ by chance; 0 keeps the best",
         low=0,
     ),
+    "metric": H(
+        "accuracy",
+        "the score by which the epoch is chosen on held-out source texts, and by which `compare` "
+        "judges",
+        choices=("accuracy", "macro_f1", "balanced_accuracy"),
+    ),
     "patience": H(
         None,
-        "stop after this many epochs without a better validation accuracy; None never stops",
+        "stop after this many epochs without a better validation score; None never stops",
         low=1,
         whole=True,
         optional=True,
@@ -277,6 +290,7 @@ class Settings:
     max_grad_norm: float
     patience: int | None
     validation_tolerance: float
+    metric: str
     precision: str
     seed: int
     checkpoint_dir: str | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import mean
 from typing import Any
 
@@ -82,17 +82,21 @@ class Answers:
         1 where the model is right, 0 where it is not.
     confidence : ndarray, shape (n,)
         The probability of the class that it predicts.
+    codes, predicted : ndarray of int, shape (n,)
+        Class positions of labels and predictions; empty if only hits are known.
 
     """
 
     hits: np.ndarray
     confidence: np.ndarray
+    codes: np.ndarray = field(default_factory=lambda: np.empty(0, int))
+    predicted: np.ndarray = field(default_factory=lambda: np.empty(0, int))
 
     @classmethod
     def of(cls, probabilities: np.ndarray, codes: np.ndarray) -> Answers:
         """Compare probabilities (n, classes) with class positions (n,)."""
-        hits = (probabilities.argmax(1) == codes).astype(float)
-        return cls(hits, probabilities.max(1))
+        predicted = probabilities.argmax(1)
+        return cls((predicted == codes).astype(float), probabilities.max(1), codes, predicted)
 
 
 def _members(groups: np.ndarray) -> Iterator[tuple[Any, np.ndarray]]:

@@ -7,13 +7,15 @@ which depend on its seed and its hyperparameters. Roles are "source" (to train o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from dann_transfer.ground import streams
+from dann_transfer.texts.copies import groups_of, warn_of_copies
 from dann_transfer.texts.labels import encode_labels
 from dann_transfer.texts.reading import as_labelled, as_sources
 from dann_transfer.texts.target import LOOKED_AT, as_target
@@ -80,6 +82,11 @@ class Texts:
     labelled: tuple[list[str], np.ndarray] | None
     """Labelled target texts and their class positions."""
 
+    @cached_property
+    def copies(self) -> np.ndarray:
+        """The position of each source text's first copy, shape (n_source,)."""
+        return groups_of(self.source)
+
     @property
     def labels(self) -> np.ndarray:
         """The labels of the source texts, shape (n_source,)."""
@@ -121,9 +128,8 @@ class Texts:
                     f"patience={params['patience']} needs validation texts: pass X_val and y_val, "
                     "or a validation_fraction above 0."
                 )
-            if params["validation_fraction"]:
-                _check_enough(self.classes, self.codes)
-            rows, held_out = hold_out(self.codes, params["validation_fraction"], seed)
+            fraction = params["validation_fraction"]
+            rows, held_out = hold_out(self.codes, fraction, seed, self.copies)
             validation = ([self.source[i] for i in held_out], self.codes[held_out])
         target = self.sample_of_target(target_texts(passes, len(self.source)))
         _check_prediction(params, target, validation[1], len(self.classes))
@@ -162,7 +168,12 @@ def _smallest(drawn: np.ndarray, count: int) -> np.ndarray:
     return np.sort(np.argpartition(drawn, count)[:count])
 
 
-def read(inputs: Inputs, columns: tuple[str, str], needs_target: str, passes: int) -> Texts:
+def read(
+    inputs: Inputs,
+    columns: tuple[str, str],
+    needs_target: str,
+    passes_over: Callable[[int, int], int],
+) -> Texts:
     """Read and check what a user passed, each file once.
 
     Parameters
@@ -172,9 +183,10 @@ def read(inputs: Inputs, columns: tuple[str, str], needs_target: str, passes: in
         The columns of texts and of labels in tables.
     needs_target : str
         Who needs a target, in words, for the error if there is none; "" if nobody does.
-    passes : int
-        The longest run's passes over the source. If the target has more texts than such a run
-        draws, a sample of it does as well and fits in memory.
+    passes_over : callable
+        Returns the longest run's passes over the source, for its numbers of texts and classes. If
+        the target has more texts than such a run draws, a sample of it does as well and fits in
+        memory.
 
     Raises
     ------
@@ -183,23 +195,27 @@ def read(inputs: Inputs, columns: tuple[str, str], needs_target: str, passes: in
 
     """
     source, labels, sizes = as_sources(inputs.X, inputs.y, *columns)
+    classes, codes = np.unique(labels, return_inverse=True)
     target: list[str] = []
     n_target = 0
     if inputs.X_target is not None:
         # That it is another domain matters only if it is trained on, not merely examined.
         others = source if needs_target else []
-        most = target_texts(passes, len(source))
+        most = target_texts(passes_over(len(source), len(classes)), len(source))
         target, n_target = as_target(inputs.X_target, others, columns[0], most)
     elif needs_target:
         raise ValueError(
             f"{needs_target} adapts to a target domain: pass its unlabelled texts "
             "as X_target=..., or use method='source_only'."
         )
-    classes, codes = np.unique(labels, return_inverse=True)
     labelled = _labelled(
         inputs.X_target_labelled, inputs.y_target_labelled, "target_labelled", classes, columns
     )
     validation = _labelled(inputs.X_val, inputs.y_val, "val", classes, columns)
+    if validation is not None:
+        warn_of_copies("X_val", validation[0], source, "X")
+        if labelled is not None:
+            warn_of_copies("X_val", validation[0], labelled[0], "X_target_labelled")
     # They are combined with the weights of classes, which may differ from run to run.
     text_weights(labels, None, inputs.sample_weight)
     weights = inputs.sample_weight
@@ -214,18 +230,6 @@ def read(inputs: Inputs, columns: tuple[str, str], needs_target: str, passes: in
         n_target=n_target,
         labelled=labelled,
     )
-
-
-def _check_enough(classes: np.ndarray, codes: np.ndarray) -> None:
-    """Raise if a class has too few texts to hold one out."""
-    counts = np.bincount(codes)
-    if counts.min() < 2:
-        rare = classes[counts.argmin()].item()
-        raise ValueError(
-            f"class {rare!r} has a single text; every class needs two, one to train on and "
-            "one to hold out. Add a text, merge the class with another, drop it, pass X_val and "
-            "y_val, or set validation_fraction=0."
-        )
 
 
 def _check_prediction(

@@ -11,26 +11,74 @@ from sklearn.utils.class_weight import compute_sample_weight
 from dann_transfer.ground import streams
 
 
-def hold_out(codes: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def hold_out(
+    codes: np.ndarray, fraction: float, seed: int, groups: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Split the positions of texts into those to train and to validate on, by class shares.
 
-    Each class keeps a text to train on; a rare one may have none to validate on. A fraction of 0
-    holds out nothing.
+    Each class keeps a text to train on; a rare one may have none to validate on. Copies of a text
+    stay on one side: a model that has learnt a text's label by heart would seem to be right.
+    A fraction of 0 holds out nothing.
+
+    Parameters
+    ----------
+    codes : ndarray of int, shape (n,)
+        Class positions of the texts.
+    fraction : float
+        The share to hold out.
+    seed : int
+    groups : ndarray of int, shape (n,), optional
+        The position of each text's first copy, as `copies.groups_of` returns it.
 
     Examples
     --------
     >>> train, validation = hold_out(np.array([0, 1] * 10), 0.1, seed=0)
     >>> len(train), len(validation), len(set(train) & set(validation))
     (18, 2, 0)
+    >>> train, validation = hold_out(np.array([0, 1, 1, 1]), 0.5, 0, np.array([0, 1, 1, 3]))
+    >>> 0 in train, len(set(validation) & {1, 2}) in (0, 2)
+    (True, True)
 
     """
     rows = np.arange(len(codes))
     if not fraction:
         return rows, rows[:0]
-    size = max(int(codes.max()) + 1, round(fraction * len(codes)))
+    groups = rows if groups is None else groups
+    firsts = np.unique(groups)
+    # A class with a single distinct text keeps it to train on.
+    several = np.bincount(codes[firsts], minlength=int(codes.max()) + 1) > 1
+    free = firsts[several[codes[firsts]]]
+    classes, size = int(several.sum()), max(1, round(fraction * len(free)))
+    # One of each class, for what is estimated about classes, unless that costs too many texts.
+    if ONE_IN * classes <= len(free):
+        size = max(size, classes)
+    if size > len(free) - classes:
+        return rows, rows[:0]
     draw = streams.number(seed, streams.HELD_OUT, bits=32)
-    train, val = train_test_split(rows, test_size=size, stratify=codes, random_state=draw)
-    return train, val
+    if size >= classes:
+        train, held = train_test_split(
+            free, test_size=size, stratify=codes[free], random_state=draw
+        )
+    else:
+        shuffled = np.random.default_rng(draw).permutation(free)
+        one_each = np.unique(codes[shuffled], return_index=True)[1]
+        held = shuffled[np.sort(one_each)[:size]]
+        train = np.setdiff1d(free, held)
+    train = np.concatenate([train, firsts[~several[codes[firsts]]]])
+    if len(firsts) == len(rows):
+        return train, held
+    return _members(groups, train), _members(groups, held)
+
+
+ONE_IN = 8
+"""Every class has a text held out if that is at most one text in so many."""
+
+
+def _members(groups: np.ndarray, firsts: np.ndarray) -> np.ndarray:
+    """Return the positions of all copies of texts, in the order of the texts."""
+    order = np.argsort(groups, kind="stable")
+    starts, ends = (np.searchsorted(groups[order], firsts, side) for side in ("left", "right"))
+    return np.concatenate([order[i:j] for i, j in zip(starts, ends, strict=True)])
 
 
 def scaled(weights: np.ndarray) -> np.ndarray:

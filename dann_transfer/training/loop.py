@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from dann_transfer.ground import streams
 from dann_transfer.ground.settings import Settings
+from dann_transfer.judging.scores import METRICS
 from dann_transfer.model.model import Classifier, check_outputs, infer, trainable
 from dann_transfer.model.runtime import Runtime
 from dann_transfer.model.tuning import merge_lora
@@ -199,16 +200,21 @@ class Trainer:
             assert self.source_phase is not None
             row = dict(self.source_phase.epochs[epoch - 1])
             self.history.epochs.append(row)
-            engine.state.metrics["validation_accuracy"] = row["validation_accuracy"]
+            self.show_scores(engine, row)
             return
         tokens, labels = self.validation
         predicted = infer(self.model, tokens, self.runtime)[1].argmax(1).numpy()
-        accuracy = float((predicted == labels).mean())
-        row = {"epoch": epoch, "validation_accuracy": accuracy}
+        names = dict.fromkeys(("accuracy", self.settings.metric))
+        scores = {name: METRICS[name](labels, predicted) for name in names}
+        row = {"epoch": epoch, **{f"validation_{k}": score for k, score in scores.items()}}
         self.history.epochs.append(row)
-        engine.state.metrics["validation_accuracy"] = accuracy
+        self.show_scores(engine, row)
         if self.timeline.may_be_kept(engine.state.iteration):
-            self.keeper.offer(accuracy)
+            self.keeper.offer(scores[self.settings.metric])
+
+    def show_scores(self, engine: Engine, row: dict[str, Any]) -> None:
+        """Put an epoch's scores where handlers find them."""
+        engine.state.metrics |= {k: v for k, v in row.items() if k != "epoch"}
 
     def epoch_line(self, engine: Engine) -> str:
         """Return a line about a finished epoch: mean losses, validation accuracy and speed."""
@@ -381,7 +387,9 @@ class Trainer:
         if patience is None:
             return None
         stopper = EarlyStopping(
-            patience, lambda _: self.history.epochs[-1]["validation_accuracy"], self.engine
+            patience,
+            lambda _: self.history.epochs[-1][f"validation_{self.settings.metric}"],
+            self.engine,
         )
         stopper.logger.setLevel("WARNING")
 
