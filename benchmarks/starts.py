@@ -30,11 +30,14 @@ import tables
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from dann_transfer import DomainAdapter, datasets
+from dann_transfer import DomainAdapter, datasets, methods
+from dann_transfer.methods import Method
+from dann_transfer.methods.source_only import SourceOnly
 from dann_transfer.model.encoder import Encoder
 from dann_transfer.model.model import Classifier, infer, trainable
-from dann_transfer.texts.roles import Roles
+from dann_transfer.model.runtime import Runtime
 from dann_transfer.texts.tokens import tokenize
+from dann_transfer.training.phases import Phase, SourceAlone
 
 STARTS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -45,20 +48,24 @@ SHARES = (1.0, 0.75, 0.5)
 """Shares of the way from the pretrained weights to the trained ones."""
 
 
-class Probed(DomainAdapter):
-    """Starts its head as a logistic regression on the encoder's features of the source."""
+class ProbedSource(SourceAlone):
+    """A source phase whose head starts as a logistic regression on the encoder's features."""
 
-    def _build(self, method: Any, roles: Roles, seed: int) -> Classifier:
-        model = super()._build(method, roles, seed)
-        tokens, _ = tokenize(model.encoder.tokenizer, roles.texts["source"], self.max_length)
-        runtime = self._runtime()
-        features = infer(model.to(runtime.device), tokens, runtime)[0].numpy()
-        codes = roles.codes["source"]
+    texts: list[str]
+    labels: list[Any]
+    max_length: int
+
+    def attach(self, model: Classifier, runtime: Runtime) -> None:
+        """Receive the model, and set its head."""
+        super().attach(model, runtime)
+        tokens, _ = tokenize(model.encoder.tokenizer, self.texts, self.max_length)
+        features = infer(model, tokens, runtime)[0].numpy()
+        codes = np.unique(self.labels, return_inverse=True)[1]
         # One scale for all: some dimensions hardly vary, and would get weights without bound.
         centre, scale = features.mean(0), features.std()
-        fitted = LogisticRegression(max_iter=1000).fit((features - centre) / scale, codes)
-        weight = fitted.coef_ / scale
-        bias = fitted.intercept_ - weight @ centre
+        probe = LogisticRegression(max_iter=1000).fit((features - centre) / scale, codes)
+        weight = probe.coef_ / scale
+        bias = probe.intercept_ - weight @ centre
         if len(weight) == 1:
             # With two classes there is one row, for the difference of two logits.
             weight, bias = np.stack([-weight[0], weight[0]]) / 2, np.append(-bias, bias) / 2
@@ -66,7 +73,18 @@ class Probed(DomainAdapter):
         with torch.no_grad():
             linear.weight.copy_(torch.from_numpy(weight))
             linear.bias.copy_(torch.from_numpy(bias))
-        return model
+
+
+def probing(texts: list[str], labels: list[Any], max_length: int) -> type[Method]:
+    """Return a method that is source-only with a probed head."""
+
+    class Probed(SourceOnly):
+        def phases(self, epochs: int) -> list[Phase]:
+            phase = ProbedSource(self, epochs)
+            phase.texts, phase.labels, phase.max_length = texts, labels, max_length
+            return [phase]
+
+    return Probed
 
 
 def run(
@@ -77,11 +95,17 @@ def run(
     params = dict(STARTS[start])
     if start == "LP-FT":
         params["head_learning_rate"] = board.by_size(encoder, {})["learning_rate"]
-    cls = Probed if start == "LP-FT" else DomainAdapter
+    params["epochs"] = board.EPOCHS
     folder = datasets.encoder(encoder)
-    adapter = cls(folder, method="source_only", random_state=seed, progress=False, **params)
-    adapter.fit(*splits[source].train)
-    held_out = board.held_out(splits[source], adapter.validation_fraction, adapter.seed_)
+    adapter = DomainAdapter(folder, method=start, random_state=seed, progress=False, **params)
+    held_out = board.held_out(splits[source], adapter.validation_fraction, seed)
+    others = set(held_out[0])
+    pairs = [(x, y) for x, y in zip(*splits[source].train, strict=True) if x not in others]
+    method = SourceOnly
+    if start == "LP-FT":
+        method = probing([x for x, _ in pairs], [y for _, y in pairs], adapter.max_length)
+    with methods.registered(start, method):
+        adapter.fit(*splits[source].train)
     tuned = trainable(adapter.model_.encoder)
     first = Encoder.from_pretrained(folder).state_dict()
     rows = []

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from dann_transfer import datasets, methods, plots, serving, tracking
     from dann_transfer.adapter import DomainAdapter
+    from dann_transfer.advice import advise
     from dann_transfer.comparison import compare
     from dann_transfer.evaluation import evaluate
     from dann_transfer.judging import (
@@ -50,6 +51,7 @@ __all__ = [
     "DomainAdapter",
     "FileTexts",
     "__version__",
+    "advise",
     "compare",
     "conformal",
     "datasets",
@@ -74,6 +76,7 @@ _OBJECTS = {
     "DomainAdapter": "adapter",
     "Domain": "texts.reading",
     "FileTexts": "texts.files",
+    "advise": "advice",
     "compare": "comparison",
     "evaluate": "evaluation",
     "tune": "search",

@@ -17,6 +17,7 @@ from sklearn.base import (
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
+from dann_transfer import advice
 from dann_transfer.fitting import auto, run, saving
 from dann_transfer.fitting.fitted import Fitted
 from dann_transfer.fitting.predicting import Outputs, Trained, joined, predict_parts
@@ -30,7 +31,7 @@ from dann_transfer.judging.neighbors import Neighborhood
 from dann_transfer.model.model import Classifier
 from dann_transfer.texts.files import PART
 from dann_transfer.texts.reading import as_texts, texts_in_parts
-from dann_transfer.texts.roles import Inputs
+from dann_transfer.texts.roles import Inputs, Texts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,10 +51,10 @@ class DomainAdapter(
     ----------
     encoder : str or path
         A Hugging Face encoder: the name of a hub model, or a folder.
-    method : str
+    method : str, optional
         How to adapt: one of `methods.names()`, or several joined with a plus, such as "mlm+dann",
         whose losses are added, each at its own strength (any but "adda" and "shot"); "auto" trains
-        source-only, "mcc" and "student" and keeps one of them.
+        source-only, "mcc" and "student" and keeps one of them; None is what `advise` names.
     epochs : int, optional
         Passes over the source texts; None is as many as make some hundred steps, more with more
         classes, and at least 3.
@@ -156,7 +157,7 @@ class DomainAdapter(
         underscore: classes_, seed_, max_strength_, learning_rate_, n_source_, n_target_,
         n_target_sampled_, source_prior_, history_, validation_, truncated_, unknown_,
         source_domains_, target_prior_, prior_intervals_, refused_prior_, calibration_,
-        target_shares_, findings_, choice_, trained_, params_.
+        target_shares_, findings_, choice_, advice_, trained_, params_.
         `Fitted` describes each of them. Predictions and saved models use the hyperparameters in
         ``params_``, except for those in `settings.AT_PREDICTION`.
 
@@ -185,7 +186,7 @@ class DomainAdapter(
         self,
         encoder: str | PathLike[str] = "bert-base-uncased",
         *,
-        method: str = "dann",
+        method: str | None = None,
         epochs: int | None = None,
         batch_size: int = 32,
         micro_batch_size: int | None = None,
@@ -320,12 +321,18 @@ class DomainAdapter(
         inputs = Inputs(
             X, y, X_target, sample_weight, X_val, y_val, X_target_labelled, y_target_labelled
         )
-        texts = run.check(params, inputs, auto.created(params))
+        advised = None
+        if params["method"] is None:
+            texts = advice.read(params, inputs)
+            advised = _advised(texts, params)
+            params["method"] = advised.method
+        else:
+            texts = run.check(params, inputs, auto.created(params))
         shared = Shared(several=params["method"] == auto.AUTO)
         owns_folder = not getattr(self, "_is_clone", False)
-        return self._take(
-            auto.train(params, seed, texts, shared, Watch(on_step, attach), owns_folder)
-        )
+        trained = auto.train(params, seed, texts, shared, Watch(on_step, attach), owns_folder)
+        trained.fitted.advice = None if advised is None else str(advised)
+        return self._take(trained)
 
     def _take(self, trained: Trained) -> DomainAdapter:
         """Become the estimator of a fitted model."""
@@ -608,6 +615,20 @@ class DomainAdapter(
         return cls(**saved.params)._take(
             Trained(saved.model, saved.method_weights, saved.fitted, saved.neighborhood)
         )
+
+
+def _advised(texts: Texts, params: Mapping[str, Any]) -> advice.Advice:
+    """Return what is advised for these texts, and say why."""
+    for name in ("method_options", "max_strength"):
+        if params[name] is not None:
+            raise ValueError(
+                f"{name}={params[name]!r} means something different to each method; name the "
+                "method, or leave it None."
+            )
+    advised = advice.advice_for(texts, params)
+    if params["progress"]:
+        advice.announce(advised)
+    return advised
 
 
 def adapter_of(params: Mapping[str, Any], trained: Trained) -> DomainAdapter:

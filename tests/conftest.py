@@ -54,6 +54,7 @@ ADAPTING = [name for name in methods.names() if name != "source_only"]
 ADAPTING += ["mmd+mcc", "cdan+e+coral", "mlm+dann", "mcc+self_training"]
 
 TINY: dict[str, object] = {
+    "method": "dann",
     "epochs": 2,
     "batch_size": 16,
     "learning_rate": 1e-3,

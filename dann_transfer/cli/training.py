@@ -33,7 +33,11 @@ from dann_transfer.cli.values import (
 from dann_transfer.ground.options import METHODS
 
 Method = Annotated[
-    str, typer.Option(help=f"{', '.join(METHODS)}, several joined with a plus, or auto.")
+    str | None,
+    typer.Option(
+        help=f"{', '.join(METHODS)}, several joined with a plus, or auto; by default what "
+        "`advise` names."
+    ),
 ]
 TargetTextColumn = Annotated[
     str | None,
@@ -63,14 +67,16 @@ def adapt(
     target: TargetFile,
     out: Annotated[Path, typer.Argument(help="Folder to save the model to.")],
     encoder: EncoderName = "bert-base-uncased",
-    method: Method = "student",
+    method: Method = None,
     text_column: TextColumn = "text",
     label_column: LabelColumn = "label",
     target_text_column: TargetTextColumn = None,
     encoding: Encoding = None,
     separator: Separator = None,
     quoting: Quoting = None,
-    epochs: Annotated[int, typer.Option()] = 3,
+    epochs: Annotated[
+        int | None, typer.Option(help="By default as many as make some hundred steps.")
+    ] = None,
     freeze_layers: Annotated[
         int | None,
         typer.Option(help="Layers left untrained; by default half of a large encoder's."),
@@ -88,7 +94,8 @@ def adapt(
     """
     # Before torch is imported, which takes seconds.
     with errors_in_a_line():
-        check_method(method)
+        if method is not None:
+            check_method(method)
     from dann_transfer import DomainAdapter, datasets
     from dann_transfer.fitting import saving
 
@@ -121,6 +128,39 @@ def adapt(
 
 
 @app.command()
+def advise(
+    source: SourceFile,
+    target: Annotated[Path | None, typer.Argument(help="Target texts, if there are any.")] = None,
+    text_column: TextColumn = "text",
+    label_column: LabelColumn = "label",
+    target_text_column: TargetTextColumn = None,
+    encoding: Encoding = None,
+    separator: Separator = None,
+    quoting: Quoting = None,
+) -> None:
+    """Say which method to try first on files of texts, for how long, and why.
+
+    Example: dann-transfer advise reviews.csv tweets.csv
+    """
+    import dann_transfer
+
+    with errors_in_a_line():
+        files = encoding, separator, quoting
+        frame = read_labelled(source, text_column, label_column, *files)
+        others = None
+        if target is not None:
+            others = target_texts(target, target_text_column or text_column, *files)
+        columns = {"text_column": text_column, "label_column": label_column}
+        advised = dann_transfer.advise(frame, X_target=others, **columns)
+        typer.echo(
+            f"{advised.texts:,} labelled texts of {advised.classes} classes (the rarest has "
+            f"{advised.smallest:.1%} of them, the commonest {advised.largest:.1%}), "
+            f"{advised.target_texts:,} target texts."
+        )
+        typer.echo(advised)
+
+
+@app.command()
 def compare(
     context: typer.Context,
     source: SourceFile,
@@ -130,7 +170,7 @@ def compare(
     ] = None,
     method: Annotated[
         list[str] | None,
-        typer.Option(help="Besides source_only; can be repeated; default student."),
+        typer.Option(help="Besides source_only; can be repeated; by default what `advise` names."),
     ] = None,
     seed: Annotated[list[int] | None, typer.Option(help="Can be repeated; default 0.")] = None,
     encoder: EncoderName = "bert-base-uncased",
@@ -152,9 +192,9 @@ def compare(
 
     Example: dann-transfer compare reviews.csv tweets.csv --test labelled.csv --seed 0 --seed 1
     """
-    methods = [name for name in method or ["student"] if name != "source_only"]
+    methods = [name for name in method or () if name != "source_only"]
     with errors_in_a_line():
-        if not methods:
+        if method and not methods:
             raise ValueError("source_only runs in any case; name a method to compare with it.")
         for name in methods:
             check_method(name)
@@ -174,6 +214,12 @@ def compare(
             labelled = read_labelled(test, target_column, label_column, *files, group_column)
             labelled[label_column] = as_classes(labelled[label_column], frame[label_column])
             labelled = labelled.rename(columns={target_column: text_column})
+        if not methods:
+            columns = {"text_column": text_column, "label_column": label_column}
+            advised = dann_transfer.advise(frame, X_target=others, **columns)
+            typer.echo(advised)
+            # Where adapting is not advised, the method with the least harm on the benchmarks.
+            methods = [advised.method if advised.method != "source_only" else "mcc"]
         result = dann_transfer.compare(
             frame,
             X_target=others,

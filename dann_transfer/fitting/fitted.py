@@ -60,6 +60,8 @@ class Fitted:
     """What looks wrong with the run; None if it had no target texts."""
     choice: Choice | None = None
     """What ``method="auto"`` chose, and why."""
+    advice: str | None = None
+    """Which method was advised, and why, if the user named none."""
     n_target_sampled: int = 0
     """Number of target texts that the run drew from: all, or a sample if there are very many."""
     trained: dict[str, Any] = field(default_factory=dict)

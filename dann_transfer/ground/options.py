@@ -65,9 +65,9 @@ _CROSSED = _discriminator() | {
 _CLASSIFIER = {"width": _whole(512, "units in the hidden layer of each additional classifier")}
 
 
-def _extra_epochs(default: int) -> dict[str, Option]:
-    meaning = "length of the second phase, in passes over the source's texts as in the first"
-    return {"extra_epochs": _whole(default, meaning)}
+def _extra_epochs(default: str) -> dict[str, Option]:
+    meaning = f"passes over the source's texts in the second phase; None is {default} the first"
+    return {"extra_epochs": Option(None, meaning, low=1, whole=True, optional=True)}
 
 
 METHODS: dict[str, MethodEntry] = {
@@ -124,7 +124,7 @@ METHODS: dict[str, MethodEntry] = {
     "adda": MethodEntry(
         "first the source, then a separate encoder for the target, in two phases",
         0.05,
-        _discriminator() | _extra_epochs(1),
+        _discriminator() | _extra_epochs("a third of those of"),
         "Tzeng et al. 2017",
     ),
     "mdan": MethodEntry(
@@ -197,7 +197,7 @@ METHODS: dict[str, MethodEntry] = {
         "first the source; then target texts gather around the classes' centroids in their own "
         "space, in two phases",
         1.0,
-        _extra_epochs(3)
+        _extra_epochs("as many as in")
         | {
             "pseudo_weight": _number(
                 0.3, "weight of the cross-entropy on the centroids' labels (the paper's beta)"
@@ -214,13 +214,15 @@ METHODS: dict[str, MethodEntry] = {
         "first the source; then a fresh model on the target's texts, labelled by the first one and "
         "by nearest texts, in two phases",
         1.0,
-        _extra_epochs(3)
+        _extra_epochs("as many as in")
         | {
-            "neighbors": _whole(
-                10,
+            "neighbors": Option(
+                None,
                 "number of nearest target texts that a label is averaged over; 0 takes the "
-                "teacher's own",
+                "teacher's own, and None is 10, or fewer where classes are small",
                 low=0,
+                whole=True,
+                optional=True,
             ),
             "members": _whole(1, "number of students; the mean of several teaches a last one"),
         },

@@ -24,10 +24,11 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
         "bert-base-uncased", "a Hugging Face encoder: the name of a hub model, or a folder"
     ),
     "method": H(
-        "dann",
+        None,
         "how to adapt: one of `methods.names()`, or several joined with a plus, such as "
         '"mlm+dann", whose losses are added, each at its own strength (any but "adda" and '
-        '"shot"); "auto" trains source-only, "mcc" and "student" and keeps one of them',
+        '"shot"); "auto" trains source-only, "mcc" and "student" and keeps one of them; None is '
+        "what `advise` names",
     ),
     "epochs": H(
         None,

@@ -41,7 +41,8 @@ class ADDA(Method):
 
     def phases(self, epochs: int) -> list[Phase]:
         """Return the source's phase, then the target's."""
-        return [SourceAlone(self, epochs), TargetAlone(self, self.extra_epochs)]
+        extra = self.extra_epochs or max(1, round(epochs / 3))
+        return [SourceAlone(self, epochs), TargetAlone(self, extra)]
 
     def build(self, features: int, classes: int) -> None:
         """Make the domain discriminator."""

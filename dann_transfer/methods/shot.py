@@ -79,7 +79,7 @@ class SHOT(Method):
 
     def phases(self, epochs: int) -> list[Phase]:
         """Return the source's phase, then the target's."""
-        return [SourceAlone(self, epochs), TargetAlone(self, self.extra_epochs)]
+        return [SourceAlone(self, epochs), TargetAlone(self, self.extra_epochs or epochs)]
 
     def remember(
         self, predict_target: Callable[[], tuple[Tensor, Tensor]], progress: float

@@ -89,11 +89,12 @@ class Student(Method):
 
     def phases(self, epochs: int) -> list[Phase]:
         """Return a phase of each teacher and each student."""
-        phases: list[Phase] = [SourceAlone(self, epochs), TargetAnew(self, self.extra_epochs)]
+        extra = self.extra_epochs or epochs
+        phases: list[Phase] = [SourceAlone(self, epochs), TargetAnew(self, extra)]
         for _ in range(self.members - 1):
-            phases += [SourceAnew(self, epochs), TargetAnew(self, self.extra_epochs)]
+            phases += [SourceAnew(self, epochs), TargetAnew(self, extra)]
         if self.members > 1:
-            phases.append(TargetAnew(self, self.extra_epochs))
+            phases.append(TargetAnew(self, extra))
         return phases
 
     def remember(

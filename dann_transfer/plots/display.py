@@ -61,7 +61,7 @@ def named(adapters: DomainAdapter | Mapping[str, DomainAdapter]) -> dict[str, Do
     """Return adapters by title; the title of a single one is its method."""
     if not isinstance(adapters, Mapping):
         if hasattr(adapters, "predict_proba"):
-            return {adapters.method: adapters}
+            return {str(adapters.params_["method"]): adapters}
         raise TypeError(
             f"a {type(adapters).__name__} is neither an adapter nor a mapping from title to "
             "adapter, such as {'source only': before, 'adapted': after}."

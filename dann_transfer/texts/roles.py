@@ -88,6 +88,11 @@ class Texts:
         return groups_of(self.source)
 
     @property
+    def shares(self) -> np.ndarray:
+        """Class shares of the source texts, shape (classes,)."""
+        return np.bincount(self.codes, minlength=len(self.classes)) / len(self.codes)
+
+    @property
     def labels(self) -> np.ndarray:
         """The labels of the source texts, shape (n_source,)."""
         return self.classes[self.codes]
