@@ -233,6 +233,21 @@ def test_choices_of_prodigy(tmp_path):
         labelled(lines(path, *PRODIGY[1:3]))
 
 
+def test_a_row_without_an_answer_does_not_make_the_rejected_ones_train(tmp_path):
+    rows = [*PRODIGY, {"text": "e", "label": "pos"}]
+    for table in (lines(tmp_path / "p.jsonl", *rows), pd.DataFrame(rows)):
+        with pytest.warns(LeftOutWarning, match='1 answer "none"'):
+            assert labelled(table) == [("a", "pos"), ("d", "neg")]
+
+
+def test_columns_that_only_look_like_a_tools(tmp_path):
+    frame = pd.DataFrame({"text": ["a", "b"], "label": ["x", "y"]})
+    frame["annotations"] = [[], []]
+    frame["responses"] = [{"z": 1}, {"z": 2}]
+    frame["answer"] = [None, ""]
+    assert labelled(frame) == [("a", "x"), ("b", "y")]
+
+
 def test_a_column_of_answers_that_is_not_prodigys(tmp_path):
     rows = [
         {"text": "a", "label": "pos", "answer": "42"},
