@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,9 @@ from dann_transfer.texts.places import Fault, Places, checked
 MARK = "__label__"
 """What begins a label in fastText's files."""
 
+# fastText separates words by any white space.
+_LABEL = re.compile(rf"(?<!\S){MARK}(\S+)")
+_MARKED = re.compile(rf"(?<!\S)(?:{MARK}|__comment__)\S+\s?")
 _ANSWERS = {"accept", "reject", "ignore"}
 
 
@@ -64,10 +68,8 @@ def fasttext_rows(lines: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
             line = next(csv.reader(io.StringIO(line, newline=""), delimiter="\x1f", strict=True))[0]
         elif not line.strip():
             continue
-        words = line.split(" ")
-        labels = [word.strip().removeprefix(MARK) for word in words if word.startswith(MARK)]
-        words = [word for word in words if not word.startswith((MARK, "__comment__"))]
-        yield number, {"text": " ".join(words).strip(), "label": labels}
+        text = _MARKED.sub("", line).strip()
+        yield number, {"text": text, "label": _LABEL.findall(line)}
 
 
 def answers_of(columns: Mapping[str, Sequence[Any]], label: str, places: Places) -> Answers | None:

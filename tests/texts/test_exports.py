@@ -1,8 +1,8 @@
 """What labelling tools write is read as texts with one label, or refused by file and row.
 
 The files are what the tools' own code wrote: label-studio-sdk 2.0.23 (its converter), doccano 1.8.4
-(its formatters and writers), argilla 2.8.0. Prodigy's are as its documentation of version 1.18 has
-them.
+(its formatters and writers), argilla 2.8.0. Prodigy's and fastText's are as their documentation
+has them.
 """
 
 from __future__ import annotations
@@ -155,6 +155,11 @@ def test_fasttext(name, tmp_path):
         labelled(put(path, FASTTEXT + "\nno label\n"))
     with pytest.raises(ValueError, match=r"row 3, line 3 of .*: label is \['a', 'b'\], several"):
         labelled(put(path, FASTTEXT + "__label__a __label__b text\n"))
+
+
+def test_labels_of_fasttext_may_stand_before_a_tab_or_at_the_end(tmp_path):
+    path = put(tmp_path / "t.txt", "__label__pos\ta  fine\tfilm\ndull film __label__neg\n")
+    assert labelled(path) == [("a  fine\tfilm", "pos"), ("dull film", "neg")]
 
 
 def test_fasttext_of_doccano_is_csv(tmp_path):
