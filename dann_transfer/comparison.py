@@ -480,8 +480,8 @@ def _test_set(
             raise ValueError(f"y_{suffix} was passed without X_{suffix}; pass both or neither.")
         return _TestSet(training, None)
     texts, labels = as_labelled(X, y, f"X_{suffix}", f"y_{suffix}", *columns)
-    encode_labels(labels, classes, f"y_{suffix}")
-    return _TestSet(texts, labels)
+    # A class 1 may be written "1" in a file.
+    return _TestSet(texts, classes[encode_labels(labels, classes, f"y_{suffix}")])
 
 
 def _groups(groups: Any, X: Any, test: _TestSet) -> np.ndarray | None:

@@ -90,6 +90,24 @@ def test_without_target_labels_it_says_that_it_does_not_know(tiny_encoder, sourc
 
 
 @pytest.mark.filterwarnings("ignore::dann_transfer.judging.diagnostics.CollapseWarning")
+def test_test_labels_may_be_written_as_numbers_or_in_letters(tiny_encoder, source, target):
+    params = {k: v for k, v in TINY.items() if k != "random_state"}
+    codes = [int(label == "pos") for label in source[1]]
+    result = compare(
+        *(source[0], codes),
+        X_target=target,
+        X_target_test=source[0],
+        y_target_test=[str(code) for code in codes],
+        X_test=source[0],
+        y_test=codes,
+        methods=["source_only"],
+        encoder=tiny_encoder,
+        **{**params, "epochs": 1},
+    )
+    row = result.rows[0]
+    assert row["target_accuracy"] == row["source_accuracy"] > 0
+
+
 def test_options_and_checkpoints_go_to_each_run_alone(tiny_encoder, source, target, tmp_path):
     params = {k: v for k, v in TINY.items() if k != "random_state"} | {"epochs": 1}
     result = compare(

@@ -8,17 +8,21 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dann_transfer.texts.frames import is_missing, show
+from dann_transfer.texts.frames import is_blank, is_missing, show
 from dann_transfer.texts.places import Fault, Places, checked
 
 MARK = "__label__"
 """What begins a label in fastText's files."""
 
+# fastText separates words by any white space.
+_LABEL = re.compile(rf"(?<!\S){MARK}(\S+)")
+_MARKED = re.compile(rf"(?<!\S)(?:{MARK}|__comment__)\S+\s?")
 _ANSWERS = {"accept", "reject", "ignore"}
 
 
@@ -64,10 +68,8 @@ def fasttext_rows(lines: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
             line = next(csv.reader(io.StringIO(line, newline=""), delimiter="\x1f", strict=True))[0]
         elif not line.strip():
             continue
-        words = line.split(" ")
-        labels = [word.strip().removeprefix(MARK) for word in words if word.startswith(MARK)]
-        words = [word for word in words if not word.startswith((MARK, "__comment__"))]
-        yield number, {"text": " ".join(words).strip(), "label": labels}
+        text = _MARKED.sub("", line).strip()
+        yield number, {"text": text, "label": _LABEL.findall(line)}
 
 
 def answers_of(columns: Mapping[str, Sequence[Any]], label: str, places: Places) -> Answers | None:
@@ -90,12 +92,12 @@ def answers_of(columns: Mapping[str, Sequence[Any]], label: str, places: Places)
 
     """
     annotations = columns.get("annotations", ())
-    if len(annotations) and all(map(_is_label_studio, annotations)):
+    if all(map(_is_label_studio, annotations)) and any(map(len, annotations)):
         return _label_studio(annotations, label, places)
     flat = columns.get(f"{label}.responses")
     if flat is not None:
         return _argilla(flat, columns.get(f"{label}.responses.status"), places)
-    if any(isinstance(value, dict) for value in columns.get("responses", ())):
+    if label not in columns and any(isinstance(v, dict) for v in columns.get("responses", ())):
         raise ValueError(
             f"{places.fault([0], 'is a record of Argilla')}; it holds discarded answers like "
             "submitted ones. Export dataset.records.to_datasets().to_json(path) instead, whose "
@@ -106,11 +108,11 @@ def answers_of(columns: Mapping[str, Sequence[Any]], label: str, places: Places)
     if values is None:
         return None
     answers = Answers(list(range(len(values))), list(values))
-    given = columns.get("answer", ())
-    if len(given) and all(isinstance(value, str) and value in _ANSWERS for value in given):
-        answers.rows = [i for i, value in enumerate(given) if value == "accept"]
+    verdicts = ["none" if is_blank(v) else str(v) for v in columns.get("answer", ())]
+    if _ANSWERS.issuperset({*verdicts} - {"none"}) and {*verdicts} != {"none"} and verdicts:
+        answers.rows = [i for i, verdict in enumerate(verdicts) if verdict == "accept"]
         answers.labels = [values[i] for i in answers.rows]
-        answers.left_out = Counter(f'answer "{v}"' for v in given if v != "accept")
+        answers.left_out = Counter(f'answer "{v}"' for v in verdicts if v != "accept")
     _single(answers, places)
     return answers
 

@@ -276,11 +276,11 @@ def encode_labels(labels: np.ndarray, classes: np.ndarray, name: str) -> np.ndar
         If a label is not among the classes.
 
     """
-    known = set(classes.tolist())
+    names = set(classes.tolist())
     # A CSV file has "1" where JSON and Parquet have 1.
-    written = {str(label): label for label in known}
-    values = [v if v in known else written.get(str(v), v) for v in labels.tolist()]
-    unknown = sorted(set(values) - known, key=str)
+    written = {str(label): label for label in names}
+    values = [v if v in names else written.get(str(v), v) for v in labels.tolist()]
+    unknown = sorted(set(values) - names, key=str)
     if unknown:
         raise ValueError(
             f"{name} has labels that the source does not have: {unknown[:5]}; "

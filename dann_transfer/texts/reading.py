@@ -244,10 +244,10 @@ def read_labelled(
 
     columns = [text_column, *(column for column in others if column != text_column)]
     encoding, separator, quoting = (*form, None, None, None)[:3]
-    beside = columns_beside(label_column)
-    optional = list(dict.fromkeys([label_column, *beside]))
+    extra = columns_beside(label_column)
+    optional = list(dict.fromkeys([label_column, *extra]))
     frame = read_table(path, columns, encoding, separator, False, quoting, optional)
-    if not {label_column, *beside} - {"answer"} & {*frame.columns}:
+    if not {label_column, *extra} - {"answer"} & {*frame.columns}:
         # It says which columns there are.
         read_table(path, [*columns, label_column], encoding, separator, False, quoting)
     places = places_of(path, label_column, columns, encoding, separator, quoting)
@@ -428,10 +428,10 @@ def as_sources(
             raise TypeError(f"{where} is a list; pass the tuple (texts, labels), or a frame.")
         if str(name) in sizes:
             raise ValueError(f"X has two domains named {str(name)!r}; give each its own name.")
-        own = as_labelled(*pair, where, f"the labels of {where}", text_column, label_column)
-        texts += own[0]
-        labels += own[1].tolist()
-        sizes[str(name)] = len(own[0])
+        domain = as_labelled(*pair, where, f"the labels of {where}", text_column, label_column)
+        texts += domain[0]
+        labels += domain[1].tolist()
+        sizes[str(name)] = len(domain[0])
     if not sizes:
         raise ValueError("X is an empty mapping; pass at least one domain, name: (texts, labels).")
     if len(kinds := {type(label).__name__ for label in labels}) > 1:

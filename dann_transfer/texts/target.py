@@ -50,22 +50,22 @@ def as_target(
         As `as_texts` does, and if the target holds the same texts as the source.
 
     """
-    known = set(source)
-    missing, beside = set(source), False
+    source_texts = set(source)
+    missing, differs = set(source), False
 
     def parts() -> Iterator[list[str]]:
-        nonlocal beside
+        nonlocal differs
         for part in _parts(X_target, "X_target", text_column):
             refuse_marked(part, "X_target")
-            beside = beside or not known.issuperset(part)
-            if not beside:
+            differs = differs or not source_texts.issuperset(part)
+            if not differs:
                 missing.difference_update(part)
             yield part
 
     texts, n = sample(parts(), most)
     if not n:
         raise ValueError("X_target holds no texts; pass at least one.")
-    if not beside and not missing:
+    if not differs and not missing:
         raise ValueError(
             "X_target holds the same texts as X, so there is no other domain to adapt to; "
             "pass texts of the target domain, or use method='source_only'."

@@ -1,8 +1,8 @@
 """What labelling tools write is read as texts with one label, or refused by file and row.
 
 The files are what the tools' own code wrote: label-studio-sdk 2.0.23 (its converter), doccano 1.8.4
-(its formatters and writers), argilla 2.8.0. Prodigy's are as its documentation of version 1.18 has
-them.
+(its formatters and writers), argilla 2.8.0. Prodigy's and fastText's are as their documentation
+has them.
 """
 
 from __future__ import annotations
@@ -157,6 +157,11 @@ def test_fasttext(name, tmp_path):
         labelled(put(path, FASTTEXT + "__label__a __label__b text\n"))
 
 
+def test_labels_of_fasttext_may_stand_before_a_tab_or_at_the_end(tmp_path):
+    path = put(tmp_path / "t.txt", "__label__pos\ta  fine\tfilm\ndull film __label__neg\n")
+    assert labelled(path) == [("a  fine\tfilm", "pos"), ("dull film", "neg")]
+
+
 def test_fasttext_of_doccano_is_csv(tmp_path):
     content = '"__label__pos a, fine ""film"" "\n"__label__neg dull\nfilm "\n'
     assert labelled(put(tmp_path / "all.txt", content)) == READ
@@ -231,6 +236,21 @@ def test_choices_of_prodigy(tmp_path):
         pytest.raises(ValueError, match=r"p\.jsonl' has no row with a label that was accepted"),
     ):
         labelled(lines(path, *PRODIGY[1:3]))
+
+
+def test_a_row_without_an_answer_does_not_make_the_rejected_ones_train(tmp_path):
+    rows = [*PRODIGY, {"text": "e", "label": "pos"}]
+    for table in (lines(tmp_path / "p.jsonl", *rows), pd.DataFrame(rows)):
+        with pytest.warns(LeftOutWarning, match='1 answer "none"'):
+            assert labelled(table) == [("a", "pos"), ("d", "neg")]
+
+
+def test_columns_that_only_look_like_a_tools(tmp_path):
+    frame = pd.DataFrame({"text": ["a", "b"], "label": ["x", "y"]})
+    frame["annotations"] = [[], []]
+    frame["responses"] = [{"z": 1}, {"z": 2}]
+    frame["answer"] = [None, ""]
+    assert labelled(frame) == [("a", "x"), ("b", "y")]
 
 
 def test_a_column_of_answers_that_is_not_prodigys(tmp_path):
