@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from dann_transfer.fitting import auto, run
-from dann_transfer.fitting.length import STEPS, steps_for
+from dann_transfer.ground.length import STEPS, steps_for
 from dann_transfer.ground.notices import is_first
 from dann_transfer.ground.settings import check_names, check_params, plain
 from dann_transfer.judging.choice import BASELINE

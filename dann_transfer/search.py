@@ -16,11 +16,11 @@ from dann_transfer import methods
 from dann_transfer.adapter import DomainAdapter, adapter_of
 from dann_transfer.fitting import run
 from dann_transfer.fitting.auto import AUTO
-from dann_transfer.fitting.length import FEWEST
 from dann_transfer.fitting.predicting import predict_tokens
 from dann_transfer.fitting.shared import Shared
 from dann_transfer.ground.checks import check_number
 from dann_transfer.ground.digests import sha256
+from dann_transfer.ground.length import FEWEST
 from dann_transfer.ground.processes import Processes
 from dann_transfer.ground.settings import (
     ADAPTATION,

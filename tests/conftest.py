@@ -54,7 +54,6 @@ ADAPTING = [name for name in methods.names() if name != "source_only"]
 ADAPTING += ["mmd+mcc", "cdan+e+coral", "mlm+dann", "mcc+self_training"]
 
 TINY: dict[str, object] = {
-    "method": "dann",
     "epochs": 2,
     "batch_size": 16,
     "learning_rate": 1e-3,
@@ -124,14 +123,14 @@ def tiny(tiny_encoder: str):
     """Make an adapter over the tiny encoder."""
 
     def make(**params: object) -> DomainAdapter:
-        return DomainAdapter(**{"encoder": tiny_encoder, **TINY, **params})
+        return DomainAdapter(**{"encoder": tiny_encoder, "method": "dann", **TINY, **params})
 
     return make
 
 
 @pytest.fixture(scope="session")
 def fitted(tiny_encoder: str, source, target) -> DomainAdapter:
-    adapter = DomainAdapter(tiny_encoder, **{**TINY, "epochs": 8})
+    adapter = DomainAdapter(tiny_encoder, method="dann", **{**TINY, "epochs": 8})
     return adapter.fit(*source, X_target=target)
 
 

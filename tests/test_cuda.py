@@ -27,7 +27,7 @@ def still(tmp_path_factory):
     folder = make_tiny_encoder(tmp_path_factory.mktemp("still") / "encoder", **none)
 
     def make(**params: object) -> DomainAdapter:
-        return DomainAdapter(**{"encoder": folder, **TINY, **params})
+        return DomainAdapter(**{"encoder": folder, "method": "dann", **TINY, **params})
 
     return make
 

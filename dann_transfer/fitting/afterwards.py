@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -19,6 +20,13 @@ from dann_transfer.model.runtime import Runtime
 from dann_transfer.texts.roles import Roles
 from dann_transfer.texts.target import sample
 from dann_transfer.texts.tokens import Tokens
+
+
+def _sees_case(tokenizer: Any, texts: Sequence[str]) -> bool:
+    """Return whether capital letters change the tokens of some texts."""
+    texts = [*texts[:20], "Words With Capitals"]
+    plain, lower = (tokenizer(part)["input_ids"] for part in (texts, [t.lower() for t in texts]))
+    return bool(plain != lower)
 
 
 def look(trained: Trained, tokens: Mapping[str, Tokens], roles: Roles, runtime: Runtime) -> Trained:
@@ -84,6 +92,8 @@ def look(trained: Trained, tokens: Mapping[str, Tokens], roles: Roles, runtime: 
         target_prior=fitted.target_prior.get("em"),
         truncated=fitted.truncated,
         unknown=fitted.unknown,
+        prior_interval=fitted.prior_intervals.get("em"),
+        sees_case=_sees_case(model.encoder.tokenizer, roles.texts["source"]),
     )
     fitted.findings = diagnose(run)
     warn_of_findings(fitted.findings)

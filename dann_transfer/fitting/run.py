@@ -15,11 +15,11 @@ import numpy as np
 import torch
 
 from dann_transfer import methods
-from dann_transfer.fitting import afterwards, length
+from dann_transfer.fitting import afterwards
 from dann_transfer.fitting.fitted import Fitted
 from dann_transfer.fitting.predicting import Trained
 from dann_transfer.fitting.shared import Shared
-from dann_transfer.ground import streams
+from dann_transfer.ground import length, streams
 from dann_transfer.ground.processes import Processes
 from dann_transfer.ground.settings import HYPERPARAMETERS, Settings, as_seed, check_params
 from dann_transfer.methods import Method

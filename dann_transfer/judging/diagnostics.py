@@ -9,6 +9,8 @@ import numpy as np
 from dann_transfer.ground.notices import warn
 from dann_transfer.judging.arrays import features_of
 
+EXPECTED = 10
+"""A class with this many expected texts is hardly missing by chance (e to the -10)."""
 COLLAPSED, FAVOURED, MIN_PREDICTED = 0.95, 0.9, 20
 """Share of one predicted class that is a collapse, its share in the source from which it is not,
 and the fewest target texts that can show it."""
@@ -109,7 +111,7 @@ def collapse_on(predicted: np.ndarray, source: np.ndarray, n: int) -> int | None
     """Return the position of the class on which a model has collapsed, or None if it has not.
 
     Nearly all of n target texts are then predicted to be of a class that the source does not
-    favour as much.
+    favour as much, or all of them although ten or more of other classes are to be expected.
 
     Parameters
     ----------
@@ -127,8 +129,10 @@ def collapse_on(predicted: np.ndarray, source: np.ndarray, n: int) -> int | None
 
     """
     top = int(np.argmax(predicted))
-    collapsed = n >= MIN_PREDICTED and predicted[top] > COLLAPSED and source[top] < FAVOURED
-    return top if collapsed else None
+    # Where the source favours the class too, not one text of all others is no accident either.
+    others = (1 - source[top]) * n
+    alone = source[top] < FAVOURED or (predicted[top] == 1 and others >= EXPECTED)
+    return top if n >= MIN_PREDICTED and predicted[top] > COLLAPSED and alone else None
 
 
 def warn_of_collapse(

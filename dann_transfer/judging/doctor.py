@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dann_transfer.ground.length import steps_for
 from dann_transfer.judging.diagnostics import (
+    EXPECTED,
     MIN_PREDICTED,
     MOSTLY_UNKNOWN,
     collapse_on,
@@ -65,8 +67,6 @@ MAX_CHARACTERS = 2000
 """Characters examined in each text: about 500 tokens, which is as far as most encoders read."""
 
 # The classes.
-EXPECTED = 10
-"""A class with this many expected texts is hardly missing by chance (e to the -10)."""
 SHIFTED = 0.15
 """Difference in class shares: the estimates themselves are checked to ten points."""
 
@@ -85,6 +85,10 @@ MARGIN = 0.04
 errors, since the best of several epochs is better by chance."""
 RECALL = 0.1
 """Mean recall above chance that shows that a rare class was learnt, whatever the accuracy."""
+SHORT = 0.6
+"""Share of the steps that its classes need below which a training is short."""
+CONFIDENT = 0.7
+"""Mean confidence on held-out texts from which a short training was long enough."""
 DAMAGE = 0.1
 """Loss of source accuracy since the best epoch: epochs of a healthy run differ by less."""
 
@@ -129,6 +133,10 @@ class Run:
     target_probabilities : ndarray, shape (m, classes)
     target_prior : ndarray, shape (classes,), optional
         An estimate of the target's class shares from calibrated predictions.
+    prior_interval : tuple of ndarray, optional
+        Low and high ends of its 95 % interval.
+    sees_case : bool
+        Whether the encoder tells capital letters from small ones.
     truncated : mapping of str to int
         How many of `source_texts` and of `target_texts` were cut, under "source" and "target".
     unknown : mapping of str to float
@@ -157,6 +165,8 @@ class Run:
     target_prior: np.ndarray | None
     truncated: Mapping[str, int]
     unknown: Mapping[str, float]
+    prior_interval: tuple[np.ndarray, np.ndarray] | None = None
+    sees_case: bool = True
 
     def __post_init__(self) -> None:
         for name in ("source_prior", "source_probabilities", "target_probabilities"):
@@ -319,7 +329,9 @@ def _collapsed(run: Run) -> Finding | None:
     top = collapse_on(run.predicted, run.source_prior, n)
     if top is None:
         return _absent(run, n)
-    if run.unknown.get("target", 0.0) > MOSTLY_UNKNOWN:
+    if _is_short(run):
+        remedy = _LONGER
+    elif run.unknown.get("target", 0.0) > MOSTLY_UNKNOWN:
         remedy = "Use an encoder that was trained on the target's language and script."
     elif run.method == "source_only":
         remedy = "Train for more epochs or with another learning_rate, and look at validation_."
@@ -359,6 +371,10 @@ def _shifted(run: Run) -> Finding | None:
     if run.target_prior is None or len(run.target_probabilities) < MIN_TEXTS:
         return None
     gaps = np.abs(run.predicted - run.target_prior)
+    if run.prior_interval is not None:
+        low, high = run.prior_interval
+        # Within its interval, the estimate is no evidence against what is predicted.
+        gaps = np.where((run.predicted < low) | (run.predicted > high), gaps, 0.0)
     worst = int(gaps.argmax())
     if gaps[worst] <= SHIFTED:
         return None
@@ -427,7 +443,7 @@ def _length(run: Run) -> Finding | None:
 
 
 def _casing(run: Run) -> Finding | None:
-    if run.sample is None:
+    if run.sample is None or not run.sees_case:
         return None
     domains = run.sample.domains
     capitals = np.array(
@@ -528,14 +544,43 @@ def _unlearnt(run: Run) -> Finding | None:
     # If nearly all texts are of one class, not even perfect answers are clearly above its share.
     if best > needed or needed >= 1 or recall > 1 / (shares > 0).sum() + RECALL:
         return None
+    remedy = (
+        "Check that the labels belong to the texts. Then train for more epochs, at another "
+        "learning_rate or with lower freeze_layers, at first with method='source_only'."
+    )
     return Finding(
         "unlearnt source",
         "severe",
         f"In its best epoch the model had {best:.0%} of {n:,} held-out source texts right; to "
         f"answer always {run.classes.tolist()[int(shares.argmax())]!r} gets {constant:.0%}. It "
         "has not learnt the source's task, so there is nothing to carry over.",
-        "Check that the labels belong to the texts. Then train for more epochs, at another "
-        "learning_rate or with lower freeze_layers, at first with method='source_only'.",
+        _LONGER if _is_short(run) else remedy,
+    )
+
+
+_LONGER = "Leave epochs at None, which takes as many as the classes need, or set more of them."
+
+
+def _is_short(run: Run) -> bool:
+    """Return whether the task had far fewer steps than so many classes need."""
+    steps = sum("task_loss" in row for row in run.history)
+    return 0 < steps < SHORT * steps_for(len(run.classes))
+
+
+def _hurried(run: Run) -> Finding | None:
+    """Look at steps and confidence together: a model may be quick, or unsure for good reasons."""
+    p = run.source_probabilities
+    confidence = float(p.max(1).mean()) if len(p) else 1.0
+    if not _is_short(run) or confidence >= CONFIDENT:
+        return None
+    steps = sum("task_loss" in row for row in run.history)
+    return Finding(
+        "short training",
+        "warning",
+        f"The task was trained in {steps} steps, where {len(run.classes)} classes take about "
+        f"{steps_for(len(run.classes))}, and the model's mean confidence on held-out source texts "
+        f"is {confidence:.2f}: it has hardly begun.",
+        _LONGER,
     )
 
 
@@ -576,6 +621,7 @@ def _damaged(run: Run) -> Finding | None:
 CHECKS: tuple[Callable[[Run], Finding | None], ...] = (
     _unlearnt,
     _collapsed,
+    _hurried,
     _unknown,
     _won,
     _fooled,

@@ -228,7 +228,7 @@ def test_a_checkpoint_knows_its_validation_labels(tiny, source, target, tmp_path
 def test_a_checkpoint_knows_the_encoder_that_it_started_from(source, target, tmp_path):
     """Another encoder at the same path has the same name, but different weights."""
     folder = make_tiny_encoder(tmp_path / "encoder")
-    params = {**TINY, "encoder": folder, "checkpoint_dir": tmp_path / "run"}
+    params = {**TINY, "method": "dann", "encoder": folder, "checkpoint_dir": tmp_path / "run"}
     DomainAdapter(**params).fit(*source, X_target=target)
     make_tiny_encoder(tmp_path / "encoder", initializer_range=0.03)
     with pytest.raises(ValueError, match="it differs in the encoder's weights"):
