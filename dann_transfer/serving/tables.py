@@ -27,12 +27,21 @@ class Predictor:
         The new columns: the likeliest label, and its probability.
     device : str, optional
         None uses a GPU if one is available.
+    digest : str, optional
+        What ``Predictor(folder).digest`` is for the model meant: another model is refused.
+
+    Attributes
+    ----------
+    digest : str
+        Tells the model from every other. It is pickled instead of the weights, so that `datasets`
+        does not take labels of an earlier model from its cache, and a process that finds another
+        model in the folder stops.
 
     Raises
     ------
     ValueError
-        If the folder is not a complete saved model, or if a batch lacks the column of texts or
-        already has one of the new columns.
+        If the folder is not a complete saved model or holds another model than `digest` says, or if
+        a batch lacks the column of texts or already has one of the new columns.
 
     Examples
     --------
@@ -44,14 +53,19 @@ class Predictor:
     labelled.to_parquet("labels.parquet")
     ```
 
-    and on several machines, where each actor has a model of its own:
+    and on several machines, where each actor loads the model, and the digest ensures that an actor
+    that starts later loads the same:
 
     ```python
     import ray
 
     texts = ray.data.read_parquet("tweets/")
     labelled = texts.map_batches(
-        Predictor, fn_constructor_args=("model",), batch_size=1000, concurrency=4
+        Predictor,
+        fn_constructor_args=("model",),
+        fn_constructor_kwargs={"digest": Predictor("model").digest},
+        batch_size=1000,
+        compute=ray.data.ActorPoolStrategy(size=4),
     )
     labelled.write_parquet("labels/")
     ```
@@ -65,25 +79,41 @@ class Predictor:
         label_column: str = "label",
         confidence_column: str = "confidence",
         device: str | None = None,
+        digest: str | None = None,
     ) -> None:
         self.folder, self.device = folder, device
         self.text_column, self.label_column = text_column, label_column
         self.confidence_column = confidence_column
-        self._load()
+        self._load(digest)
 
-    def _load(self) -> None:
+    def _load(self, digest: str | None) -> None:
+        """Load the model, and raise a ValueError if it is not the one with a digest."""
         from dann_transfer.adapter import DomainAdapter
+        from dann_transfer.fitting.saving import digest_of, located
 
-        self.adapter = DomainAdapter.from_pretrained(self.folder, device=self.device)
+        path = located(self.folder)
+        before, after = "", digest_of(path)
+        # It may be replaced while it is being read.
+        while before != after:
+            if digest not in (None, after):
+                raise ValueError(
+                    f"{str(self.folder)!r} holds another model than the one that this Predictor "
+                    f"was made with: its digest is {after[:12]}..., not {str(digest)[:12]}... A "
+                    "model was saved there in the meantime, or this machine has another copy. Make "
+                    "a new Predictor, and label all texts with it."
+                )
+            self.adapter = DomainAdapter.from_pretrained(path, device=self.device)
+            before, after = after, digest_of(path)
+        self.digest = after
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the weights: another process reads them from the folder."""
         return {key: value for key, value in vars(self).items() if key != "adapter"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Load the model again."""
+        """Load the model again, if it is still the same."""
         vars(self).update(state)
-        self._load()
+        self._load(state["digest"])
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Return the batch with the likeliest label of each text and its probability."""

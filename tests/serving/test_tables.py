@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import pickle
 
 import datasets
@@ -56,3 +57,57 @@ def test_bad_columns_are_named(folder, target):
 def test_a_folder_without_a_model_is_named(tmp_path):
     with pytest.raises(ValueError, match=str(tmp_path)):
         Predictor(tmp_path)
+
+
+def test_labels_of_an_earlier_model_do_not_come_from_a_cache(tiny, source, target, tmp_path):
+    """`datasets` recognises a function by what it pickles."""
+    (tmp_path / "tweets.txt").write_text("\n".join(target))
+
+    def labelled() -> list[str]:
+        table = datasets.load_dataset(
+            "text",
+            data_files=str(tmp_path / "tweets.txt"),
+            split="train",
+            cache_dir=str(tmp_path / "cache"),
+        )
+        return list(table.map(Predictor(tmp_path / "model"), batched=True)["label"])
+
+    for names in ({"pos": "pos", "neg": "neg"}, {"pos": "good", "neg": "bad"}):
+        adapter = tiny(epochs=1, method="source_only")
+        adapter.fit(source[0], [names[label] for label in source[1]])
+        adapter.save_pretrained(tmp_path / "model")
+        assert labelled() == adapter.predict(target).tolist()
+    # Without a change the cache is used: the same model is the same function.
+    hashes = {datasets.fingerprint.Hasher.hash(Predictor(tmp_path / "model")) for _ in range(2)}
+    assert len(hashes) == 1
+
+
+@pytest.fixture
+def replaced(tiny, source, tmp_path):
+    """A Predictor over a folder into which another model was saved since."""
+    path = tmp_path / "model"
+    for seed in (0, 1):
+        adapter = tiny(epochs=1, method="source_only", random_state=seed).fit(*source)
+        adapter.save_pretrained(path)
+        if not seed:
+            before = Predictor(path)
+    return before
+
+
+def test_another_process_refuses_another_model(replaced, target):
+    sent, again = pickle.dumps(replaced), Predictor(replaced.folder)
+    with pytest.raises(ValueError, match=r"model' holds another model .* Make a new Predictor"):
+        pickle.loads(sent)
+    with pytest.raises(ValueError, match="holds another model"):
+        copy.deepcopy(replaced)
+    # As an actor that starts late does, which is given arguments and not a pickled object.
+    with pytest.raises(ValueError, match="holds another model"):
+        Predictor(replaced.folder, digest=replaced.digest)
+    assert Predictor(replaced.folder, digest=again.digest).digest == again.digest
+    assert replaced({"text": target[:2]})["label"].shape == (2,)
+
+
+def test_a_model_that_is_replaced_while_it_is_read_is_read_again(replaced, monkeypatch):
+    digests = iter(["first", "second", "second"])
+    monkeypatch.setattr("dann_transfer.fitting.saving.digest_of", lambda _: next(digests))
+    assert Predictor(replaced.folder).digest == "second"
