@@ -14,9 +14,11 @@ from dann_transfer.judging import decision
 class Predictor:
     """Predict the labels of batches with a saved model, which each process loads once.
 
-    Batches are mappings of columns, as `datasets` and Ray Data pass them. They are returned with
-    two more columns, in the same order. Within a batch, texts are sorted by length and predicted in
-    smaller batches, so that large batches (a thousand texts) are fastest.
+    Batches are mappings of columns or tables of pandas, polars or pyarrow, as `datasets` and Ray
+    Data pass them. They are returned with two more columns, in the same order and as the same kind
+    of table. Within a batch, texts are sorted by length and predicted in smaller batches, so that
+    large batches (a thousand texts) are fastest; single rows, as ``map`` passes them without
+    ``batched=True``, are slowest.
 
     Parameters
     ----------
@@ -115,21 +117,81 @@ class Predictor:
         vars(self).update(state)
         self._load(state["digest"])
 
-    def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the batch with the likeliest label of each text and its probability."""
-        if self.text_column not in batch:
+    def __call__(self, batch: Any) -> Any:
+        """Return a batch or a row with the likeliest label of each text and its probability.
+
+        Parameters
+        ----------
+        batch : mapping, or table of pandas, polars or pyarrow
+            Columns by name; or a row, whose text is a string or missing, which is slow.
+
+        Returns
+        -------
+        The kind of table that came in, or a dict for any other mapping.
+
+        """
+        columns = _columns(batch)
+        if self.text_column not in columns:
             raise ValueError(
-                f"a batch has no column {self.text_column!r}; it has {sorted(batch)}. Name yours "
-                "with text_column=..."
+                f"a batch has no column {self.text_column!r}; it has {columns}. Name yours with "
+                "text_column=..."
             )
         for column in (self.label_column, self.confidence_column):
-            if column in batch:
+            if column in columns:
                 raise ValueError(
                     f"a batch already has a column {column!r}; name another with label_column= or "
                     "confidence_column=, or remove it."
                 )
-        texts = list(batch[self.text_column])
+        texts = batch[self.text_column]
+        # What `map` passes without `batched=True`; a missing text has no length either.
+        is_row = isinstance(texts, str) or not hasattr(texts, "__len__")
+        answers = self._answers([texts] if is_row else texts)
+        if is_row:
+            return {**batch, **{name: column[0].item() for name, column in answers.items()}}
+        return _extended(batch, answers)
+
+    def _answers(self, texts: Any) -> dict[str, np.ndarray]:
+        """Return the new columns for some texts."""
         classes = self.adapter.classes_
-        p = self.adapter.predict_proba(texts) if texts else np.empty((0, len(classes)))
-        found = {self.label_column: decision.labels(p, classes), self.confidence_column: p.max(1)}
-        return {**batch, **found}
+        p = self.adapter.predict_proba(texts) if len(texts) else np.empty((0, len(classes)), np.float32)
+        return {self.label_column: decision.labels(p, classes), self.confidence_column: p.max(1)}
+
+
+def _library(batch: Any) -> str:
+    """Return the name of the library that a batch is a table of, or nothing."""
+    name = type(batch).__module__.partition(".")[0]
+    is_table = hasattr(batch, "columns") and hasattr(batch, "__getitem__")
+    return name if is_table and name in ("pandas", "polars", "pyarrow") else ""
+
+
+def _columns(batch: Any) -> list[str]:
+    """Return the names of a batch's columns."""
+    if isinstance(batch, Mapping):
+        return list(batch)
+    if hasattr(batch, "collect_schema") and hasattr(batch, "collect"):
+        raise TypeError("a batch is a LazyFrame, which holds no rows yet; pass batch.collect().")
+    library = _library(batch)
+    if not library:
+        raise TypeError(
+            f"a batch is a {type(batch).__name__}, not a mapping or a table of pandas, polars or "
+            "pyarrow; pass columns by name, such as {'text': texts}."
+        )
+    return list(batch.column_names if library == "pyarrow" else batch.columns)
+
+
+def _extended(batch: Any, answers: dict[str, np.ndarray]) -> Any:
+    """Return a batch with more columns, as the kind of table that it is."""
+    library = _library(batch)
+    if library == "pandas":
+        return batch.assign(**answers)
+    if library == "polars":
+        import polars
+
+        return batch.with_columns(polars.Series(name, c) for name, c in answers.items())
+    if library == "pyarrow":
+        import pyarrow
+
+        for name, column in answers.items():
+            batch = batch.append_column(name, pyarrow.array(column))
+        return batch
+    return {**batch, **answers}

@@ -5,6 +5,9 @@ import pickle
 
 import datasets
 import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 
 from dann_transfer.serving.tables import Predictor
@@ -111,3 +114,65 @@ def test_a_model_that_is_replaced_while_it_is_read_is_read_again(replaced, monke
     digests = iter(["first", "second", "second"])
     monkeypatch.setattr("dann_transfer.fitting.saving.digest_of", lambda _: next(digests))
     assert Predictor(replaced.folder).digest == "second"
+
+
+@pytest.mark.parametrize("kind", [None, "numpy", "torch", "pandas", "arrow", "polars"])
+@pytest.mark.parametrize("batched", [True, False])
+@pytest.mark.filterwarnings("ignore:.* texts of X are empty")
+def test_map_gives_each_row_its_label_whatever_the_format(kind, batched, folder, fitted, target):
+    """Without `batched=True` a text was split into its characters."""
+    texts = [*target[:5], None, target[5]]
+    table = datasets.Dataset.from_dict({"n": list(range(7)), "text": texts}).with_format(kind)
+    labelled = table.map(Predictor(folder), batched=batched, batch_size=3).with_format(None)
+    assert labelled["n"][:] == list(range(7))
+    assert labelled["text"][:] == texts
+    assert labelled["label"][:] == fitted.predict(texts).tolist()
+    p = fitted.predict_proba(texts).max(1)
+    np.testing.assert_allclose(labelled["confidence"][:], p, atol=1e-5)
+
+
+@pytest.mark.parametrize("classes", [["neg", "pos"], [0, 1], [False, True]])
+@pytest.mark.filterwarnings("ignore:.* texts of X are empty")
+def test_the_kind_of_table_that_came_in_goes_out(classes, tiny, source, target, tmp_path):
+    codes = [classes[label == "pos"] for label in source[1]]
+    adapter = tiny(epochs=1, method="source_only").fit(source[0], codes)
+    adapter.save_pretrained(tmp_path / "model")
+    predictor, texts = Predictor(tmp_path / "model"), [*target[:4], None]
+    labels = adapter.predict(texts).tolist()
+    frame = predictor(pd.DataFrame({"text": texts, "n": range(5)}, index=[7, 7, 3, 1, 0]))
+    assert frame.index.tolist() == [7, 7, 3, 1, 0]
+    assert frame["label"].tolist() == labels
+    # As Ray writes it: plain columns, without pickled objects in them.
+    assert all(not pa.types.is_binary(field.type) for field in pa.Table.from_pandas(frame).schema)
+    for batch in (pa.table({"text": texts}), pa.record_batch({"text": texts})):
+        result = predictor(batch)
+        assert type(result) is type(batch)
+        assert result.to_pydict()["text"] == texts
+        assert result.to_pydict()["label"] == labels
+    result = predictor(pl.DataFrame({"text": texts}))
+    assert result.to_dict(as_series=False)["label"] == labels
+    row = predictor({"text": texts[0], "n": 1})
+    assert row == {"text": texts[0], "n": 1, "label": labels[0], "confidence": row["confidence"]}
+    assert (type(row["label"]), type(row["confidence"])) == (type(classes[0]), float)
+
+
+@pytest.mark.parametrize("table", [pd.DataFrame, pl.DataFrame, pa.table, dict])
+def test_an_empty_table_and_wrong_columns_of_any_table(table, folder, target):
+    predictor = Predictor(folder)
+    result = predictor(table({"text": []}))
+    assert (len(result["label"]), len(result["confidence"])) == (0, 0)
+    with pytest.raises(ValueError, match=r"no column 'text'; it has \['tweet'\]"):
+        predictor(table({"tweet": target}))
+    with pytest.raises(ValueError, match="a batch already has a column 'confidence'"):
+        predictor(table({"text": target, "confidence": target}))
+
+
+def test_what_is_no_batch_is_refused_with_the_remedy(folder, target):
+    predictor = Predictor(folder)
+    for batch in (target, target[0], np.array(target), pd.Series(target), None):
+        with pytest.raises(TypeError, match=f"a batch is a {type(batch).__name__}, not a mapping"):
+            predictor(batch)
+    with pytest.raises(TypeError, match=r"LazyFrame.*pass batch.collect\(\)"):
+        predictor(pl.LazyFrame({"text": target}))
+    with pytest.raises(TypeError, match=r"X\[0\] is 5 \(int\), not a string"):
+        predictor({"text": 5})
