@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from dann_transfer.judging import decision
-
 
 class Predictor:
     """Predict the labels of batches with a saved model, which each process loads once.
@@ -152,8 +150,13 @@ class Predictor:
 
     def _answers(self, texts: Any) -> dict[str, np.ndarray]:
         """Return the new columns for some texts."""
+        # It needs torch, and importing this folder's ONNX model must not.
+        from dann_transfer.judging import decision
+
         classes = self.adapter.classes_
-        p = self.adapter.predict_proba(texts) if len(texts) else np.empty((0, len(classes)), np.float32)
+        p = np.empty((0, len(classes)), np.float32)
+        if len(texts):
+            p = self.adapter.predict_proba(texts)
         return {self.label_column: decision.labels(p, classes), self.confidence_column: p.max(1)}
 
 
