@@ -44,7 +44,14 @@ def check_number(
     if math.isfinite(high):
         span += f" and at most {high:g}"
     number_type = Integral if whole else Real
-    good = isinstance(value, number_type) and not isinstance(value, bool) and math.isfinite(value)
+    # numpy counts a span of time among the whole numbers.
+    good = isinstance(value, number_type) and not isinstance(value, bool | np.timedelta64)
+    try:
+        good = good and math.isfinite(value)
+    except OverflowError:
+        # An integer beyond all floats, with too many digits to quote them.
+        said = f"{said[:40]}..." if len(said) > 60 else said
+        good = False
     if not good or not low <= value <= high or (above and value == low):
         raise ValueError(f"{said} must be {kind} {span}.")
 
@@ -414,7 +421,9 @@ def interval_of(checkpoint_every: int | str | None) -> tuple[int | None, float |
     """
     if checkpoint_every is None:
         return None, None
-    if isinstance(checkpoint_every, Integral) and not isinstance(checkpoint_every, bool):
+    if isinstance(checkpoint_every, Integral) and not isinstance(
+        checkpoint_every, bool | np.timedelta64
+    ):
         if checkpoint_every >= 1:
             return int(checkpoint_every), None
     elif isinstance(checkpoint_every, str):
@@ -441,13 +450,14 @@ def as_seed(random_state: int | np.random.RandomState | None) -> int:
     7
 
     """
-    if isinstance(random_state, Integral) and not isinstance(random_state, bool):
+    if isinstance(random_state, Integral) and not isinstance(random_state, bool | np.timedelta64):
         if not 0 <= random_state < 2**32:
             raise ValueError(f"random_state={random_state!r} must be between 0 and 2**32 - 1.")
         return int(random_state)
     try:
-        if isinstance(random_state, bool):
-            raise ValueError("a truth value is no seed; pass a whole number.")
+        if isinstance(random_state, bool | np.timedelta64):
+            kind = type(random_state).__name__
+            raise ValueError(f"a {kind} is no seed; pass a whole number.")
         return int(check_random_state(random_state).randint(2**31))
     except ValueError as error:
         raise ValueError(f"random_state={random_state!r}: {error}") from error

@@ -81,7 +81,7 @@ class MLM(Method):
 
     def __init__(self, probability: float = 0.15) -> None:
         super().__init__()
-        if not 0 < probability < 1:
+        if not (isinstance(probability, int | float) and 0 < probability < 1):
             raise ValueError(f"probability={probability!r} of mlm must be between 0 and 1.")
         self.probability = probability
 

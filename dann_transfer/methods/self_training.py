@@ -76,9 +76,9 @@ class SelfTraining(Method):
 
     def __init__(self, max_share: float = 1.0, teacher_momentum: float = 0.05) -> None:
         super().__init__()
-        if not 0 < max_share <= 1:
+        if not (isinstance(max_share, int | float) and 0 < max_share <= 1):
             raise ValueError(f"max_share={max_share!r} of self_training must be in (0, 1].")
-        if not 0 < teacher_momentum < 1:
+        if not (isinstance(teacher_momentum, int | float) and 0 < teacher_momentum < 1):
             raise ValueError(
                 f"teacher_momentum={teacher_momentum!r} of self_training must be between 0 and 1."
             )
