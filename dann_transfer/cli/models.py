@@ -323,16 +323,15 @@ def serve(
     """
     with errors_in_a_line():
         try:
-            import uvicorn
-
             from dann_transfer.serving.http import Limits, create_app
+            from dann_transfer.serving.server import serve as run
         except ImportError as error:
             raise ImportError("serving needs: pip install 'dann_transfer[serve]'") from error
         limits = Limits(texts=texts, characters=characters, waiting=waiting)
         adapter = _load(model, trust_remote_code)
         # Warnings would come with every batch, and nobody reads them.
         warnings.simplefilter("ignore", UserWarning)
-        uvicorn.run(create_app(adapter, limits), host=host, port=port, access_log=False)
+        run(create_app(adapter, limits), host, port)
 
 
 @app.command()

@@ -27,7 +27,7 @@ from dann_transfer.model.caching import all_frozen_states
 from dann_transfer.model.encoder import Encoder
 from dann_transfer.model.heads import TaskHead
 from dann_transfer.model.model import Classifier
-from dann_transfer.model.runtime import Runtime
+from dann_transfer.model.runtime import Runtime, check_compiler
 from dann_transfer.texts.batches import PairedBatches
 from dann_transfer.texts.roles import Inputs, Roles, Texts, read
 from dann_transfer.texts.tokens import Tokens, unknown_share, warn_truncated, warn_unknown
@@ -280,6 +280,7 @@ def _build(
     _attach(str(params["method"]), method, encoder, len(roles.names))
     pretrained = _versions(encoder) == before
     if params["torch_compile"]:
+        check_compiler(runtime_of(params).device)
         # In place: the names of the weights stay, and copies are not compiled.
         encoder.model.compile(dynamic=True)
     # Heads and method draw from the same state whichever method is trained, so that

@@ -229,6 +229,18 @@ def _read_config(path: Path) -> dict[str, Any]:
     return dict(config)
 
 
+def digest_of(folder: str | PathLike[str]) -> str:
+    """Return what tells the model saved in a folder, or on the hub, from every other.
+
+    Raises
+    ------
+    ValueError
+        If there is no saved model, or its configuration is damaged.
+
+    """
+    return str(_read_config(located(folder))["digest"])
+
+
 def _check_files(path: Path, files: dict[str, str]) -> None:
     for name, digest in files.items():
         if not (path / name).is_file():

@@ -25,6 +25,11 @@ def bounds_of(low: float, high: float, whole: bool, above: bool, below: bool) ->
     return words
 
 
+def is_no_number(value: Any) -> bool:
+    """Return whether a value only counts as a number: a truth value, or numpy's span of time."""
+    return isinstance(value, bool) or type(value).__name__ == "timedelta64"
+
+
 def check_number(
     said: str,
     value: Any,
@@ -49,7 +54,12 @@ def check_number(
 
     """
     number_type = Integral if whole else Real
-    good = isinstance(value, number_type) and not isinstance(value, bool) and math.isfinite(value)
+    good = isinstance(value, number_type) and not is_no_number(value)
+    try:
+        good = good and math.isfinite(value)
+    except OverflowError:
+        # An integer beyond all floats, with too many digits to quote them.
+        said, good = f"{said[:40]}..." if len(said) > 60 else said, False
     at_limit = good and ((above and value == low) or (below and value == high))
     if not good or at_limit or not low <= value <= high:
         raise ValueError(f"{said} must be {bounds_of(low, high, whole, above, below)}.")
@@ -144,7 +154,7 @@ def interval_of(checkpoint_every: int | str | None) -> tuple[int | None, float |
     """
     if checkpoint_every is None:
         return None, None
-    if isinstance(checkpoint_every, Integral) and not isinstance(checkpoint_every, bool):
+    if isinstance(checkpoint_every, Integral) and not is_no_number(checkpoint_every):
         if checkpoint_every >= 1:
             return int(checkpoint_every), None
     elif isinstance(checkpoint_every, str):

@@ -352,13 +352,14 @@ def as_seed(random_state: int | np.random.RandomState | None) -> int:
     7
 
     """
-    if isinstance(random_state, Integral) and not isinstance(random_state, bool):
+    if isinstance(random_state, Integral) and not isinstance(random_state, bool | np.timedelta64):
         if not 0 <= random_state < 2**32:
             raise ValueError(f"random_state={random_state!r} must be between 0 and 2**32 - 1.")
         return int(random_state)
     try:
-        if isinstance(random_state, bool):
-            raise ValueError("a truth value is no seed; pass a whole number.")
+        if isinstance(random_state, bool | np.timedelta64):
+            kind = type(random_state).__name__
+            raise ValueError(f"a {kind} is no seed; pass a whole number.")
         return int(check_random_state(random_state).randint(2**31))
     except ValueError as error:
         raise ValueError(f"random_state={random_state!r}: {error}") from error

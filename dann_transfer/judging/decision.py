@@ -108,7 +108,8 @@ def check_threshold(name: str, value: Any) -> None:
     ValueError: abstain_below=80 must be a probability, a number between 0 and 1.
 
     """
-    if not isinstance(value, int | float | np.number) or not 0 <= value <= 1:
+    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    if not number or not 0 <= value <= 1:
         raise ValueError(f"{name}={value!r} must be a probability, a number between 0 and 1.")
 
 

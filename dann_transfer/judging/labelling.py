@@ -5,13 +5,18 @@ A label is most informative where the model is uncertain and there are many othe
 
 from __future__ import annotations
 
-import warnings
 from numbers import Integral
 
 import numpy as np
 from scipy.stats import entropy
 
 from dann_transfer.judging.neighbors import spread
+
+ROUNDING = 1e-5
+"""Directions of copies of a text differ by less in each dimension."""
+MANY = 500
+"""With more clusters, k-means would take their number times that of the texts in each round, so it
+halves clusters instead, which takes its logarithm."""
 
 
 def _check(features: np.ndarray, probabilities: np.ndarray) -> None:
@@ -28,8 +33,9 @@ def suggest(
     """Choose the texts that are most worth labelling.
 
     k-means divides the directions of the features into n clusters. A text is weighted by its
-    uncertainty (the entropy of its probabilities, spread over neighbours), and the text nearest to
-    the centre of each cluster is taken. No label is used.
+    uncertainty (the entropy of its probabilities, spread over neighbours) and by the number of its
+    copies, and the text nearest to the centre of each cluster is taken. Copies are taken only after
+    all distinct texts. No label is used.
 
     Parameters
     ----------
@@ -65,8 +71,6 @@ def suggest(
     [4, 1]
 
     """
-    from sklearn.cluster import KMeans
-    from sklearn.exceptions import ConvergenceWarning
     from sklearn.preprocessing import normalize
 
     _check(features, probabilities)
@@ -76,20 +80,48 @@ def suggest(
             "1 and at most the number of texts."
         )
     directions = normalize(features)
+    groups = _copies(directions)
+    first = np.unique(groups, return_index=True)[1]
     # Certain texts weigh less but not nothing: a model can be certain of a cluster, and wrong.
-    weights = entropy(spread(features, probabilities, k), axis=1) + 0.1
-    clusters = KMeans(n, n_init=3, random_state=random_state).set_output(transform="default")
-    with warnings.catch_warnings():
-        # With copies of texts there may be fewer distinct texts than clusters; the next nearest
-        # texts are then chosen for the clusters that are left over.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        distances = clusters.fit(directions, sample_weight=weights).transform(directions)
-    mass = np.bincount(clusters.labels_, weights, minlength=n)
-    positions = []
-    for cluster in np.argsort(-mass, kind="stable"):
-        positions.append(int(distances[:, cluster].argmin()))
-        distances[positions[-1]] = np.inf
-    return np.array(positions)
+    weights = entropy(spread(features[first], probabilities[first], k), axis=1) + 0.1
+    weights = weights * np.bincount(groups)
+    if n < len(first):
+        return np.asarray(first[_central(directions[first], weights, n, random_state)])
+    # All distinct texts, then second copies, and so on.
+    order = np.argsort(groups, kind="stable")
+    rank = np.empty(len(groups), dtype=int)
+    rank[order] = np.arange(len(groups)) - np.repeat(
+        np.searchsorted(groups[order], np.arange(len(first))), np.bincount(groups)
+    )
+    return np.lexsort((-weights[groups], rank))[:n]
+
+
+def _copies(directions: np.ndarray) -> np.ndarray:
+    """Return a number for each text, shape (n,), the same for those of the same direction.
+
+    Copies of a text differ by rounding, because they passed in batches of other lengths. They are
+    next to each other in the order of any projection.
+    """
+    probe = np.random.default_rng(0).normal(size=directions.shape[1])
+    order = np.argsort(directions @ probe, kind="stable")
+    new = np.abs(np.diff(directions[order], axis=0)).max(1) > ROUNDING
+    groups = np.empty(len(directions), dtype=int)
+    groups[order] = np.concatenate([[0], np.cumsum(new)])
+    return groups
+
+
+def _central(x: np.ndarray, weights: np.ndarray, n: int, random_state: int) -> np.ndarray:
+    """Return the row nearest to the centre of each of n clusters, the heaviest cluster first."""
+    from sklearn.cluster import BisectingKMeans, KMeans
+
+    kind, tries = (KMeans, 3) if n <= MANY else (BisectingKMeans, 1)
+    clusters = kind(n, n_init=tries, random_state=random_state).fit(x, sample_weight=weights)
+    distances = ((x - clusters.cluster_centers_[clusters.labels_]) ** 2).sum(1)
+    # Of each cluster the nearest row, which is the first of it in this order.
+    order = np.lexsort((distances, clusters.labels_))
+    names, places = np.unique(clusters.labels_[order], return_index=True)
+    mass = np.bincount(clusters.labels_, weights, minlength=n)[names]
+    return np.asarray(order[places][np.argsort(-mass, kind="stable")])
 
 
 def spread_labels(

@@ -133,7 +133,7 @@ def resolve_device(device: str | torch.device | None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         resolved = torch.device(device)
-    except (RuntimeError, TypeError) as error:
+    except (RuntimeError, TypeError, ValueError) as error:
         raise ValueError(
             f"device={device!r} is not a device; use 'cpu', 'cuda' or 'cuda:0'."
         ) from error
@@ -153,3 +153,27 @@ def resolve_device(device: str | torch.device | None) -> torch.device:
             "use device='cpu'."
         ) from error
     return resolved
+
+
+def check_compiler(device: torch.device) -> None:
+    """Compile a trifle as `torch.compile` will the encoder, so that a run does not fail later.
+
+    Raises
+    ------
+    ValueError
+        If torch cannot compile for the device, for instance without a C++ compiler.
+
+    """
+    try:
+        torch.compile(_doubled, dynamic=True)(torch.zeros(2, device=device))
+    except Exception as error:  # torch and its compilers raise many kinds
+        first = (str(error).strip().splitlines() or [""])[0]
+        raise ValueError(
+            f"torch_compile=True, but torch cannot compile for {device.type} here "
+            f"({type(error).__name__}: {first[:200]}). It needs a C++ compiler, such as g++, and "
+            "on a GPU also Triton: install them, or leave torch_compile out."
+        ) from error
+
+
+def _doubled(x: torch.Tensor) -> torch.Tensor:
+    return 2 * x

@@ -21,6 +21,11 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 # Classes are coloured from the third on: the first two are those of source and target.
 CLASS_PALETTE = PALETTE[2:] + PALETTE[:2]
 
+LONGEST_NAME = 48
+"""Characters of a name in a picture; tables have it whole."""
+LARGEST = 40.0
+"""Inches of a picture's sides, however many classes, models or runs it shows."""
+
 # One for each of several lines in a picture.
 STYLES: list[dict[str, Any]] = [
     {"color": colour, "linestyle": line} for line in ("-", "--", "-.", ":") for colour in PALETTE
@@ -31,6 +36,8 @@ def axes_for(
     ax: Axes | Sequence[Axes] | None, n: int, width: float, height: float, stacked: bool = False
 ) -> list[Axes]:
     """Return the Axes that were passed, or n new ones, side by side or stacked on one x axis.
+
+    New ones share a figure of at most `LARGEST` inches.
 
     Raises
     ------
@@ -50,7 +57,7 @@ def axes_for(
     except ImportError as error:
         raise ImportError("pictures need matplotlib: pip install 'dann_transfer[plots]'") from error
     rows, columns = (n, 1) if stacked else (1, n)
-    size = (width * columns, height * rows)
+    size = min(width * columns, LARGEST), min(height * rows, LARGEST)
     _, grid = plt.subplots(
         rows, columns, figsize=size, sharex=stacked, squeeze=False, layout="constrained"
     )
@@ -71,9 +78,32 @@ def named(adapters: DomainAdapter | Mapping[str, DomainAdapter]) -> dict[str, Do
     return dict(adapters)
 
 
+def shortened(name: Any) -> str:
+    """Return a name of at most `LONGEST_NAME` characters: its beginning and its end.
+
+    Examples
+    --------
+    >>> shortened("card payment not recognised, reported by telephone and again by letter")
+    'card payment not recognised, …nd again by letter'
+
+    """
+    text = str(name)
+    if len(text) <= LONGEST_NAME:
+        return text
+    end = LONGEST_NAME * 3 // 8
+    return f"{text[: LONGEST_NAME - end - 1]}…{text[-end:]}"
+
+
 def plain(text: Any) -> str:
-    """Return a name that matplotlib draws as it is: between two dollars it would read a formula."""
-    return str(text).replace("$", r"\$")
+    """Return a name, shortened, that matplotlib draws as it is: between dollars it reads formulas.
+
+    Examples
+    --------
+    >>> print(plain("$ 5"))
+    \\$ 5
+
+    """
+    return shortened(text).replace("$", r"\$")
 
 
 def legend_below(holder: Any, entries: Sequence[Any], columns: int, **place: Any) -> Legend:

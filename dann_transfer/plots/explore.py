@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dann_transfer.ground.folders import write_whole
 from dann_transfer.plots.alignment import AlignmentDisplay
-from dann_transfer.plots.display import PALETTE
+from dann_transfer.plots.display import PALETTE, shortened
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -75,7 +75,8 @@ def figure(display: AlignmentDisplay) -> go.Figure:
         ) from error
 
     titles = [
-        f"{html.escape(title)}<br><sup>A-distance {display.distances[title]:.2f} of 2</sup>"
+        f"{html.escape(shortened(title))}<br>"
+        f"<sup>A-distance {display.distances[title]:.2f} of 2</sup>"
         for title in display.points
     ]
     page = make_subplots(1, len(titles), subplot_titles=titles, horizontal_spacing=0.02)
@@ -125,8 +126,8 @@ def _add_points(
     hovers = [
         [
             hover(row.text),
-            html.escape(str(row.label)),
-            html.escape(str(row.predicted)),
+            html.escape(shortened(row.label)),
+            html.escape(shortened(row.predicted)),
             # Numbers may be of several types.
             bool(row.label == row.predicted) or str(row.label) == str(row.predicted),
         ]
@@ -139,14 +140,15 @@ def _add_points(
         y=rows["y"],
         mode="markers",
         marker=marker,
-        name=html.escape(f"{domain}: {kind}" if kind else domain),
+        name=html.escape(": ".join(shortened(part) for part in (domain, kind) if part)),
         # One entry of the legend controls all panels.
         legendgroup=f"{domain}: {kind}",
         showlegend=column == 1,
         customdata=hovers,
         hovertemplate=(
             "%{customdata[0]}<br><br>"
-            f"<b>{html.escape(domain)}</b>{': ' if parts else ''}{', '.join(parts)}<extra></extra>"
+            f"<b>{html.escape(shortened(domain))}</b>"
+            f"{': ' if parts else ''}{', '.join(parts)}<extra></extra>"
         ),
         row=1,
         col=column,

@@ -124,7 +124,7 @@ class GainDisplay(Display):
         place, ticks, cut = 0.0, [], 0
         for pair in pairs:
             if pair:
-                lines = plain(pair)
+                lines = " → ".join(plain(name) for name in pair.split(" → "))
                 if len(pair) > LONG:
                     lines = lines.replace(" → ", "\n→ ")
                 place -= 0.8 * lines.count("\n")

@@ -19,6 +19,12 @@ FEWEST = 4
 # With more points than this, a panel also shows where a domain is dense: dots alone form a blot.
 CROWDED = 3000
 PALETTES = {"domain": PALETTE, "class": CLASS_PALETTE}
+# Layouts compute in 32 bits, where squares of smaller or larger numbers are zero or infinite.
+SMALLEST, LARGEST = 1e-12, 1e12
+
+
+class LayoutError(ValueError):
+    """Features that no map can show: too few, all alike, or not finite."""
 
 
 def embed(features: np.ndarray, random_state: int = 0, layout: str = "umap") -> np.ndarray:
@@ -30,8 +36,10 @@ def embed(features: np.ndarray, random_state: int = 0, layout: str = "umap") -> 
     Raises
     ------
     ValueError
-        If `layout` is none of "umap", "aligned_umap" (which is the same here), "tsne" and "pca", or
-        there are fewer than four texts or two dimensions.
+        If `layout` is none of "umap", "aligned_umap" (which is the same here), "tsne" and "pca".
+    LayoutError
+        A ValueError: if there are fewer than four different rows or two dimensions, or the rows
+        differ by no more than rounding, or are not finite.
     ImportError
         If umap-learn is needed but not installed.
 
@@ -56,11 +64,7 @@ def embed_all(
         raise ValueError(f"layout={layout!r} must be one of {list(LAYOUTS)}.")
     ends = np.cumsum([len(part) for part in parts])[:-1]
     pooled = np.concatenate(list(parts))
-    if len(pooled) < FEWEST or pooled.shape[1] < 2:
-        raise ValueError(
-            f"features of shape {pooled.shape} cannot be laid out: a map needs at least {FEWEST} "
-            "texts and features of at least two dimensions."
-        )
+    _check_spread(pooled)
     if len(parts) == 1 and layout == "aligned_umap":
         layout = "umap"
     if layout == "pca":
@@ -74,8 +78,41 @@ def embed_all(
         return np.split(
             TSNE(perplexity=near, random_state=random_state).fit_transform(pooled), ends
         )
+    return _umap(parts, pooled, random_state, layout)
+
+
+def _check_spread(features: np.ndarray) -> None:
+    """Raise a LayoutError for features that a layout cannot spread: t-SNE would end the process."""
+    what = f"features of shape {features.shape} cannot be laid out: "
+    if len(features) < FEWEST or features.shape[1] < 2:
+        raise LayoutError(
+            f"{what}a map needs at least {FEWEST} texts and features of at least two dimensions."
+        )
+    x = np.asarray(features, dtype=float)
+    if not np.isfinite(x).all():
+        row = int(np.flatnonzero(~np.isfinite(x).all(1))[0])
+        raise LayoutError(f"{what}row {row} is not finite; train again with a smaller rate.")
+    distinct = len(np.unique(x, axis=0))
+    size, spread = np.abs(x).max(), (x - x.mean(0)).std()
+    if distinct < FEWEST:
+        raise LayoutError(
+            f"{what}only {distinct} rows differ, and a map needs at least {FEWEST} different ones; "
+            "pass other texts, or see `diagnose` for a model that gives all texts the same."
+        )
+    if not max(SMALLEST, 1e-7 * size) < spread < LARGEST:
+        raise LayoutError(
+            f"{what}their standard deviation is {spread:.1e} at a size of up to {size:.1e}, which "
+            "32 bits do not resolve; see `diagnose` for a model that gives all texts the same."
+        )
+
+
+def _umap(
+    parts: Sequence[np.ndarray], pooled: np.ndarray, random_state: int, layout: str
+) -> list[np.ndarray]:
+    """Lay out all sets together, or each in a map of its own that is aligned with the others."""
     import torch
 
+    ends = np.cumsum([len(part) for part in parts])[:-1]
     threads = torch.get_num_threads()
     try:
         from umap import UMAP, AlignedUMAP

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+WIDEST = 14.0
+"""Inches of a matrix without its names; the cells of many classes are smaller."""
+MANY_NAMES = 60
+"""Beside a matrix of this width, more names would overlap."""
+
 
 def _predicted(
     adapters: DomainAdapter | Mapping[str, DomainAdapter], X: Any, y: Any
@@ -90,7 +95,7 @@ class ConfusionDisplay(Display):
         """Draw a matrix for each model; a cell shows the share of its true class."""
         from sklearn.metrics import ConfusionMatrixDisplay
 
-        side = max(3.6, 0.45 * len(self.classes) + 1.5)
+        side = min(max(3.6, 0.45 * len(self.classes) + 1.5), WIDEST)
         names = [plain(c) for c in self.classes]
         longest = max(map(len, names))
         # Beside each other, names have as much room as their columns, in inches.
@@ -110,6 +115,11 @@ class ConfusionDisplay(Display):
                 xticks_rotation="vertical" if wide else "horizontal",
                 text_kw={"fontsize": 11 if len(self.classes) <= 4 else 8},
             )
+            if len(names) > MANY_NAMES:
+                # A name in so many, so that they can be read.
+                some = range(0, len(names), -(-len(names) // MANY_NAMES))
+                axes.set_xticks(some, [names[i] for i in some])
+                axes.set_yticks(some, [names[i] for i in some])
             for text in matrix.text_.flat if 4 < len(names) <= 20 else ():  # zeros hide the rest
                 text.set_visible(text.get_text() != "0%")
             accuracy = confusion.trace() / max(confusion.sum(), 1)

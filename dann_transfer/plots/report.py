@@ -24,13 +24,14 @@ from dann_transfer.judging.decision import labels
 from dann_transfer.judging.diagnostics import FEWEST
 from dann_transfer.judging.gains import by_group, gain_error
 from dann_transfer.plots.alignment import AlignmentDisplay
+from dann_transfer.plots.maps import LayoutError
 from dann_transfer.plots.predictions import (
     ConfusionDisplay,
     CoverageDisplay,
     ReliabilityDisplay,
 )
 from dann_transfer.plots.training import TrainingDisplay
-from dann_transfer.texts.reading import EmptyTextWarning, as_domain, as_groups
+from dann_transfer.texts.reading import Domain, EmptyTextWarning, as_domain, as_groups
 
 
 def _picture(figure: Any, what: str) -> dict[str, str]:
@@ -47,6 +48,15 @@ def _picture(figure: Any, what: str) -> dict[str, str]:
 def _training(adapter: DomainAdapter) -> dict[str, str]:
     figure = TrainingDisplay.from_estimator(adapter).plot().figure_
     return _picture(figure, "The losses and the method's own numbers over the steps")
+
+
+def _map(adapter: DomainAdapter, source: Domain, target: Domain) -> dict[str, str]:
+    """Return a map of both domains, or why there is none."""
+    try:
+        display = AlignmentDisplay.from_estimator(adapter, source, target)
+    except LayoutError as error:
+        return {"what": f"There is no map: {error}", "data": ""}
+    return _picture(display.plot().figure_, "A map of both domains")
 
 
 def _classes(adapter: DomainAdapter) -> dict[str, Any]:
@@ -180,8 +190,7 @@ def report(
             p = adapter.predict_proba(texts) if after is None else after.probabilities
             listed = _examples(adapter.classes_, texts, p, examples)
         if one is not None and two is not None and min(len(one.texts), len(two.texts)) >= FEWEST:
-            display = AlignmentDisplay.from_estimator(adapter, one, two).plot()
-            shown = _picture(display.figure_, "A map of both domains")
+            shown = _map(adapter, one, two)
     environment = Environment(
         loader=PackageLoader("dann_transfer", "plots"),
         autoescape=True,

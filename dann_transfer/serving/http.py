@@ -16,8 +16,10 @@ from pydantic import BaseModel, ConfigDict, FailFast, Field
 
 from dann_transfer._version import __version__
 from dann_transfer.adapter import DomainAdapter
+from dann_transfer.ground.checks import check_number
 from dann_transfer.judging import decision
 from dann_transfer.texts.reading import as_texts
+from dann_transfer.texts.tokens import tokenize
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,15 @@ class Limits:
     """Maximum number of texts that pass through the model at once."""
     waiting: int = 2048
     """Maximum number of texts that may wait; further requests get status 503."""
+    body_seconds: float = 15.0
+    """Seconds within which a request's body must have come; later it is refused with 408."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if value < 1:
-                raise ValueError(f"{name}={value} must be at least 1.")
+            if name == "body_seconds":
+                check_number(f"{name}={value!r}", value, low=0, above=True)
+            else:
+                check_number(f"{name}={value!r}", value, low=1, whole=True)
 
 
 class Busy(Exception):
@@ -96,7 +102,7 @@ class Batcher:
     async def _pass(self) -> None:
         """Pass waiting requests until there are none."""
         while taken := self._take():
-            texts = [text for own, _ in taken for text in own]
+            texts = [text for request, _ in taken for text in request]
             try:
                 rows = await asyncio.to_thread(self.predict, texts)
             except Exception as error:
@@ -104,7 +110,7 @@ class Batcher:
                     if not future.done():
                         future.set_exception(error)
                 continue
-            ends = np.cumsum([len(own) for own, _ in taken])[:-1]
+            ends = np.cumsum([len(request) for request, _ in taken])[:-1]
             for (_, future), part in zip(taken, np.split(rows, ends), strict=True):
                 if not future.done():
                     future.set_result(part)
@@ -116,8 +122,9 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     # Of a million wrong items, reporting one is enough.
-    texts: Annotated[list[str], FailFast()] = Field(min_length=1)
-    abstain_below: float = Field(0.0, ge=0.0, le=1.0)
+    texts: Annotated[list[str | None], FailFast()] = Field(min_length=1)
+    """A blank or missing text is labelled as an empty one, as in Python."""
+    abstain_below: float = Field(0.0, ge=0.0, le=1.0, strict=True)
     """The label is null where the model's probability is lower."""
 
 
@@ -126,6 +133,10 @@ class Prediction(BaseModel):
 
     label: str | int | float | bool | None
     probability: float
+    cut: bool
+    """Whether the text is longer than the model reads, so that a part of it did not count."""
+    empty: bool
+    """Whether the text is blank or missing, so that the model had nothing to go by."""
 
 
 class Answer(BaseModel):
@@ -134,11 +145,11 @@ class Answer(BaseModel):
     predictions: list[Prediction]
 
 
-class SmallBodies:
-    """Refuses request bodies that are too large, before they are read."""
+class BoundedBodies:
+    """Refuses request bodies that are too large, before they are read, or that do not come."""
 
-    def __init__(self, app: Any, most: int) -> None:
-        self.app, self.most = app, most
+    def __init__(self, app: Any, limits: Limits) -> None:
+        self.app, self.limits = app, limits
 
     async def __call__(
         self, scope: dict[str, Any], receive: Callable[[], Awaitable[Any]], send: Any
@@ -147,22 +158,35 @@ class SmallBodies:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        said = f"the body is larger than {self.most} bytes."
+        most, seconds = self.limits.body, self.limits.body_seconds
+        too_large = f"the body is larger than {most} bytes."
+        too_late = f"the body did not come within {seconds:g} seconds."
+        # What is left of it on the connection would be taken for the next request.
+        close = {"connection": "close"}
         length = dict(scope["headers"]).get(b"content-length", b"0")
-        n = 0
+        end = asyncio.get_running_loop().time() + seconds
+        size, complete = 0, False
 
-        async def counted() -> Any:
-            nonlocal n
-            message = await receive()
-            n += len(message.get("body", b""))
-            if n > self.most:
-                raise HTTPException(413, said)
+        async def bounded() -> Any:
+            nonlocal size, complete
+            if complete:
+                # What comes now is only whether the client leaves.
+                return await receive()
+            try:
+                async with asyncio.timeout_at(end):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, too_late, close) from None
+            size += len(message.get("body", b""))
+            if size > most:
+                raise HTTPException(413, too_large, close)
+            complete = not message.get("more_body", False)
             return message
 
-        if length.isdigit() and int(length) > self.most:
-            await JSONResponse({"detail": said}, 413, {"connection": "close"})(scope, receive, send)
+        if length.isdigit() and int(length) > most:
+            await JSONResponse({"detail": too_large}, 413, close)(scope, receive, send)
             return
-        await self.app(scope, counted, send)
+        await self.app(scope, bounded, send)
 
 
 async def _invalid(_: Any, error: Exception) -> JSONResponse:
@@ -178,7 +202,9 @@ def create_app(adapter: DomainAdapter, limits: Limits | None = None) -> FastAPI:
     ``POST /predict`` takes ``{"texts": [...]}`` and optionally ``"abstain_below"``;
     ``GET /health`` and ``GET /model`` report that it runs and which model it is; ``/docs`` is a
     page to try it out. A faulty request is answered with 422, one with too large a body with 413,
-    and one that would wait too long with 503.
+    one whose body does not come with 408, and one that would wait too long with 503.
+    `serving.server.serve` runs it; in another server, bound the time that a connection may be idle
+    and that a shutdown may take.
 
     Parameters
     ----------
@@ -189,7 +215,7 @@ def create_app(adapter: DomainAdapter, limits: Limits | None = None) -> FastAPI:
     Examples
     --------
     ```python
-    uvicorn.run(create_app(DomainAdapter.from_pretrained("model")), port=8000)
+    serve(create_app(DomainAdapter.from_pretrained("model")), port=8000)
     ```
 
     """
@@ -197,7 +223,7 @@ def create_app(adapter: DomainAdapter, limits: Limits | None = None) -> FastAPI:
     batcher = Batcher(adapter.predict_proba, limits)
 
     app = FastAPI(title="dann_transfer", version=__version__)
-    app.add_middleware(SmallBodies, most=limits.body)
+    app.add_middleware(BoundedBodies, limits=limits)
     app.add_exception_handler(RequestValidationError, _invalid)
 
     @app.get("/health")
@@ -218,33 +244,45 @@ def create_app(adapter: DomainAdapter, limits: Limits | None = None) -> FastAPI:
     @app.post("/predict")
     async def predict(request: Request) -> Answer:
         """Label texts."""
+        texts = _checked(request.texts, limits)
         try:
-            rows = await batcher(_checked(request.texts, limits))
+            rows = await batcher(texts)
         except Busy as error:
             message = f"{batcher.waiting} texts are already waiting; try again in a moment."
             raise HTTPException(503, message, headers={"Retry-After": "1"}) from error
         labels = decision.abstain(rows, adapter.classes_, request.abstain_below).tolist()
-        sure = rows.max(1).tolist()
-        return Answer(
-            predictions=[
-                Prediction(label=label, probability=p)
-                for label, p in zip(labels, sure, strict=True)
-            ]
-        )
+        tokenizer, longest = adapter.encoder_.tokenizer, adapter.params_["max_length"]
+        cut = await asyncio.to_thread(which_cut, tokenizer, texts, longest)
+        predictions = [
+            Prediction(label=label, probability=p, cut=is_cut, empty=not text)
+            for label, p, is_cut, text in zip(labels, rows.max(1).tolist(), cut, texts, strict=True)
+        ]
+        return Answer(predictions=predictions)
 
     return app
 
 
-def _checked(texts: Sequence[str], limits: Limits) -> list[str]:
+def which_cut(tokenizer: Any, texts: Sequence[str], max_length: int) -> list[bool]:
+    """Return of each text whether it is longer than max_length tokens."""
+    tokens, n = tokenize(tokenizer, texts, max_length)
+    cut = (tokens.lengths == max_length) & (n > 0)
+    if cut.sum() > n:
+        # Some of these are just as long as the model reads.
+        for i in np.flatnonzero(cut).tolist():
+            cut[i] = tokenize(tokenizer, [texts[i]], max_length)[1]
+    return list(cut.tolist())
+
+
+def _checked(texts: Sequence[str | None], limits: Limits) -> list[str]:
     """Return texts that the model accepts, or raise an error that says what is wrong with them."""
     try:
         if len(texts) > limits.texts:
             raise ValueError(f"{len(texts)} texts are too many; send at most {limits.texts}.")
         for i, text in enumerate(texts):
-            if len(text) > limits.characters:
+            if text is not None and len(text) > limits.characters:
                 raise ValueError(
                     f"texts[{i}] has {len(text)} characters; send at most {limits.characters}."
                 )
-        return as_texts(texts, "texts")
+        return as_texts(texts, "texts", empty_is_text=True)
     except ValueError as error:
         raise HTTPException(422, str(error)) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from os import PathLike
@@ -15,12 +15,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
     from dann_transfer.adapter import DomainAdapter
 
 CONFIG, GRAPH, TOKENIZER = "dann_transfer_onnx.json", "model.onnx", "tokenizer.json"
 # torch puts the weights of a very large model into a separate file.
 FILES = {CONFIG, GRAPH, TOKENIZER, f"{GRAPH}.data"}
-FORMAT = 1
+FORMAT = 2
+# Texts on which tokenizers differ: cut on one side, with special tokens, spaces and odd signs.
+PROBES = ("", " two  spaces ", "UPPER Case, it's 3.5 €\n\tnaïve ﬁne 日本語", "one two three " * 40)
 _INSTALL = "pip install 'dann_transfer[onnx]'"
 OLDEST_TORCH = "2.13"
 
@@ -50,8 +54,8 @@ def to_onnx(adapter: DomainAdapter, folder: str | PathLike[str], int8: bool = Fa
     ImportError
         If onnx is not installed.
     ValueError
-        If predictions are corrected after the model, the tokenizer is not a fast one, or the folder
-        holds something else.
+        If predictions are corrected after the model, the tokenizer is not a fast one or does what
+        its file does not hold, or the folder holds something else.
     OSError
         If it cannot be written.
 
@@ -117,6 +121,7 @@ def _write(adapter: DomainAdapter, folder: Path, int8: bool) -> None:
     from dann_transfer.texts.tokens import tokenize
 
     tokenizer = adapter.encoder_.tokenizer
+    config = _write_tokenizer(adapter, folder)
     # The adapter may be on a GPU, and may predict while this runs.
     model = deepcopy(adapter.model_).cpu().float().eval()
     trial, _ = tokenize(tokenizer, ["a trial of two texts", "one"], 16)
@@ -140,15 +145,57 @@ def _write(adapter: DomainAdapter, folder: Path, int8: bool) -> None:
             quantize_dynamic(whole, folder / GRAPH, weight_type=QuantType.QInt8, per_channel=True)
         whole.unlink()
         (folder / f"{GRAPH}.data").unlink(missing_ok=True)
+    config = {"format": FORMAT, "classes": adapter.classes_.tolist(), "int8": int8, **config}
+    (folder / CONFIG).write_text(json.dumps(config), encoding="utf-8")
+
+
+def _write_tokenizer(adapter: DomainAdapter, folder: Path) -> dict[str, Any]:
+    """Write the tokenizer, and return what its file does not hold: how texts are cut, and more.
+
+    Raises
+    ------
+    ValueError
+        If the two together give a text other tokens than the adapter's tokenizer.
+
+    """
+    from dann_transfer.texts.tokens import tokenize
+
+    tokenizer = adapter.encoder_.tokenizer
     tokenizer.backend_tokenizer.save(str(folder / TOKENIZER))
     config = {
-        "format": FORMAT,
-        "classes": adapter.classes_.tolist(),
         "max_length": adapter.params_["max_length"],
+        "truncation_side": tokenizer.truncation_side,
+        "split_special_tokens": bool(getattr(tokenizer, "split_special_tokens", False)),
         "pad_id": tokenizer.pad_token_id or 0,
-        "int8": int8,
     }
-    (folder / CONFIG).write_text(json.dumps(config), encoding="utf-8")
+    texts = [*PROBES, "one two three " * config["max_length"]]
+    texts += [f"one {token} two" for token in tokenizer.all_special_tokens]
+    tokens, _ = tokenize(tokenizer, texts, config["max_length"])
+    rows = _rows(_read_tokenizer(folder, config), config, texts)
+    for i, row in enumerate(rows):
+        if row != tokens.text(i).tolist():
+            raise ValueError(
+                f"{type(tokenizer).__name__} gives {texts[i][:40]!r} other tokens than the file "
+                "that it writes, so an ONNX model would answer differently; export an encoder "
+                "whose tokenizer does nothing beyond its tokenizer.json."
+            )
+    return config
+
+
+def _read_tokenizer(folder: Path, config: Mapping[str, Any]) -> Tokenizer:
+    """Return the tokenizer of an exported model."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(config["max_length"], direction=config["truncation_side"])
+    tokenizer.encode_special_tokens = config["split_special_tokens"]
+    return tokenizer
+
+
+def _rows(tokenizer: Tokenizer, config: Mapping[str, Any], texts: Sequence[str]) -> list[list[int]]:
+    """Return the token ids of each text, at least one."""
+    return [e.ids or [config["pad_id"]] for e in tokenizer.encode_batch(list(texts))]
 
 
 @contextmanager
@@ -196,8 +243,6 @@ class OnnxModel:
             import onnxruntime
         except ImportError as error:
             raise ImportError(f"an ONNX model needs onnxruntime: {_INSTALL}") from error
-        from tokenizers import Tokenizer
-
         path = Path(folder).expanduser()
         if missing := [n for n in (CONFIG, GRAPH, TOKENIZER) if not (path / n).is_file()]:
             raise ValueError(
@@ -207,10 +252,8 @@ class OnnxModel:
         if config.get("format") != FORMAT:
             raise ValueError(f"{str(path)!r} has the format of another version; export it again.")
         self.classes_ = np.array(config["classes"])
-        self.pad_id = int(config["pad_id"])
-        self.tokenizer = Tokenizer.from_file(str(path / TOKENIZER))
-        self.tokenizer.no_padding()
-        self.tokenizer.enable_truncation(config["max_length"])
+        self.config = config
+        self.tokenizer = _read_tokenizer(path, config)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or 0
         self.session = onnxruntime.InferenceSession(
@@ -221,11 +264,10 @@ class OnnxModel:
         """Return features (n, width) and logits (n, classes), both float32."""
         from dann_transfer.texts.reading import as_texts
 
-        own = as_texts(texts, "texts", "text", empty_is_text=True)
-        rows = [e.ids or [self.pad_id] for e in self.tokenizer.encode_batch(own)]
-        made = list(self._pass(rows))
-        back = np.argsort(np.concatenate([places for places, _, _ in made]))
-        features, logits = (np.concatenate([part[i] for part in made])[back] for i in (1, 2))
+        checked = as_texts(texts, "texts", "text", empty_is_text=True)
+        parts = list(self._pass(_rows(self.tokenizer, self.config, checked)))
+        back = np.argsort(np.concatenate([places for places, _, _ in parts]))
+        features, logits = (np.concatenate([part[i] for part in parts])[back] for i in (1, 2))
         return features, logits
 
     def _pass(self, rows: list[list[int]]) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -233,9 +275,10 @@ class OnnxModel:
         from dann_transfer.ground.settings import INFERENCE_BATCH
         from dann_transfer.texts.tokens import Tokens, by_length
 
-        for places, ids, mask in by_length(Tokens.from_rows(rows, self.pad_id), INFERENCE_BATCH):
-            given = {"input_ids": ids, "attention_mask": mask}
-            features, logits = self.session.run(["features", "logits"], given)
+        tokens = Tokens.from_rows(rows, self.config["pad_id"])
+        for places, ids, mask in by_length(tokens, INFERENCE_BATCH):
+            inputs = {"input_ids": ids, "attention_mask": mask}
+            features, logits = self.session.run(["features", "logits"], inputs)
             yield places, features, logits
 
     def transform(self, texts: Sequence[str]) -> np.ndarray:

@@ -54,8 +54,11 @@ class Domain:
         # The texts of a corpus would fill a thousand screens.
         labelled = "no labels"
         if self.labels is not None:
-            counts = Counter(np.asarray(self.labels).tolist()).most_common(5)
-            labelled = ", ".join(f"{label!r}: {n:,}" for label, n in counts)
+            # Not yet checked: a label may be a list, which cannot be counted.
+            labels = getattr(self.labels, "tolist", lambda: plain_list(self.labels))()
+            values = (x.item() if isinstance(x, np.generic) else x for x in labels)
+            counts = Counter(map(_show, values)).most_common(5)
+            labelled = ", ".join(f"{label}: {n:,}" for label, n in counts)
         # The texts of a file are not counted.
         n = f"{len(self.texts):,} texts" if hasattr(self.texts, "__len__") else repr(self.texts)
         return f"Domain({n}; {labelled})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -134,13 +135,23 @@ def text_weights(
         unknown = sorted(set(class_weight) - set(labels.tolist()), key=str)
         if unknown:
             raise ValueError(f"class_weight names {unknown}, which are not classes of y.")
-    weights = compute_sample_weight(class_weight, labels)
+        for label, weight in class_weight.items():
+            if not isinstance(weight, Real) or isinstance(weight, np.timedelta64):
+                raise ValueError(f"class_weight[{label!r}]={weight!r:.200} must be a number.")
+    try:
+        weights = compute_sample_weight(class_weight, labels)
+    except OverflowError as error:
+        raise ValueError(
+            f"class_weight={class_weight!r:.200} must be numbers ({error})."
+        ) from error
     if sample_weight is not None:
         if np.ma.is_masked(sample_weight):
             raise ValueError("sample_weight has masked entries; fill them, such as with 1.")
         try:
+            if np.asarray(sample_weight).dtype.kind in "mM":
+                raise TypeError("these are times")
             each = np.asarray(sample_weight, dtype=float)
-        except (TypeError, ValueError) as error:
+        except (OverflowError, RuntimeError, TypeError, ValueError) as error:
             raise ValueError(f"sample_weight must be numbers, one per text ({error}).") from error
         if each.shape != labels.shape:
             raise ValueError(

@@ -294,6 +294,9 @@ class Trainer:
         merge_lora(self.model.encoder)
         self.model.eval()
         self.optimizer.clear()
+        # The engine holds this object's methods; without it, a dropped run is freed at once.
+        del self.engine
+        self.states.clear()
         return self.history
 
     @contextmanager

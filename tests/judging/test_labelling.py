@@ -5,6 +5,7 @@ import pytest
 import sklearn
 from scipy.stats import entropy
 
+from dann_transfer.judging import labelling
 from dann_transfer.judging.labelling import spread_labels, suggest
 from dann_transfer.judging.neighbors import Neighborhood, spread
 
@@ -165,3 +166,40 @@ def test_suggestions_do_not_depend_on_how_sklearn_returns_tables(kind):
     expected = suggest(x, p, 3).tolist()
     with sklearn.config_context(transform_output=kind):
         assert suggest(x, p, 3).tolist() == expected
+
+
+@pytest.mark.parametrize("n", [3, 8, 9, 20, 40])
+def test_distinct_texts_come_before_copies_whatever_their_rounding(n):
+    """With more clusters than distinct texts, k-means took minutes."""
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(8, 30))[np.arange(40) % 8]
+    # Texts passed in batches of different lengths, which changes the last digits.
+    x += 1e-7 * rng.normal(size=x.shape)
+    p = unsure(rng, 8)[np.arange(40) % 8]
+    positions = suggest(x, p, n)
+    assert len(set(positions.tolist())) == n
+    # As many of each text as n allows, the first copies first.
+    counts = np.bincount(positions % 8, minlength=8)
+    assert np.ptp(counts) <= 1
+    assert counts.max() == -(-n // 8)
+
+
+def test_a_text_weighs_as_much_as_its_copies():
+    rng = np.random.default_rng(6)
+    x, blob = blobs(rng, 60, 3)
+    p = np.full((60, 2), 0.5)
+    rare = np.flatnonzero(blob == 1)
+    copies = np.repeat(rare[:1], 200)
+    positions = suggest(np.concatenate([x, x[copies]]), np.concatenate([p, p[copies]]), 3)
+    # Its cluster is the heaviest, its centre is the text.
+    assert positions[0] == rare[0]
+
+
+def test_many_suggestions_take_no_k_means_with_as_many_clusters(monkeypatch):
+    monkeypatch.setattr(labelling, "MANY", 5)
+    monkeypatch.setattr("sklearn.cluster.KMeans", None)
+    rng = np.random.default_rng(7)
+    x, blob = blobs(rng, 90)
+    positions = suggest(x, unsure(rng, 90), 12)
+    assert len(set(positions.tolist())) == 12
+    assert set(blob[positions]) == set(range(6))

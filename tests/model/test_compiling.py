@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pickle
-from functools import partialmethod
+from functools import partial, partialmethod
 
 import numpy as np
 import pytest
@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 from dann_transfer import DomainAdapter
+from dann_transfer.fitting import run
+from dann_transfer.model.runtime import check_compiler
 
 
 @pytest.fixture
@@ -16,6 +18,7 @@ def traced(monkeypatch):
     """Trace the encoder as `torch.compile` does and run the graphs as they are: no C++ compiler."""
     compiled = []
     monkeypatch.setattr(nn.Module, "compile", partialmethod(_compile, compiled))
+    monkeypatch.setattr(run, "check_compiler", lambda device: None)
     yield compiled
     torch.compiler.reset()
 
@@ -55,3 +58,22 @@ def test_parts_of_a_batch_are_refused(tiny, source, target):
     message = "torch_compile=True and micro_batch_size=5 do not work together"
     with pytest.raises(ValueError, match=message):
         tiny(torch_compile=True, micro_batch_size=5).fit(*source, X_target=target)
+
+
+def test_without_a_compiler_there_is_a_readable_error(monkeypatch):
+    def compiled(function, **options):
+        def fail(x):
+            raise RuntimeError("No working C++ compiler found in CXX\nand a long trace")
+
+        return fail
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    with pytest.raises(ValueError, match=r"torch_compile=True.*cpu.*No working C\+\+.*leave") as e:
+        check_compiler(torch.device("cpu"))
+    assert "long trace" not in str(e.value)
+
+
+def test_with_a_compiler_there_is_none(monkeypatch):
+    # Graphs run as they are: this machine need not have a compiler.
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    check_compiler(torch.device("cpu"))

@@ -151,3 +151,19 @@ def test_panels_stack_on_a_phone(browser, display, tmp_path):
     assert fills == {"rgb(200, 200, 200)", "rgb(212, 0, 0)"}
     assert errors == []
     page.close()
+
+
+def test_long_names_are_shortened(display):
+    long = "movies " * 300
+    shown = replace(
+        display,
+        domains=[long] * 20 + ["tweets"] * 20,
+        labels=[long, "bad"] * 20,
+        points={long: display.points["before"]},
+        distances={long: 1.0},
+        predicted={long: [long] * 40},
+    )
+    drawing = figure(shown)
+    assert max(len(trace.name) for trace in drawing.data) <= 98
+    assert len(drawing.layout.annotations[0].text) < 100
+    assert max(len(row[1]) for trace in drawing.data for row in trace.customdata) <= 48

@@ -134,3 +134,17 @@ def test_long_names_of_domains_leave_the_axis_its_width():
     ax.figure.draw_without_rendering()
     boxes = [text.get_window_extent() for text in ax.get_xticklabels()]
     assert not boxes[0].overlaps(boxes[1])
+
+
+def test_long_names_of_domains_keep_a_picture_s_size():
+    long = "electronics " * 90
+    runs = [
+        {"source": f"{long}{i}", "target": long, "method": method, "seed": seed}
+        | {"target_accuracy": 0.5}
+        for i in range(3)
+        for method in ("source_only", "mcc")
+        for seed in (0, 1)
+    ]
+    figure = plots.gain(runs).figure
+    assert max(figure.get_size_inches()) < 20
+    assert max(len(text.get_text()) for text in figure.axes[0].texts) < 110

@@ -10,6 +10,7 @@ from drawn import drawn, rgb
 from sklearn.neighbors import NearestNeighbors
 
 from dann_transfer import plots
+from dann_transfer.plots import maps
 
 pytestmark = pytest.mark.usefixtures("no_figure_shown_or_left")
 
@@ -140,3 +141,35 @@ def test_aligned_maps_of_one_model_are_its_map():
     features = np.random.default_rng(0).normal(size=(40, 5))
     one = plots.embed(features, layout="aligned_umap")
     assert (one == plots.embed(features)).all()
+
+
+def alike(n: int) -> dict[str, np.ndarray]:
+    """Features that no map can show, by what is said of them."""
+    x = np.random.default_rng(0).normal(size=(n, 5)).astype(np.float32)
+    lost = x.copy()
+    lost[3, 2] = np.nan
+    return {
+        "only 3 rows differ": x[np.arange(n) % 3],
+        "which 32 bits do not resolve": x * np.float32(1e-20),
+        "which 32 bits do not resolve either": x * np.float32(1e20),
+        "row 3 is not finite": lost,
+    }
+
+
+@pytest.mark.parametrize("layout", ["umap", "aligned_umap", "tsne", "pca"])
+@pytest.mark.parametrize("said", list(alike(4)))
+def test_features_without_spread_reach_no_layout(layout, said, monkeypatch):
+    """A layout in native code may end the process, so it must never be called with these."""
+
+    def never(*args, **settings):
+        pytest.fail("a layout was called")
+
+    for name in ("sklearn.manifold.TSNE", "sklearn.decomposition.PCA", "umap.UMAP"):
+        monkeypatch.setattr(name, never)
+    with pytest.raises(maps.LayoutError, match=said.removesuffix(" either")):
+        plots.embed(alike(20)[said], layout=layout)
+
+
+def test_few_different_rows_are_enough_for_a_map():
+    x = np.random.default_rng(0).normal(size=(4, 5))[np.arange(12) % 4]
+    assert np.isfinite(plots.embed(x, layout="pca")).all()

@@ -177,3 +177,27 @@ def test_a_table_is_read_by_the_adapters_columns():
 def test_what_is_no_model_is_refused(models, words):
     with pytest.raises((TypeError, ValueError), match=words):
         plots.confusion(models, TEXTS, LABELS)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["a" * 1000, "b" * 1000],
+        [f"{'c' * 1000} {i}" for i in range(200)],
+        [f"class {i}" for i in range(200)],
+    ],
+)
+def test_long_names_and_many_classes_keep_a_picture_s_size(names):
+    """Two names of a thousand characters made a picture of 83 inches, which took a minute."""
+    rng = np.random.default_rng(0)
+    codes, p = rng.integers(0, len(names), 300), rng.dirichlet(np.ones(len(names)), 300)
+    display = ConfusionDisplay.from_predictions(np.array(names), codes, {"model" * 500: p})
+    axes = display.plot().ax_
+    assert max(display.figure_.get_size_inches()) < 20
+    ticks = [tick.get_text() for tick in axes.get_yticklabels()]
+    assert 2 <= len(ticks) <= 60
+    assert max(map(len, [*ticks, *axes.get_title().splitlines()])) <= 48
+    # The first and the last characters of a name tell it from others.
+    assert (ticks[0][0], ticks[0][-1]) == (names[0][0], names[0][-1])
+    # Tables have names whole.
+    assert set(display.frame()["true"]) == set(names)

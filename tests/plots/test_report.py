@@ -120,3 +120,22 @@ def test_a_report_refuses_what_it_would_misread(fitted, tiny, source, target, tm
             plots.report(fitted, tmp_path / "r.html", None, own, **change)
     assert not list(tmp_path.iterdir())
     assert not plt.get_fignums()
+
+
+def test_a_model_that_gives_all_texts_the_same_has_no_map_and_still_a_report(fitted, tmp_path):
+    texts = toy_texts(30, "film plot actor scene the", 5)[0]
+    same = Domain(texts[:1] * 30)
+    text = fitted.report(tmp_path / "page.html", same, same).read_text()
+    assert "There is no map: features of shape (60, 32) cannot be laid out: only 1 rows" in text
+    assert text.count("<img ") == 1
+
+
+def test_long_names_are_whole_in_the_tables(tiny, source, tmp_path):
+    names = {"pos": "p" * 1000, "neg": "n" * 1000}
+    labels = [names[label] for label in source[1]]
+    adapter = tiny(epochs=1, method="source_only").fit(source[0], labels)
+    texts, kinds = toy_texts(30, "tweet lol omg", 6)
+    target = Domain(texts, [names[kind] for kind in kinds])
+    text = adapter.report(tmp_path / "page.html", Domain(texts), target).read_text()
+    for name in names.values():
+        assert f'<td class="text">{name}</td>' in text

@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from dann_transfer.serving.http import Batcher, Busy, Limits, create_app
+from dann_transfer.texts.reading import EmptyTextWarning
 
 
 @pytest.fixture
@@ -57,7 +58,9 @@ def test_labels_keep_their_type(tiny, source, target):
         ({"texts": [7]}, 422, "valid string"),
         ({"text": ["lol"]}, 422, "Field required"),
         ({"texts": ["lol"], "abstain_below": 2}, 422, "less than or equal to 1"),
-        ({"texts": ["lol", "  "]}, 422, "texts[1] is empty"),
+        ({"texts": ["lol"], "abstain_below": True}, 422, "valid number"),
+        ({"texts": ["lol"], "abstain_below": "0.5"}, 422, "valid number"),
+        ({"texts": ["lol"], "abstain_below": None}, 422, "valid number"),
         ({"texts": ["lol"] * 9}, 422, "9 texts are too many; send at most 8."),
         ({"texts": ["l" * 101]}, 422, "texts[0] has 101 characters; send at most 100."),
         ({"texts": ["l" * 40_000]}, 413, "larger than 20000 bytes"),
@@ -71,6 +74,27 @@ def test_what_is_refused(client, body, status, words):
     assert client.post("/predict", json={"texts": ["lol"]}).status_code == 200
 
 
+@pytest.mark.filterwarnings("ignore:.*are empty")
+@pytest.mark.parametrize("texts", [["good", "", "bad", " \n", None], [" "], [None]])
+def test_blank_texts_are_answered_as_in_python(client, fitted, texts):
+    rows = client.post("/predict", json={"texts": texts}).json()["predictions"]
+    with pytest.warns(EmptyTextWarning):
+        labels, p = fitted.predict(texts).tolist(), fitted.predict_proba(texts).max(1)
+    assert [row["label"] for row in rows] == labels
+    np.testing.assert_allclose([row["probability"] for row in rows], p, atol=1e-6)
+    assert [row["empty"] for row in rows] == [not (text or "").strip() for text in texts]
+
+
+@pytest.mark.filterwarnings("ignore:.*were cut", "ignore:.*are empty")
+@pytest.mark.parametrize("lengths", [[3], [30, 31], [30, 30], [31, 1], [0, 30, 31, 500, 29]])
+def test_a_client_is_told_which_texts_were_cut(fitted, lengths):
+    """The model reads 32 tokens, of which two are special."""
+    with TestClient(create_app(fitted)) as client:
+        texts = [" ".join(["good"] * n) for n in lengths]
+        rows = client.post("/predict", json={"texts": texts}).json()["predictions"]
+    assert [row["cut"] for row in rows] == [n > 30 for n in lengths]
+
+
 def test_a_body_that_does_not_say_how_long_it_is_is_refused_too(client):
     def parts():
         yield b'{"texts": ["'
@@ -80,6 +104,8 @@ def test_a_body_that_does_not_say_how_long_it_is_is_refused_too(client):
 
     answer = client.post("/predict", content=parts(), headers={"content-type": "application/json"})
     assert answer.status_code == 413
+    # Whatever else comes on this connection is no request.
+    assert answer.headers["connection"] == "close"
 
 
 @pytest.mark.parametrize(
@@ -165,8 +191,10 @@ def test_what_fails_fails_alone_and_what_would_wait_too_long_is_refused():
 
 
 def test_limits_are_checked():
-    with pytest.raises(ValueError, match="batch=0 must be at least 1"):
+    with pytest.raises(ValueError, match="batch=0 must be a whole number of at least 1"):
         Limits(batch=0)
+    with pytest.raises(ValueError, match="body_seconds=0 must be a number above 0"):
+        Limits(body_seconds=0)
 
 
 def test_the_command_serves_until_it_is_stopped(fitted, tmp_path, target):

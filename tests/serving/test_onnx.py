@@ -3,11 +3,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import toy_texts
+from conftest import make_tiny_encoder, toy_texts
+from transformers import BertTokenizerFast
 
 from dann_transfer import DomainAdapter, datasets
 from dann_transfer.serving.onnx import OnnxModel, differences, to_onnx
@@ -30,11 +32,10 @@ def folder(adapter, tmp_path_factory):
 @pytest.mark.filterwarnings("ignore")
 def test_it_gives_what_the_adapter_gives_for_texts_of_any_length_and_number(adapter, folder):
     model = OnnxModel(folder, threads=1)
-    for texts in (TEXTS, TEXTS[:1], ["good"] * 3, (text for text in TEXTS)):
-        own = list(texts)
-        assert differences(model, adapter, own)["probability"] < 1e-5
-        assert model.predict(own).tolist() == adapter.predict(own).tolist()
-        assert np.abs(model.transform(own) - adapter.transform(own)).max() < 1e-4
+    for texts in (TEXTS, TEXTS[:1], ["good"] * 3):
+        assert differences(model, adapter, texts)["probability"] < 1e-5
+        assert model.predict(texts).tolist() == adapter.predict(texts).tolist()
+        assert np.abs(model.transform(texts) - adapter.transform(texts)).max() < 1e-4
 
 
 def test_it_predicts_without_torch(folder):
@@ -54,6 +55,45 @@ def test_labels_that_are_numbers_stay_numbers(tiny, source, target, tmp_path):
     predicted = OnnxModel(to_onnx(adapter, tmp_path / "m")).predict(target)
     assert predicted.tolist() == adapter.predict(target).tolist()
     assert predicted.dtype.kind == "i"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"truncation_side": "left"},
+        {"truncation_side": "right"},
+        {"split_special_tokens": True},
+        {"truncation_side": "left", "split_special_tokens": True, "padding_side": "left"},
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_the_tokenizer_cuts_and_splits_as_the_adapter_s(settings, tiny, source, tmp_path):
+    """These settings stand in tokenizer_config.json, and tokenizer.json does not hold them."""
+    encoder = Path(make_tiny_encoder(tmp_path / "encoder"))
+    file = encoder / "tokenizer_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | settings))
+    adapter = tiny(encoder=str(encoder), method="source_only", max_length=8).fit(*source)
+    tokenizer = adapter.encoder_.tokenizer
+    assert {name: getattr(tokenizer, name) for name in settings} == settings
+    model = OnnxModel(to_onnx(adapter, tmp_path / "m"))
+    texts = ["good great " * 9 + "bad awful " * 9, "bad awful " * 9 + "good great " * 9]
+    texts += ["good [SEP] bad [MASK]", "[CLS] film [PAD] film"]
+    assert differences(model, adapter, texts)["probability"] < 1e-5
+
+
+class Shouting(BertTokenizerFast):
+    """A tokenizer that changes texts in Python, of which no file of tokens knows."""
+
+    def __call__(self, text, **settings):
+        return super().__call__([t.replace("one", "good") for t in text], **settings)
+
+
+def test_a_tokenizer_that_does_more_than_its_file_is_refused(adapter, tmp_path, monkeypatch):
+    shouting = Shouting.from_pretrained(adapter.params_["encoder"])
+    monkeypatch.setattr(adapter.encoder_, "tokenizer", shouting)
+    with pytest.raises(ValueError, match=r"Shouting gives 'one two three.* other tokens than the"):
+        to_onnx(adapter, tmp_path / "m")
+    assert not list(tmp_path.iterdir())
 
 
 def test_int8_is_smaller_and_near(adapter, folder, tmp_path):

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 import re
+import weakref
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from conftest import Killed, kill_at, same, toy_texts, weights
 from dann_transfer import methods
 from dann_transfer.ground import streams
 from dann_transfer.methods import Method
+from dann_transfer.training.loop import Trainer
 from dann_transfer.training.phases import Joint
 
 # After two epochs a random encoder predicts one class; these tests are not about that.
@@ -355,3 +358,22 @@ def test_a_bar_leaves_a_line_for_each_epoch(tiny, source, target, capfd):
             assert f"{name} {mean:.3f}, " in line
         accuracy = adapter.validation_[epoch - 1]["validation_accuracy"]
         assert f"validation {accuracy:.1%}, " in line
+
+
+def test_a_dropped_fit_is_freed_without_the_collector(tiny, source, target, monkeypatch):
+    alive, init = [], Trainer.__init__
+
+    def noted(self, *args, **settings):
+        init(self, *args, **settings)
+        alive.extend(map(weakref.ref, (self, self.engine, self.phases[0], self.model)))
+
+    monkeypatch.setattr(Trainer, "__init__", noted)
+    gc.collect()
+    gc.disable()
+    try:
+        adapter = tiny(epochs=1).fit(*source, X_target=target)
+        assert [ref() is None for ref in alive] == [True, True, True, False]
+        del adapter
+        assert alive[3]() is None
+    finally:
+        gc.enable()
