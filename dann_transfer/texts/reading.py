@@ -57,7 +57,7 @@ class Domain:
             # Not yet checked: a label may be a list, which cannot be counted.
             labels = getattr(self.labels, "tolist", lambda: plain_list(self.labels))()
             values = (x.item() if isinstance(x, np.generic) else x for x in labels)
-            counts = Counter(map(_show, values)).most_common(5)
+            counts = Counter(map(show, values)).most_common(5)
             labelled = ", ".join(f"{label}: {n:,}" for label, n in counts)
         # The texts of a file are not counted.
         n = f"{len(self.texts):,} texts" if hasattr(self.texts, "__len__") else repr(self.texts)
