@@ -10,21 +10,32 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dann_transfer.judging.neighbors import Neighborhood
+from dann_transfer.judging.neighbors import (
+    Neighborhood,
+    keep_surest,
+    neighbors_by_class,
+    with_shares,
+)
 from dann_transfer.methods.base import Method
 from dann_transfer.methods.registry import register
 from dann_transfer.training.forward import Forward
 from dann_transfer.training.phases import Phase, SourceAlone, SourceAnew, TargetAnew
 
 
-def neighbor_labels(features: np.ndarray, probabilities: np.ndarray, k: int) -> np.ndarray:
-    """Label each text from its own probabilities and those of the k nearest texts.
+def neighbor_labels(
+    features: np.ndarray, probabilities: np.ndarray, k: int | None = None
+) -> np.ndarray:
+    """Label each text from its own probabilities and those of the nearest texts.
+
+    Without a number of neighbours, a text is averaged over ten, or fewer where its class is small;
+    the classes then keep about the shares that they have among the probabilities, and a small one
+    its surest texts.
 
     Parameters
     ----------
     features : ndarray, shape (n, width)
     probabilities : ndarray, shape (n, classes)
-    k : int
+    k : int, optional
         Number of neighbours; 0 uses only the text's own probabilities.
 
     Returns
@@ -39,14 +50,16 @@ def neighbor_labels(features: np.ndarray, probabilities: np.ndarray, k: int) -> 
     ([0, 0, 1, 1, 1, 1], [0, 0, 0, 1, 1, 1])
 
     """
-    if not k:
-        return probabilities.argmax(1)
-    near = Neighborhood.of(features, probabilities, k)
-    n = len(near.probabilities)
-    labels = near.probabilities.argmax(1)
-    if n == len(features):
-        return labels
-    return np.append(labels, near.smooth(features[n:], probabilities[n:], k).argmax(1))
+    number = neighbors_by_class(probabilities) if k is None else np.full(len(features), k)
+    near = Neighborhood.of(features, probabilities, number)
+    smooth, n = near.probabilities, len(near.probabilities)
+    if n < len(features):
+        others = near.smooth(features[n:], probabilities[n:], number[n:])
+        smooth = np.concatenate([smooth, others])
+    if k is not None:
+        return smooth.argmax(1)
+    labels = with_shares(smooth, probabilities.mean(0)).argmax(1)
+    return keep_surest(labels, probabilities)
 
 
 @register("student")
