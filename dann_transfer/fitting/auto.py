@@ -18,6 +18,7 @@ from dann_transfer.fitting.run import Watch
 from dann_transfer.fitting.shared import Shared
 from dann_transfer.judging import choice
 from dann_transfer.judging.choice import BASELINE
+from dann_transfer.judging.findings import Findings
 from dann_transfer.judging.selection import balanced
 from dann_transfer.methods import Method
 from dann_transfer.texts.roles import Texts
@@ -132,7 +133,14 @@ def train(
         # As `predict` does, so that neighbours and prior affect what is judged.
         tokens, _ = shared.tokens(trained[name].model.encoder, params, judged_on)
         pool[name] = predict_tokens(trained[name], params, tokens).probabilities
-    chosen = choice.choose(pool) if len(names) > 1 else choice.lopsided(roles.shares)
+    severe = {
+        name: [finding.name for finding in (candidate.fitted.findings or Findings()).severe]
+        for name, candidate in trained.items()
+    }
+    if len(names) > 1:
+        chosen = choice.choose(pool, texts.classes.tolist(), severe)
+    else:
+        chosen = choice.lopsided(roles.shares)
     best = trained[chosen.method]
     fitted = replace(
         best.fitted,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import log
 from typing import Any
@@ -31,7 +31,8 @@ class Choice:
         In words.
     rows : list of dict
         For each candidate: method, information maximisation, agreement with the mean prediction of
-        all, and the share of the target texts that it labels differently from source-only.
+        all, the share of the target texts that it labels differently from source-only, and why it
+        was refused, if it was.
 
     """
 
@@ -66,17 +67,79 @@ def _divergence(p: np.ndarray) -> np.ndarray:
     return np.asarray(entropy(p, p.mean(0)[None], axis=1))
 
 
-def choose(pool: Mapping[str, np.ndarray]) -> Choice:
+LOST = 0.25
+"""A class is lost if a model predicts it for at most this share of the texts that source-only does."""
+SEEN = 5
+"""Texts of a class that source-only has to find for it to count."""
+CHANGED = 0.2
+"""The most labels that may change among the half of the texts of which source-only is surest."""
+
+
+def refusal(
+    candidate: np.ndarray,
+    baseline: np.ndarray,
+    classes: Sequence[Any] | None = None,
+    findings: Sequence[str] = (),
+) -> str:
+    """Say why a model must not replace source-only, however sure it is; "" if it may.
+
+    Parameters
+    ----------
+    candidate, baseline : ndarray, shape (n, classes)
+        Probabilities of the same target texts.
+    classes : sequence, optional
+        Names of the classes.
+    findings : sequence of str
+        What the doctor finds severe about the model.
+
+    Examples
+    --------
+    >>> sure = np.repeat(np.eye(3), 20, axis=0)
+    >>> refusal(sure, sure), refusal(sure[:, [0, 1, 1]] * [1, 1, 0], sure, ["a", "b", "c"])
+    ('', "it hardly predicts 'c', which source_only finds in 20 texts")
+
+    """
+    if findings:
+        return f"the doctor finds: {', '.join(findings)}"
+    k = baseline.shape[1]
+    before, after = (np.bincount(p.argmax(1), minlength=k) for p in (baseline, candidate))
+    lost = np.flatnonzero((before >= SEEN) & (after <= LOST * before))
+    if len(lost):
+        worst = lost[before[lost].argmax()]
+        name = worst.item() if classes is None else classes[worst]
+        more = f" and {len(lost) - 1} other classes" if len(lost) > 1 else ""
+        return f"it hardly predicts {name!r}{more}, which {BASELINE} finds in {before[worst]} texts"
+    surest = np.argsort(-baseline.max(1), kind="stable")[: max(1, len(baseline) // 2)]
+    changed = float((candidate[surest].argmax(1) != baseline[surest].argmax(1)).mean())
+    if changed > CHANGED:
+        return (
+            f"it labels {changed:.0%} of the texts differently of which {BASELINE} is surest, "
+            "and adapting seldom corrects as many"
+        )
+    return ""
+
+
+def choose(
+    pool: Mapping[str, np.ndarray],
+    classes: Sequence[Any] | None = None,
+    findings: Mapping[str, Sequence[str]] | None = None,
+) -> Choice:
     """Choose the model with the highest information maximisation, or source-only.
 
-    Source-only is kept if no other's is higher by more than two standard errors (over the target's
-    texts), and also if even the highest is small: among models that hardly separate the classes,
-    the one that separates them most may do so along anything (`SURE`).
+    Information maximisation rises with sureness, also where that is unfounded: models that
+    `refusal` speaks against are left out. Source-only is kept if no other's is higher by more than
+    two standard errors (over the target's texts), if it has not learnt the source, and also if even
+    the highest is small: among models that hardly separate the classes, the one that separates them
+    most may do so along anything (`SURE`).
 
     Parameters
     ----------
     pool : mapping of str to ndarray, shape (n, classes)
         Probabilities of the same target texts, by method, including source-only.
+    classes : sequence, optional
+        Names of the classes, for the reason.
+    findings : mapping of str to sequence of str, optional
+        Names of the doctor's severe findings, by method.
 
     References
     ----------
@@ -87,14 +150,20 @@ def choose(pool: Mapping[str, np.ndarray]) -> Choice:
     --------
     >>> sure, unsure = np.tile([[0.9, 0.1], [0.1, 0.9]], (25, 1)), np.tile([0.4, 0.6], (50, 1))
     >>> print(choose({"source_only": unsure, "mcc": sure}))
-    mcc is kept: its information maximisation is 0.368, and 0.000 that of source_only.
-    >>> choose({"source_only": unsure, "mcc": unsure}).method
-    'source_only'
+    source_only is kept: mcc was left out, because it labels 52% of the texts differently ...
+    >>> even = np.tile([[0.6, 0.4], [0.4, 0.6]], (25, 1))
+    >>> print(choose({"source_only": even, "mcc": sure}))
+    mcc is kept: its information maximisation is 0.368, and 0.020 that of source_only.
 
     """
-    names = list(pool)
+    names, findings = list(pool), findings or {}
     agreement = ensemble_agreement(list(pool.values()))
     labels = {name: p.argmax(1) for name, p in pool.items()}
+    refused = {
+        name: refusal(pool[name], pool[BASELINE], classes, findings.get(name, ()))
+        for name in names
+        if name != BASELINE
+    }
     rows: list[dict[str, Any]] = [
         {
             "method": name,
@@ -102,31 +171,41 @@ def choose(pool: Mapping[str, np.ndarray]) -> Choice:
             "information_maximization": max(0.0, information_maximization(pool[name])),
             "agreement": float(share),
             "changed": float((labels[name] != labels[BASELINE]).mean()),
+            "refused": refused.get(name, ""),
         }
         for name, share in zip(names, agreement, strict=True)
     ]
-    score = {row["method"]: row["information_maximization"] for row in rows}
-    # Among equals the first, which is source-only.
-    best = max(names, key=lambda name: (score[name], name == BASELINE))
+    method, reason = _decision(pool, rows, findings.get(BASELINE, ()))
+    return Choice(method, reason, rows)
+
+
+def _decision(
+    pool: Mapping[str, np.ndarray], rows: Sequence[Mapping[str, Any]], unlearnt: Sequence[str]
+) -> tuple[str, str]:
+    """Return which model is kept, and why."""
+    score = {r["method"]: r["information_maximization"] for r in rows if not r["refused"]}
+    left_out = [f"{r['method']} was left out, because {r['refused']}" for r in rows if r["refused"]]
+    also = "".join(f" {said}." for said in left_out)
+    if "unlearnt source" in unlearnt:
+        return BASELINE, f"{BASELINE} is kept: it has not learnt the source's task itself."
+    # Among equals source-only.
+    best = max(score, key=lambda name: (score[name], name == BASELINE))
+    if best == BASELINE:
+        why = "; ".join(left_out) if len(score) == 1 else "no other has more information"
+        return BASELINE, f"{BASELINE} is kept: {why}.{also if len(score) > 1 else ''}"
     ahead = _divergence(pool[best]) - _divergence(pool[BASELINE])
     error = float(ahead.std() / len(ahead) ** 0.5)
     figures = (
         f"its information maximisation is {score[best]:.3f}, and {score[BASELINE]:.3f} that of "
-        f"{BASELINE}."
+        f"{BASELINE}.{also}"
     )
-    if best == BASELINE:
-        return Choice(BASELINE, f"{BASELINE} is kept: no other has more information.", rows)
     most = log(pool[best].shape[1])
     if score[best] < SURE * most:
-        return Choice(
-            BASELINE,
+        return BASELINE, (
             f"{BASELINE} is kept: {best} is the surest, but its information maximisation is "
             f"{score[best]:.3f} of at most {most:.3f}, and no choice below {SURE:.0%} of that has "
-            "proved reliable. More texts or epochs may help.",
-            rows,
+            f"proved reliable. More texts or epochs may help.{also}"
         )
     if score[best] - score[BASELINE] > 2 * error:
-        return Choice(best, f"{best} is kept: {figures}", rows)
-    return Choice(
-        BASELINE, f"{BASELINE} is kept. {best} is ahead, but not clearly: {figures}", rows
-    )
+        return best, f"{best} is kept: {figures}"
+    return BASELINE, f"{BASELINE} is kept. {best} is ahead, but not clearly: {figures}"
