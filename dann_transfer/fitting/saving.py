@@ -28,14 +28,15 @@ from torch import Tensor
 from dann_transfer._version import __version__
 from dann_transfer.fitting.fitted import Fitted
 from dann_transfer.ground.folders import exchange, replaceable, workplace
-from dann_transfer.ground.notices import is_first
+from dann_transfer.ground.notices import is_first, warn
 from dann_transfer.ground.settings import check_params
 from dann_transfer.judging.neighbors import Neighborhood
 from dann_transfer.model.encoder import Encoder
 from dann_transfer.model.heads import TaskHead
-from dann_transfer.model.loading import quiet_loading
+from dann_transfer.model.loading import is_newer, quiet_loading
 from dann_transfer.model.model import Classifier
 from dann_transfer.model.runtime import resolve_device
+from dann_transfer.model.tokenizer import check_record, record
 
 CONFIG, HEADS, CARD = "adapter.json", "heads.safetensors", "README.md"
 FORMAT = 2
@@ -153,6 +154,7 @@ def _write(saved: Saved, folder: Path) -> None:
         "format": FORMAT,
         "dann_transfer": __version__,
         "params": _json_params(saved),
+        "tokenizer": record(encoder.tokenizer),
         **saved.fitted.to_json(),
     }
     try:
@@ -397,6 +399,19 @@ def _version(path: Path) -> tuple[int, ...]:
     return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
 
 
+def _check_versions(path: Path, config: dict[str, Any]) -> None:
+    """Raise if a model was saved with a later major version of transformers."""
+    import transformers
+
+    saved = config.get("tokenizer", {}).get("versions", {}).get("transformers", "")
+    # An older release would ignore what a newer one writes, such as the base of rotary positions.
+    if is_newer(saved):
+        raise ValueError(
+            f"{str(path)!r} was saved with transformers {saved}, and this is "
+            f"{transformers.__version__}: install {saved.partition('.')[0]} or newer."
+        )
+
+
 def _read(
     path: Path, param_names: Collection[str], device: str | None, trust_remote_code: bool
 ) -> Saved:
@@ -413,9 +428,19 @@ def _read(
     # Settings about code and paths in a stranger's folder are ignored.
     params |= {"device": device, "trust_remote_code": trust_remote_code, "checkpoint_dir": None}
     check_params(params)
+    _check_versions(path, config)
     encoder = Encoder.from_pretrained(
         path, params["pooling"], params["freeze_layers"], trust_remote_code, local_files_only=True
     )
+    if "tokenizer" in config:
+        check_record(config["tokenizer"], encoder.tokenizer, str(path))
+    else:
+        warn(
+            f"{str(path)!r} was saved by an earlier release, without the ids of probe texts, so "
+            "that nothing shows whether its tokenizer still reads texts as it did. Save it again "
+            "with the versions that it was trained with to have this checked.",
+            UserWarning,
+        )
     fitted = Fitted.from_json(config)
     fitted.params = params
     head = TaskHead(encoder.features, len(fitted.classes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import json
 import logging
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from dann_transfer.ground.notices import warn
+from dann_transfer.model.tokenizer import part_of, read_tokenizer
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -44,7 +46,7 @@ def load(
         If there is no such model, it has no tokenizer or lacks weights, or is not an encoder.
 
     """
-    from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, AutoTokenizer
+    from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding
 
     name = str(name)
     folder = Path(name).expanduser()
@@ -71,8 +73,8 @@ def load(
                 f"encoder {name!r} is an encoder-decoder ({config.model_type}); "
                 "pass an encoder such as BERT."
             )
-        tokenizer = AutoTokenizer.from_pretrained(name, **options)
         with quiet_loading():
+            tokenizer = read_tokenizer(name, options)
             model, report = (AutoModelForTextEncoding if half else AutoModel).from_pretrained(
                 name, use_safetensors=True, output_loading_info=True, **options
             )
@@ -85,18 +87,44 @@ def load(
                 "you trust it, pass trust_remote_code=True, or --trust-remote-code to a command "
                 "that uses a saved model and --set trust_remote_code=true to one that trains."
             ) from error
-        raise ValueError(f"encoder {name!r} cannot be loaded: {error}") from error
+        raise ValueError(
+            f"encoder {name!r} cannot be loaded: {error}{_hint(name, error, options)}"
+        ) from error
     except Exception as error:  # the loaders raise OSError, SafetensorError, KeyError and more
         where = "" if folder.is_dir() else "no local folder has that name, and the hub raised "
         raise ValueError(
             f"encoder {name!r} cannot be loaded: {where}{type(error).__name__}: "
-            f"{_first_line(error)} Pass a Hugging Face folder, "
+            f"{_first_line(error)}{_hint(name, error, options)} Pass a Hugging Face folder, "
             "a model name that the hub knows, or dann_transfer.datasets.encoder('minilm')."
         ) from error
     _check_complete(name, model, report, pooling)
     _check_vocabulary(name, model, tokenizer)
     _try_a_text(name, model, tokenizer)
     return Loaded(model.float(), tokenizer, (name, options))
+
+
+def _hint(name: str, error: Exception, options: dict[str, Any]) -> str:
+    """Return what an error of the loaders leaves unsaid about the remedy."""
+    import transformers
+
+    if "tiktoken" in str(error).lower() and importlib.util.find_spec("sentencepiece") is None:
+        return " Its vocabulary is a sentencepiece model: pip install sentencepiece."
+    config = part_of(name, "config.json", options)
+    saved = str(_json(config).get("transformers_version", "")) if config else ""
+    if is_newer(saved):
+        return (
+            f" It was saved with transformers {saved}, and this is {transformers.__version__}: "
+            f"install {saved.partition('.')[0]} or newer."
+        )
+    return ""
+
+
+def is_newer(saved: str) -> bool:
+    """Return whether a version of transformers has a higher major number than the installed."""
+    import transformers
+
+    major = saved.partition(".")[0]
+    return major.isdecimal() and int(major) > int(transformers.__version__.partition(".")[0])
 
 
 def _first_line(error: Exception) -> str:

@@ -153,6 +153,43 @@ def resign(folder: Path) -> None:
     (folder / "adapter.json").write_text(json.dumps(config))
 
 
+def rewrite(folder: Path, change) -> None:
+    """Change adapter.json, and sign the folder anew."""
+    config = json.loads((folder / "adapter.json").read_text())
+    change(config)
+    (folder / "adapter.json").write_text(json.dumps(config))
+    resign(folder)
+
+
+def test_a_tokenizer_that_gives_other_ids_than_when_saved_is_refused(saved):
+    def change(config):
+        assert set(config["tokenizer"]["versions"]) == {"transformers", "tokenizers"}
+        config["tokenizer"]["versions"]["transformers"] = "4.57.1"
+        config["tokenizer"]["ids"][0][1] += 1
+
+    rewrite(saved, change)
+    words = r"was saved with transformers 4\.57\.1 and tokenizers .*Install the versions"
+    with pytest.raises(ValueError, match=words):
+        DomainAdapter.from_pretrained(saved)
+
+
+def test_a_model_of_an_earlier_release_loads_with_one_note(saved, fitted, target):
+    rewrite(saved, lambda config: config.pop("tokenizer"))
+    with pytest.warns(UserWarning, match="without the ids of probe texts") as said:
+        loaded = DomainAdapter.from_pretrained(saved)
+    assert len(said) == 1
+    assert (loaded.predict_proba(target) == fitted.predict_proba(target)).all()
+
+
+def test_a_model_of_a_later_transformers_names_what_to_install(saved):
+    def change(config):
+        config["tokenizer"]["versions"]["transformers"] = "99.1.0"
+
+    rewrite(saved, change)
+    with pytest.raises(ValueError, match=r"saved with transformers 99\.1\.0, and .*install 99 or"):
+        DomainAdapter.from_pretrained(saved)
+
+
 def test_remote_code_of_a_folder_stays_off(saved, tmp_path):
     config = json.loads((saved / "config.json").read_text())
     config["auto_map"] = {"AutoModel": "evil.EvilModel", "AutoConfig": "evil.EvilConfig"}
