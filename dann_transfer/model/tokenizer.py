@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -141,15 +142,18 @@ def part_of(name: str, part: str, options: dict[str, Any]) -> Path | None:
         return file if file.is_file() else None
     from transformers.utils import cached_file
 
-    file = cached_file(
-        name,
-        part,
-        local_files_only=options["local_files_only"],
-        _raise_exceptions_for_gated_repo=False,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-    )
-    return None if file is None else Path(file)
+    # A name that the hub does not know, or no way to it: loading the encoder says so.
+    with suppress(OSError):
+        file = cached_file(
+            name,
+            part,
+            local_files_only=options["local_files_only"],
+            _raise_exceptions_for_gated_repo=False,
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
+        )
+        return None if file is None else Path(file)
+    return None
 
 
 def probe_texts(tokenizer: Any) -> list[str]:
@@ -207,6 +211,8 @@ def check_record(record: dict[str, Any], tokenizer: Any, place: str) -> None:
 
     """
     texts = [str(text) for text in record["texts"]]
+    if len(texts) != len(record["ids"]):
+        raise ValueError(f"{place!r} is damaged: its probe texts have other ids; save it again.")
     for text, ids, saved in zip(texts, probe_ids(tokenizer, texts), record["ids"], strict=True):
         if ids != saved:
             raise ValueError(
