@@ -25,6 +25,10 @@ PROBES = (
     "Donaudampfschifffahrtsgesellschaft antidisestablishmentarianism aaaaaaaaaaaaaaaaaaaaaaa",
 )
 """Texts with what tokenizers treat differently: case, accents, widths, scripts, signs, spaces."""
+_KEPT = ("padding_side", "truncation_side", "model_max_length", "model_input_names")
+"""What the class of an architecture may set, and tokenizer.json does not hold."""
+_DECISIVE = ("trust_remote_code", "TokenizersBackend")
+"""Words of errors that no other reading mends: code that is not run, a later transformers."""
 _SAMPLE = 64
 """How many tokens of the vocabulary make up one more probe text."""
 
@@ -49,16 +53,23 @@ def read_tokenizer(name: str, options: dict[str, Any]) -> PreTrainedTokenizerBas
     """
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-    usual = AutoTokenizer.from_pretrained(name, **options)
     file = part_of(name, "tokenizer.json", options)
+    try:
+        usual = AutoTokenizer.from_pretrained(name, **options)
+    except Exception as error:  # the classes raise whatever their own parts raise
+        # The class of an architecture may be unable to read a file that needs no class.
+        if file is None or any(word in str(error) for word in _DECISIVE):
+            raise
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(name, **options)
+        _take_rules(tokenizer, file)
+        return tokenizer
     if file is None:
         return _with_character_map(usual)
     kind = type(usual)
     # A repository's code decides for itself what it reads.
     if kind is PreTrainedTokenizerFast or kind.__module__.partition(".")[0] != "transformers":
         return usual
-    kept = ("padding_side", "truncation_side", "model_max_length", "model_input_names")
-    settings = {key: getattr(usual, key) for key in kept}
+    settings = {key: getattr(usual, key) for key in _KEPT}
     tokenizer = PreTrainedTokenizerFast.from_pretrained(name, **options, **settings)
     _take_rules(tokenizer, file)
     vocabulary = tokenizer.get_vocab()
