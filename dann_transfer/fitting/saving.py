@@ -154,7 +154,7 @@ def _write(saved: Saved, folder: Path) -> None:
         encoder.model.save_pretrained(folder)
     encoder.tokenizer.save_pretrained(folder)
     length = min(int(saved.params["max_length"]), encoder.longest or MAX_LENGTH)
-    if not modules.write(encoder, length, folder):
+    if not modules.write(encoder.model, encoder.pooling, length, folder):
         warn(
             f"sentence-transformers has no pooler such as that of {type(encoder.model).__name__}: "
             "opened there, the saved folder gives means of token states.",

@@ -12,7 +12,7 @@ from torch import nn
 from dann_transfer.model.tokenizer import part_of
 
 if TYPE_CHECKING:
-    from dann_transfer.model.encoder import Encoder
+    from transformers import PreTrainedModel
 
 _POOLINGS = {"mean": "mean", "cls": "cls", "lasttoken": "last"}
 """The poolings that both libraries have, by sentence-transformers' name."""
@@ -134,7 +134,7 @@ def _parsed(file: Path | None) -> Any:
         raise ValueError(f"encoder file {str(file)!r} is damaged ({error}).") from error
 
 
-def write(encoder: Encoder, max_length: int, folder: Path) -> bool:
+def write(model: PreTrainedModel, pooling: str, max_length: int, folder: Path) -> bool:
     """Write the list of modules beside a saved encoder, and return whether it could be.
 
     A pooler of a dense layer and tanh after the first token, such as BERT's, is written as these
@@ -142,18 +142,19 @@ def write(encoder: Encoder, max_length: int, folder: Path) -> bool:
 
     Parameters
     ----------
-    encoder : Encoder
+    model : PreTrainedModel
+    pooling : {"mean", "cls", "pooler", "last"}
     max_length : int
         The number of tokens that texts were cut to.
     folder : Path
 
     """
-    name = {ours: theirs for theirs, ours in _POOLINGS.items()}.get(encoder.pooling, "cls")
+    name = {ours: theirs for theirs, ours in _POOLINGS.items()}.get(pooling, "cls")
     package = "sentence_transformers.models."
     modules = [("", "Transformer"), ("1_Pooling", "Pooling")]
-    if encoder.pooling == "pooler":
-        dense = getattr(encoder.model.pooler, "dense", None)
-        if not isinstance(dense, nn.Linear) or not _is_tanh(encoder.model.pooler):
+    if pooling == "pooler":
+        dense = getattr(model.pooler, "dense", None)
+        if not isinstance(dense, nn.Linear) or not _is_tanh(model.pooler):
             return False
         modules.append((_POOLER, "Dense"))
         (folder / _POOLER).mkdir()
@@ -168,9 +169,9 @@ def write(encoder: Encoder, max_length: int, folder: Path) -> bool:
         _write(folder / _POOLER / "config.json", config)
     (folder / "1_Pooling").mkdir()
     keys = {"cls": "cls_token", "mean": "mean_tokens", "lasttoken": "lasttoken"}
-    pooling = {f"pooling_mode_{key}": mode == name for mode, key in keys.items()}
-    width = {"word_embedding_dimension": encoder.model.config.hidden_size}
-    _write(folder / "1_Pooling" / "config.json", width | pooling)
+    modes = {f"pooling_mode_{key}": mode == name for mode, key in keys.items()}
+    width = {"word_embedding_dimension": model.config.hidden_size}
+    _write(folder / "1_Pooling" / "config.json", width | modes)
     length = {"max_seq_length": max_length, "do_lower_case": False}
     _write(folder / "sentence_bert_config.json", length)
     _write(
