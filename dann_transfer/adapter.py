@@ -80,8 +80,10 @@ class DomainAdapter(
         How the strength grows over the run's steps.
     max_length : int
         Tokens per text; longer texts are cut, and a warning counts them.
-    pooling : {"mean", "cls", "pooler"}
-        How token states become one feature vector.
+    pooling : {"mean", "cls", "pooler", "last"}, optional
+        How token states become one feature vector: their mean, the first token's state, what the
+        encoder's pooler makes of that, or the last token's state; None is what the encoder's folder
+        declares in the files of sentence-transformers, and otherwise "mean".
     freeze_layers : int, optional
         Leave the embeddings and this many of the lowest layers untrained, which is faster and needs
         less memory; None is half of the layers for an encoder of 50 million parameters or more, and
@@ -196,7 +198,7 @@ class DomainAdapter(
         max_strength: float | None = None,
         strength_schedule: str = "dann",
         max_length: int = 256,
-        pooling: str = "mean",
+        pooling: str | None = None,
         freeze_layers: int | None = None,
         lora: int | dict[str, Any] | None = None,
         layer_decay: float = 1.0,

@@ -372,7 +372,7 @@ PARAMS: dict[str, tuple[dict, type[Exception], str]] = {
     "unknown pooling": (
         {"pooling": "max"},
         ValueError,
-        "pooling='max' must be one of ['mean', 'cls'",
+        "pooling='max' must be one of [None, 'mean', 'cls'",
     ),
     "unknown precision": ({"precision": "int8"}, ValueError, "precision='int8' must be one of"),
     "fp16 on a CPU": ({"precision": "fp16"}, ValueError, "precision='fp16' needs a GPU"),

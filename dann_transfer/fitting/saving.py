@@ -12,13 +12,14 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -28,18 +29,27 @@ from dann_transfer._version import __version__
 from dann_transfer.fitting.fitted import Fitted
 from dann_transfer.ground.digests import sha256, sha256_of_file
 from dann_transfer.ground.folders import exchange, replaceable, workplace
-from dann_transfer.ground.notices import is_first
+from dann_transfer.ground.notices import is_first, warn
 from dann_transfer.ground.settings import check_params
 from dann_transfer.judging.neighbors import Neighborhood
+from dann_transfer.model import loading, modules
 from dann_transfer.model.encoder import Encoder
 from dann_transfer.model.heads import TaskHead
-from dann_transfer.model.loading import quiet_loading
+from dann_transfer.model.loading import is_newer, quiet_loading
 from dann_transfer.model.model import Classifier
 from dann_transfer.model.runtime import resolve_device
+from dann_transfer.model.tokenizer import check_record, record
 
 CONFIG, HEADS, CARD = "adapter.json", "heads.safetensors", "README.md"
 FORMAT = 2
 _ON_HUB = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+MAX_LENGTH = 1_000_000
+"""Of a saved model whose encoder has no limit of its own."""
+_MISFITS = (
+    LookupError, TypeError, AttributeError, ArithmeticError, AssertionError, RecursionError,
+    SafetensorError,
+)  # fmt: skip
+"""What Python and safetensors raise for content that nobody saved."""
 TRIES = 20
 """How often to try to read a folder that keeps being replaced."""
 
@@ -100,7 +110,7 @@ def _files_of(folder: Path) -> list[str]:
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         return list(config["files"]) if config["format"] else []
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return []
 
 
@@ -138,6 +148,13 @@ def _write(saved: Saved, folder: Path) -> None:
     with quiet_loading():
         encoder.model.save_pretrained(folder)
     encoder.tokenizer.save_pretrained(folder)
+    length = min(int(saved.params["max_length"]), encoder.longest or MAX_LENGTH)
+    if not modules.write(encoder.model, encoder.pooling, length, folder):
+        warn(
+            f"sentence-transformers has no pooler such as that of {type(encoder.model).__name__}: "
+            "opened there, the saved folder gives means of token states.",
+            UserWarning,
+        )
     heads = {f"head.{k}": v for k, v in saved.model.head.state_dict().items()}
     heads |= {f"method.{k}": v for k, v in saved.method_weights.items()}
     if saved.neighborhood is not None:
@@ -148,6 +165,7 @@ def _write(saved: Saved, folder: Path) -> None:
         "format": FORMAT,
         "dann_transfer": __version__,
         "params": _json_params(saved),
+        "tokenizer": record(encoder.tokenizer),
         **saved.fitted.to_json(),
     }
     try:
@@ -219,7 +237,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
         intact = config["format"] == FORMAT and config["digest"] == _digest(config)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{str(file)!r} is damaged ({error}); save the model again.") from error
     if not intact:
         raise ValueError(
@@ -387,28 +405,109 @@ def _version(path: Path) -> tuple[int, ...]:
     return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
 
 
+def _check_versions(path: Path, config: dict[str, Any]) -> None:
+    """Raise if a model was saved with a later major version of transformers."""
+    import transformers
+
+    saved = config.get("tokenizer", {}).get("versions", {}).get("transformers", "")
+    # An older release would ignore what a newer one writes, such as the base of rotary positions.
+    if is_newer(saved):
+        raise ValueError(
+            f"{str(path)!r} was saved with transformers {saved}, and this is "
+            f"{transformers.__version__}: install {saved.partition('.')[0]} or newer."
+        )
+
+
+@contextmanager
+def _fitting_together(path: Path) -> Iterator[None]:
+    """Turn an error of Python's about content that nobody saved into one about the folder."""
+    try:
+        yield
+    except _MISFITS as error:
+        raise ValueError(
+            f"{str(path)!r} is damaged: its parts do not fit together "
+            f"({type(error).__name__}: {error}); save the model again."
+        ) from error
+
+
 def _read(
     path: Path, param_names: Collection[str], device: str | None, trust_remote_code: bool
 ) -> Saved:
     config = _read_config(path)
-    _check_files(path, config["files"])
-    params = config["params"]
-    unknown = sorted(set(params) - set(param_names))
-    if unknown:
+    with _fitting_together(path):
+        _check_files(path, config["files"])
+        params = config["params"]
+        unknown = sorted(set(params) - set(param_names))
+        if unknown:
+            raise ValueError(
+                f"{str(path / CONFIG)!r} has unknown parameters {unknown}; update dann_transfer."
+            )
+        if isinstance(params["class_weight"], list):
+            params["class_weight"] = dict(params["class_weight"])
+        # Settings about code and paths in a stranger's folder are ignored.
+        params |= {
+            "device": device,
+            "trust_remote_code": trust_remote_code,
+            "checkpoint_dir": None,
+        }
+        check_params(params)
+        _check_versions(path, config)
+        encoder = _read_encoder(path, params, trust_remote_code)
+        _check_tokenizer(path, config, encoder)
+        fitted = _read_fitted(path, config)
+        fitted.params = params
+        head = TaskHead(encoder.features, len(fitted.classes))
+        parts = _read_heads(path, head)
+        near = {name: tensor.numpy() for name, tensor in parts["neighborhood"].items()}
+        neighborhood = Neighborhood(**near) if near else None
+        _check_shapes(path, encoder.features, fitted, neighborhood)
+    model = Classifier(encoder, head).to(resolve_device(device)).eval()
+    return Saved(params, fitted, model, parts["method"], neighborhood)
+
+
+def _read_fitted(path: Path, config: Mapping[str, Any]) -> Fitted:
+    try:
+        return Fitted.from_json(config)
+    except ValueError as error:
         raise ValueError(
-            f"{str(path / CONFIG)!r} has unknown parameters {unknown}; update dann_transfer."
+            f"{str(path / CONFIG)!r} is damaged: its parts do not fit together ({error}); save the "
+            "model again."
+        ) from error
+
+
+def _read_encoder(path: Path, params: Mapping[str, Any], trust_remote_code: bool) -> Encoder:
+    loaded = loading.load(path, trust_remote_code, local_files_only=True)
+    # A saved encoder has every tensor of its model, and no other.
+    if unlike := (*loaded.missing, *loaded.unexpected):
+        raise ValueError(
+            f"{str(path)!r} is damaged: its config.json describes another encoder than its weights "
+            f"are of, which differ in {len(unlike)} tensors such as {list(unlike[:3])}; save the "
+            "model again."
         )
-    if isinstance(params["class_weight"], list):
-        params["class_weight"] = dict(params["class_weight"])
-    # Settings about code and paths in a stranger's folder are ignored.
-    params |= {"device": device, "trust_remote_code": trust_remote_code, "checkpoint_dir": None}
-    check_params(params)
-    encoder = Encoder.from_pretrained(
-        path, params["pooling"], params["freeze_layers"], trust_remote_code, local_files_only=True
+    _check_finite(path, "encoder", loaded.model.state_dict())
+    encoder = Encoder.of(loaded, params["pooling"], params["freeze_layers"])
+    if encoder.longest is not None and params["max_length"] > encoder.longest:
+        raise ValueError(
+            f"{str(path)!r} is damaged: max_length={params['max_length']}, but its encoder takes "
+            f"at most {encoder.longest} tokens; save the model again."
+        )
+    return encoder
+
+
+def _check_tokenizer(path: Path, config: Mapping[str, Any], encoder: Encoder) -> None:
+    if "tokenizer" in config:
+        check_record(config["tokenizer"], encoder.tokenizer, str(path))
+        return
+    warn(
+        f"{str(path)!r} was saved by an earlier release, without the ids of probe texts, so that "
+        "nothing shows whether its tokenizer still reads texts as it did. Save it again with the "
+        "versions that it was trained with to have this checked.",
+        UserWarning,
     )
-    fitted = Fitted.from_json(config)
-    fitted.params = params
-    head = TaskHead(encoder.features, len(fitted.classes))
+
+
+def _read_heads(path: Path, head: TaskHead) -> dict[str, dict[str, Tensor]]:
+    """Fill the task head, and return the tensors of each part by name."""
     parts: dict[str, dict[str, Tensor]] = {"head": {}, "method": {}, "neighborhood": {}}
     for name, tensor in load_file(path / HEADS).items():
         part, _, key = name.partition(".")
@@ -417,7 +516,46 @@ def _read(
         head.load_state_dict(parts["head"])
     except RuntimeError as error:
         raise ValueError(f"{str(path / HEADS)!r} does not match {CONFIG}: {error}") from error
-    model = Classifier(encoder, head).to(resolve_device(device)).eval()
-    near = {name: tensor.numpy() for name, tensor in parts["neighborhood"].items()}
-    neighborhood = Neighborhood(**near) if near else None
-    return Saved(params, fitted, model, parts["method"], neighborhood)
+    for part, tensors in parts.items():
+        _check_finite(path, part, tensors)
+    return parts
+
+
+def _check_finite(path: Path, part: str, tensors: Mapping[str, Tensor]) -> None:
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise ValueError(
+                f"{str(path)!r} is damaged: {name!r} of its {part} has values that are not finite; "
+                "save the model again."
+            )
+
+
+def _check_shapes(
+    path: Path, features: int, fitted: Fitted, neighborhood: Neighborhood | None
+) -> None:
+    """Raise if what a fit left behind is not for the classes and features that there are."""
+    classes = fitted.classes.tolist()
+    n = len(classes)
+    arrays: dict[str, tuple[Any, tuple[int, ...]]] = {"source_prior": (fitted.source_prior, (n,))}
+    for name, prior in fitted.target_prior.items():
+        arrays[f"target_prior[{name!r}]"] = (prior, (n,))
+    for name, ends in fitted.prior_intervals.items():
+        for end in ends:
+            arrays[f"prior_intervals[{name!r}]"] = (end, (n,))
+    if fitted.calibration is not None:
+        arrays["calibration.bias"] = (fitted.calibration.bias, (n,))
+        arrays["calibration.prior"] = (fitted.calibration.prior, (n,))
+    if neighborhood is not None:
+        texts = len(neighborhood.features)
+        arrays["neighborhood.features"] = (neighborhood.features, (texts, features))
+        arrays["neighborhood.probabilities"] = (neighborhood.probabilities, (texts, n))
+    if fitted.classes.ndim != 1 or n < 2 or len(set(classes)) != n:
+        raise ValueError(f"{str(path)!r} is damaged: its classes are {classes!r}.")
+    for name, (array, shape) in arrays.items():
+        numbers = np.asarray(array)
+        sound = numbers.shape == shape and numbers.dtype.kind in "iuf"
+        if not sound or not np.isfinite(numbers).all():
+            raise ValueError(
+                f"{str(path)!r} is damaged: {name} must be finite numbers of shape {shape}, one "
+                f"for each of its {n} classes, and has shape {numbers.shape}; save the model again."
+            )

@@ -54,19 +54,14 @@ class Shared:
         model = copy.deepcopy(loaded.model) if self.several else loaded.model
         torch.manual_seed(streams.number(seed, streams.ENCODER))
         loading.draw(model, loaded.missing)
-        encoder = Encoder(
-            model, loaded.tokenizer, params["pooling"], params["freeze_layers"], params["lora"]
-        )
-        encoder.origin = loaded.origin
-        return encoder
+        loaded = loaded._replace(model=model)
+        return Encoder.of(loaded, params["pooling"], params["freeze_layers"], params["lora"])
 
     def _load(self, params: Mapping[str, Any]) -> loading.Loaded:
         key = _source_of(params)
         if key in self._loaded:
             return self._loaded[key]
-        loaded = loading.load(
-            str(params["encoder"]), params["pooling"], params["trust_remote_code"]
-        )
+        loaded = loading.load(params["encoder"], params["trust_remote_code"])
         if self.several:
             self._loaded[key] = loaded
         return loaded
@@ -98,4 +93,4 @@ def _key_of_phase(params: Mapping[str, Any], seed: int) -> str:
 
 def _source_of(params: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return what decides which weights and which tokenizer are read."""
-    return str(params["encoder"]), params["pooling"], bool(params["trust_remote_code"])
+    return str(params["encoder"]), bool(params["trust_remote_code"])

@@ -80,7 +80,11 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
         256, "tokens per text; longer texts are cut, and a warning counts them", low=3, whole=True
     ),
     "pooling": H(
-        "mean", "how token states become one feature vector", choices=("mean", "cls", "pooler")
+        None,
+        "how token states become one feature vector: their mean, the first token's state, what the "
+        "encoder's pooler makes of that, or the last token's state; None is what the encoder's "
+        'folder declares in the files of sentence-transformers, and otherwise "mean"',
+        choices=(None, "mean", "cls", "pooler", "last"),
     ),
     "freeze_layers": H(
         None,

@@ -68,7 +68,7 @@ def _divergence(p: np.ndarray) -> np.ndarray:
 
 
 LOST = 0.25
-"""A class is lost if a model predicts it for at most this share of the texts that source-only does."""
+"""A class of which a model predicts at most this share of source-only's texts is lost."""
 SEEN = 5
 """Texts of a class that source-only has to find for it to count."""
 CHANGED = 0.2

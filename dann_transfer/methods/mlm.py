@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from dann_transfer.methods.base import Method
 from dann_transfer.methods.registry import register
 from dann_transfer.model.encoder import Encoder
-from dann_transfer.model.loading import quiet_loading
+from dann_transfer.model.loading import in_float32, quiet_loading
 from dann_transfer.texts.batches import Batch
 from dann_transfer.training.forward import Forward
 from dann_transfer.training.phases import Joint, Phase
@@ -41,7 +41,7 @@ def pretrained_head(encoder: Encoder) -> dict[str, Tensor] | None:
     try:
         with quiet_loading():
             model, info = AutoModelForMaskedLM.from_pretrained(
-                name, use_safetensors=True, output_loading_info=True, **options
+                name, use_safetensors=True, output_loading_info=True, **options, **in_float32()
             )
     except ValueError:  # an architecture that was never trained on masked words
         return None

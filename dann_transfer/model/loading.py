@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import json
 import logging
 from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 from dann_transfer.ground.notices import warn
+from dann_transfer.model.modules import Declared, place_of
+from dann_transfer.model.modules import read as read_declared
+from dann_transfer.model.tokenizer import part_of, read_tokenizer
 
 if TYPE_CHECKING:
-    from os import PathLike
-
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
@@ -28,16 +31,19 @@ class Loaded(NamedTuple):
     origin: tuple[str, dict[str, Any]]
     """The name and the options that they were loaded with."""
     missing: tuple[str, ...] = ()
-    """Names of tensors that the folder lacks, which `draw` gives values."""
+    """Names of tensors that the folder lacks, a pooler's, which `draw` gives values."""
+    unexpected: tuple[str, ...] = ()
+    """Names of tensors in the folder that the encoder does not have."""
+    pooling: str | None = None
+    """The pooling that the folder declares."""
+    reads_padding: bool = False
+    """Whether a text's states change with the padding beside it."""
 
 
 def load(
-    name: str | PathLike[str],
-    pooling: str = "mean",
-    trust_remote_code: bool = False,
-    local_files_only: bool = False,
+    name: str | PathLike[str], trust_remote_code: bool = False, local_files_only: bool = False
 ) -> Loaded:
-    """Load an encoder by the name of a hub model or from a folder, and try one text on it.
+    """Load an encoder by the name of a hub model or from a folder, and try texts on it.
 
     Weights are read only from safetensors, and those of a folder only from files in it.
 
@@ -46,20 +52,74 @@ def load(
     ValueError
         If there is no such model, it has no tokenizer or lacks weights, or is not an encoder.
 
-    """
-    from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, AutoTokenizer
+    Warns
+    -----
+    UserWarning
+        If parts of the folder are not used.
 
-    name = str(name)
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        check_folder(folder)
-        name = str(folder)
-    elif folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
-        raise ValueError(f"encoder folder {name!r} does not exist; check the path.")
+    """
+    root = _name_of(name)
     options: dict[str, Any] = {
         "trust_remote_code": trust_remote_code,
         "local_files_only": local_files_only,
     }
+    if Path(root).is_dir():
+        name = str(place_of(Path(root)))
+        check_folder(Path(name))
+    else:
+        name = root
+    if part_of(name, "adapter_config.json", options) is not None:
+        raise ValueError(
+            f"encoder {name!r} has an adapter_config.json, from which transformers attaches an "
+            "adapter to an encoder that the file names and freezes that. If the adapter is meant, "
+            "merge it: PeftModel.from_pretrained(encoder, folder).merge_and_unload()"
+            ".save_pretrained(new_folder). If it was left over, remove adapter_config.json."
+        )
+    model, tokenizer, report = _read(name, options)
+    _check_complete(name, model, report)
+    _check_vocabulary(name, model, tokenizer)
+    _try_a_text(name, model, tokenizer)
+    declared = read_declared(root, options)
+    unexpected = tuple(sorted(str(key) for key in report.get("unexpected_keys", ())))
+    _say_unused(name, model, unexpected, declared)
+    return Loaded(
+        model,
+        tokenizer,
+        (name, options),
+        tuple(sorted(report.get("missing_keys", ()))),
+        unexpected,
+        declared.pooling,
+        _reads_padding(name, model, tokenizer),
+    )
+
+
+def _name_of(name: object) -> str:
+    """Return a folder that exists or a hub name as a string, or raise a ValueError."""
+    if not isinstance(name, str | PathLike):
+        raise ValueError(
+            f"encoder must be the name of a hub model or a folder, not a {type(name).__name__}; "
+            "save a model and its tokenizer with save_pretrained, and pass the folder."
+        )
+    text = str(name)
+    # Such as a model that was turned into a string.
+    if len(text) > _LONGEST_NAME or "\n" in text or "\0" in text:
+        raise ValueError(
+            f"encoder {text[:40]!r}... of {len(text)} characters is neither the name of a hub "
+            "model nor a folder; pass one of these."
+        )
+    folder = Path(text).expanduser()
+    if folder.is_dir():
+        return str(folder)
+    windows = "\\" in text or text[1:2] == ":"
+    if folder.is_absolute() or windows or text.startswith((".", "~")) or text.count("/") > 1:
+        raise ValueError(f"encoder folder {text!r} does not exist; check the path.")
+    return text
+
+
+def _read(name: str, options: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
+    """Return model, tokenizer and the loader's report on weights."""
+    from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding
+
     try:
         config = AutoConfig.from_pretrained(name, **options)
         if "/" in str(getattr(config, "_attn_implementation", "")):
@@ -74,11 +134,12 @@ def load(
                 f"encoder {name!r} is an encoder-decoder ({config.model_type}); "
                 "pass an encoder such as BERT."
             )
-        tokenizer = AutoTokenizer.from_pretrained(name, **options)
         with quiet_loading():
+            tokenizer = read_tokenizer(name, options)
             model, report = (AutoModelForTextEncoding if half else AutoModel).from_pretrained(
-                name, use_safetensors=True, output_loading_info=True, **options
+                name, use_safetensors=True, output_loading_info=True, **options, **in_float32()
             )
+        return model.float(), tokenizer, report
     except ValueError as error:
         if str(error).startswith("encoder "):
             raise
@@ -88,19 +149,17 @@ def load(
                 "you trust it, pass trust_remote_code=True, or --trust-remote-code to a command "
                 "that uses a saved model and --set trust_remote_code=true to one that trains."
             ) from error
-        raise ValueError(f"encoder {name!r} cannot be loaded: {error}") from error
+        raise ValueError(
+            f"encoder {name!r} cannot be loaded: {error}{_hint(name, error, options)}"
+        ) from error
     except Exception as error:  # the loaders raise OSError, SafetensorError, KeyError and more
-        where = "" if folder.is_dir() else "no local folder has that name, and the hub raised "
+        local = Path(name).is_dir()
+        where = "" if local else "no local folder has that name, and the hub raised "
         raise ValueError(
             f"encoder {name!r} cannot be loaded: {where}{type(error).__name__}: "
-            f"{_first_line(error)} Pass a Hugging Face folder, "
+            f"{_first_line(error)}{_hint(name, error, options)} Pass a Hugging Face folder, "
             "a model name that the hub knows, or dann_transfer.datasets.encoder('minilm')."
         ) from error
-    _check_complete(name, model, report, pooling)
-    _check_vocabulary(name, model, tokenizer)
-    _try_a_text(name, model, tokenizer)
-    missing = tuple(sorted(report.get("missing_keys", ())))
-    return Loaded(model.float(), tokenizer, (name, options), missing)
 
 
 @torch.no_grad()
@@ -112,6 +171,41 @@ def draw(model: PreTrainedModel, missing: Sequence[str]) -> None:
             # transformers leaves alone what it has marked as read from a file.
             vars(tensor).pop("_is_hf_initialized", None)
         model._init_weights(module)
+
+
+def in_float32() -> dict[str, Any]:
+    """Return the keyword with which a loader reads weights as they are, whatever a config says.
+
+    transformers 5 reads weights in the precision that the config names, which rounds others.
+    """
+    import transformers
+
+    major = int(transformers.__version__.partition(".")[0])
+    return {"dtype" if major >= 5 else "torch_dtype": torch.float32}
+
+
+def _hint(name: str, error: Exception, options: dict[str, Any]) -> str:
+    """Return what an error of the loaders leaves unsaid about the remedy."""
+    import transformers
+
+    if "tiktoken" in str(error).lower() and importlib.util.find_spec("sentencepiece") is None:
+        return " Its vocabulary is a sentencepiece model: pip install sentencepiece."
+    config = part_of(name, "config.json", options)
+    saved = str(_json(config).get("transformers_version", "")) if config else ""
+    if is_newer(saved):
+        return (
+            f" It was saved with transformers {saved}, and this is {transformers.__version__}: "
+            f"install {saved.partition('.')[0]} or newer."
+        )
+    return ""
+
+
+def is_newer(saved: str) -> bool:
+    """Return whether a version of transformers has a higher major number than the installed."""
+    import transformers
+
+    major = saved.partition(".")[0]
+    return major.isdecimal() and int(major) > int(transformers.__version__.partition(".")[0])
 
 
 def _first_line(error: Exception) -> str:
@@ -168,15 +262,14 @@ def _check_own(file: Path, name: str) -> None:
 def _json(file: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(file.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"encoder file {str(file)!r} is damaged ({error}).") from error
 
 
-def _check_complete(name: str, model: Any, report: dict[str, Any], pooling: str) -> None:
+def _check_complete(name: str, model: Any, report: dict[str, Any]) -> None:
     """Raise if weights were missing and made at random; only a pooler's may be."""
     missing = sorted(report.get("missing_keys", ()))
-    pooler = [key for key in missing if key.startswith("pooler.")]
-    others = [key for key in missing if key not in set(pooler)]
+    others = [key for key in missing if not key.startswith("pooler.")]
     unlike = [str(key) for key in report.get("mismatched_keys", ())]
     if others or unlike:
         unused = sorted(report.get("unexpected_keys", ()))[:3]
@@ -187,10 +280,22 @@ def _check_complete(name: str, model: Any, report: dict[str, Any], pooling: str)
             f"{(others + unlike)[:3]}; they would be random.{hint} Save the encoder again with "
             "save_pretrained, and its weights under the names that the model uses."
         )
-    if pooler and pooling == "pooler":
+
+
+def _say_unused(name: str, model: Any, unexpected: tuple[str, ...], declared: Declared) -> None:
+    """Warn of parts of a folder that change its outputs elsewhere and are not used here."""
+    unused = list(declared.unused)
+    # A head for masked words is no part of an encoder, nor is its loss a loss for the user.
+    tasks = [
+        kind
+        for kind in getattr(model.config, "architectures", None) or []
+        if "For" in kind and not kind.endswith(_PRETRAINING)
+    ]
+    if unexpected and tasks:
+        unused.insert(0, f"the head of its {tasks[0]} ({', '.join(unexpected[:3])})")
+    if unused:
         warn(
-            f"encoder {name!r} has no weights for its pooler, which starts at random. "
-            "pooling='mean' needs none.",
+            f"encoder {name!r}: only the encoder is used, and not {', nor '.join(unused)}.",
             UserWarning,
         )
 
@@ -212,26 +317,82 @@ def _check_vocabulary(name: str, model: Any, tokenizer: Any) -> None:
         )
 
 
+_PRETRAINING = ("ForMaskedLM", "ForPreTraining", "ForCausalLM", "ForConditionalGeneration")
+"""Endings of architectures whose heads predict words."""
+_LONGEST_NAME = 4096
+"""More characters than a path or a hub name has."""
+_PADDING = 20
+"""How many tokens of padding a text has in a trial, or some more."""
+_TOLERANCE = 2e-4
+"""How much of the largest state a rounding error may be."""
+
+
 @torch.no_grad()
 def _try_a_text(name: str, model: Any, tokenizer: Any) -> None:
     """Raise if the encoder does not turn a text into states, one per token."""
     if "attention_mask" not in inspect.signature(model.forward).parameters:
         raise ValueError(f"encoder {name!r} ({type(model).__name__}) takes no attention mask.")
     ids = trial_ids(tokenizer)
+    # An empty text is one token where the tokenizer adds none.
+    for trial in (ids, ids[:, :1]):
+        try:
+            states = _states(model, trial, torch.ones_like(trial))
+            right = (*trial.shape, model.config.hidden_size)
+        except Exception as error:
+            raise ValueError(
+                f"encoder {name!r} ({type(model).__name__}) cannot read a text of "
+                f"{trial.shape[1]} tokens: {type(error).__name__}: {_first_line(error)}"
+            ) from error
+        if states.shape != right:
+            raise ValueError(
+                f"encoder {name!r} ({type(model).__name__}) returns states of shape "
+                f"{tuple(states.shape)} for {trial.shape[1]} tokens, not {right}; "
+                "pass an encoder such as BERT."
+            )
+        if not torch.isfinite(states).all():
+            raise ValueError(
+                f"encoder {name!r} ({type(model).__name__}) returns states that are not finite; "
+                "its weights are damaged."
+            )
+
+
+def _states(model: Any, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    states: torch.Tensor = model(input_ids=ids, attention_mask=mask).last_hidden_state
+    return states
+
+
+@torch.no_grad()
+def _reads_padding(name: str, model: Any, tokenizer: Any) -> bool:
+    """Return whether a text has other states beside a longer one, with padding, than alone.
+
+    Raises
+    ------
+    ValueError
+        If a text has other states each time, or the model cannot read texts of unequal length.
+
+    """
+    short = trial_ids(tokenizer)
+    n, pad_id = short.shape[1], tokenizer.pad_token_id or 0
+    alone = _states(model, short, torch.ones_like(short))
+    least = _TOLERANCE * float(alone.abs().max())
+    if not torch.allclose(alone, _states(model, short, torch.ones_like(short)), 0, least):
+        raise ValueError(
+            f"encoder {name!r} ({type(model).__name__}) gives a text other states each time that "
+            "it reads it; pass an encoder such as BERT."
+        )
+    longer = short.repeat(1, 1 + _PADDING // n)
+    ids = torch.full((2, longer.shape[1]), pad_id)
+    ids[0, :n], ids[1] = short, longer
+    mask = torch.zeros_like(ids)
+    mask[0, :n], mask[1] = 1, 1
     try:
-        states = model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
-        right = (*ids.shape, model.config.hidden_size)
+        beside = _states(model, ids, mask)[:1, :n]
     except Exception as error:
         raise ValueError(
-            f"encoder {name!r} ({type(model).__name__}) cannot read a text: "
-            f"{type(error).__name__}: {_first_line(error)}"
+            f"encoder {name!r} ({type(model).__name__}) cannot read texts of {n} and "
+            f"{longer.shape[1]} tokens together: {type(error).__name__}: {_first_line(error)}"
         ) from error
-    if states.shape != right:
-        raise ValueError(
-            f"encoder {name!r} ({type(model).__name__}) returns states of shape "
-            f"{tuple(states.shape)} for {ids.shape[1]} tokens, not {right}; "
-            "pass an encoder such as BERT."
-        )
+    return not torch.allclose(alone, beside, 0, least)
 
 
 def trial_ids(tokenizer: Any) -> torch.Tensor:

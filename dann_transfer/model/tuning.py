@@ -230,11 +230,15 @@ def add_lora(model: PreTrainedModel, lora: int | dict[str, Any]) -> None:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
         raise ImportError(f"lora={lora!r} needs peft: pip install 'dann_transfer[lora]'") from error
-    names = [
-        name
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and module.weight.requires_grad
-    ]
+    from transformers.pytorch_utils import Conv1D
+
+    # GPT-2 keeps its linear layers transposed, in a class of its own.
+    linear = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear | Conv1D)}
+    if not linear:
+        raise ValueError(
+            f"lora={lora!r}, but {type(model).__name__} has no linear layers; leave lora out."
+        )
+    names = [name for name, module in linear.items() if module.weight.requires_grad]
     if not names:
         raise ValueError(
             f"lora={lora!r}, but freeze_layers leaves no linear layer to train; lower it."
@@ -246,9 +250,9 @@ def add_lora(model: PreTrainedModel, lora: int | dict[str, Any]) -> None:
             f"{sorted(whole)}."
         )
     try:
-        config = LoraConfig(
-            **{"lora_alpha": 2 * keywords.get("r", 8), "target_modules": names, **keywords}
-        )
+        transposed = any(isinstance(linear[name], Conv1D) for name in names)
+        defaults = {"lora_alpha": 2 * keywords.get("r", 8), "target_modules": names}
+        config = LoraConfig(**{**defaults, "fan_in_fan_out": transposed, **keywords})
         inject_adapter_in_model(config, model)
     except (TypeError, ValueError) as error:
         raise ValueError(f"lora={lora!r} cannot be used: {error}") from error

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import shutil
 import stat
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 import torch
 import yaml
 from conftest import TINY, same
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from sklearn.base import clone
 from typer.testing import CliRunner
 
@@ -152,6 +153,43 @@ def resign(folder: Path) -> None:
     }
     config["digest"] = saving._digest(config)
     (folder / "adapter.json").write_text(json.dumps(config))
+
+
+def rewrite(folder: Path, change) -> None:
+    """Change adapter.json, and sign the folder anew."""
+    config = json.loads((folder / "adapter.json").read_text())
+    change(config)
+    (folder / "adapter.json").write_text(json.dumps(config))
+    resign(folder)
+
+
+def test_a_tokenizer_that_gives_other_ids_than_when_saved_is_refused(saved):
+    def change(config):
+        assert set(config["tokenizer"]["versions"]) == {"transformers", "tokenizers"}
+        config["tokenizer"]["versions"]["transformers"] = "4.57.1"
+        config["tokenizer"]["ids"][0][1] += 1
+
+    rewrite(saved, change)
+    words = r"was saved with transformers 4\.57\.1 and tokenizers .*Install the versions"
+    with pytest.raises(ValueError, match=words):
+        DomainAdapter.from_pretrained(saved)
+
+
+def test_a_model_of_an_earlier_release_loads_with_one_note(saved, fitted, target):
+    rewrite(saved, lambda config: config.pop("tokenizer"))
+    with pytest.warns(UserWarning, match="without the ids of probe texts") as said:
+        loaded = DomainAdapter.from_pretrained(saved)
+    assert len(said) == 1
+    assert (loaded.predict_proba(target) == fitted.predict_proba(target)).all()
+
+
+def test_a_model_of_a_later_transformers_names_what_to_install(saved):
+    def change(config):
+        config["tokenizer"]["versions"]["transformers"] = "99.1.0"
+
+    rewrite(saved, change)
+    with pytest.raises(ValueError, match=r"saved with transformers 99\.1\.0, and .*install 99 or"):
+        DomainAdapter.from_pretrained(saved)
 
 
 def test_remote_code_of_a_folder_stays_off(saved, tmp_path):
@@ -599,3 +637,125 @@ def test_nothing_is_saved_inside_a_model(fitted, tmp_path):
         ):
             save(tmp_path / "model" / "best")
     assert DomainAdapter.from_pretrained(tmp_path / "model").classes_.tolist() == ["neg", "pos"]
+
+
+DEEP = "[" * 100_000
+
+
+def reshape(folder: Path, change) -> None:
+    """Change the tensors of heads.safetensors."""
+    tensors = load_file(folder / "heads.safetensors")
+    save_file(change(tensors), folder / "heads.safetensors")
+
+
+def with_config(**changes: object):
+    def change(folder: Path) -> None:
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**config, **changes}))
+
+    return change
+
+
+def with_fitted(edit):
+    def change(folder: Path) -> None:
+        config = json.loads((folder / "adapter.json").read_text())
+        edit(config)
+        (folder / "adapter.json").write_text(json.dumps(config))
+
+    return change
+
+
+def set_in(key: str, value: object):
+    return with_fitted(lambda config: config.update({key: value}))
+
+
+DAMAGES = {
+    "no layers": with_config(num_hidden_layers=0),
+    "minus one layer": with_config(num_hidden_layers=-1),
+    "one layer": with_config(num_hidden_layers=1),
+    "more layers": with_config(num_hidden_layers=5),
+    "another width": with_config(hidden_size=16),
+    "no heads": with_config(num_attention_heads=0),
+    "layers as text": with_config(num_hidden_layers="three"),
+    "another vocabulary": with_config(vocab_size=7),
+    "a deep config": lambda f: (f / "config.json").write_text(DEEP),
+    "a deep list of modules": lambda f: (f / "modules.json").write_text(DEEP),
+    "an empty config": lambda f: (f / "config.json").write_text("[]"),
+    "a config of null": lambda f: (f / "config.json").write_text("null"),
+    "a non-finite head": lambda f: reshape(
+        f, lambda t: {k: v * float("nan") if k.startswith("head.") else v for k, v in t.items()}
+    ),
+    "an infinite method": lambda f: reshape(
+        f, lambda t: {k: v + float("inf") if k.startswith("method.") else v for k, v in t.items()}
+    ),
+    "no head": lambda f: reshape(
+        f, lambda t: {k: v for k, v in t.items() if not k.startswith("head.")}
+    ),
+    "a head of three classes": lambda f: reshape(
+        f, lambda t: {k: torch.cat([v, v[:1]]) if "head." in k else v for k, v in t.items()}
+    ),
+    "an unknown part": lambda f: reshape(f, lambda t: {**t, "tail.weight": torch.zeros(1)}),
+    "half a neighborhood": lambda f: reshape(
+        f, lambda t: {**t, "neighborhood.features": torch.zeros(3, 32)}
+    ),
+    "a narrow neighborhood": lambda f: reshape(
+        f,
+        lambda t: {
+            **t,
+            "neighborhood.features": torch.zeros(3, 31),
+            "neighborhood.probabilities": torch.zeros(3, 2),
+        },
+    ),
+    "heads that are no file of tensors": lambda f: (f / "heads.safetensors").write_bytes(b"{}"),
+    "three classes": set_in("classes", ["a", "b", "c"]),
+    "one class": set_in("classes", ["a"]),
+    "a class twice": set_in("classes", ["a", "a"]),
+    "classes of null": set_in("classes", None),
+    "no classes": with_fitted(lambda config: config.pop("classes")),
+    "a long prior": set_in("source_prior", [0.2, 0.3, 0.5]),
+    "a prior of text": set_in("source_prior", ["a", "b"]),
+    "a prior that is not finite": set_in("source_prior", [float("nan"), 1.0]),
+    "a long target prior": set_in("target_prior", {"em": [1.0]}),
+    "a short interval": set_in("prior_intervals", {"em": [[0.1], [0.2]]}),
+    "an interval of one end": set_in("prior_intervals", {"em": [[0.1, 0.2]]}),
+    "shares of three": set_in("target_shares", [0.2, 0.3, 0.5]),
+    "a bare calibration": set_in("calibration", {}),
+    "a long calibration": set_in(
+        "calibration", {"temperature": 1.0, "bias": [0.0] * 3, "prior": [0.5] * 2}
+    ),
+    "no parameters": with_fitted(lambda config: config.pop("params")),
+    "parameters of a list": set_in("params", []),
+    "no pooling": with_fitted(lambda config: config["params"].pop("pooling")),
+    "a length beyond the encoder's": with_fitted(
+        lambda config: config["params"].update(max_length=1_000)
+    ),
+    "fewer ids than probe texts": with_fitted(lambda config: config["tokenizer"]["ids"].pop()),
+    "a record of a list": set_in("tokenizer", []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_content_that_does_not_fit_together_is_refused(damage, saved):
+    DAMAGES[damage](saved)
+    resign(saved)
+    with pytest.raises(ValueError, match=re.escape(str(saved))):
+        DomainAdapter.from_pretrained(saved)
+
+
+@pytest.mark.parametrize("token", [3, 24])
+def test_an_encoder_that_is_not_finite_is_refused(token, saved):
+    # The first is in every text; the last is in none of the trial's.
+    weights = load_file(saved / "model.safetensors")
+    weights["embeddings.word_embeddings.weight"][token, 3] = float("inf")
+    save_file(weights, saved / "model.safetensors", metadata={"format": "pt"})
+    resign(saved)
+    with pytest.raises(ValueError, match=r"returns states that are not finite|values that are not"):
+        DomainAdapter.from_pretrained(saved)
+
+
+def test_an_adapter_json_that_is_nested_too_deep_is_damaged(saved, fitted):
+    (saved / "adapter.json").write_text(DEEP)
+    with pytest.raises(ValueError, match=r"adapter\.json' is damaged"):
+        DomainAdapter.from_pretrained(saved)
+    with pytest.raises(ValueError, match="holds something other than a saved adapter"):
+        fitted.save_pretrained(saved)

@@ -54,13 +54,13 @@ def test_the_defaults_pass_their_own_check():
 
 @pytest.mark.parametrize(
     ("name", "values"),
-    [("strength_schedule", list(STRENGTH)), ("pooling", ["mean", "cls", "pooler"])],
+    [("strength_schedule", list(STRENGTH)), ("pooling", [None, "mean", "cls", "pooler", "last"])],
 )
 def test_every_choice_is_one_that_works(name, values, tiny_encoder):
     assert list(HYPERPARAMETERS[name].choices) == values
     if name == "pooling":
         for pooling in values:
-            assert Encoder.from_pretrained(tiny_encoder, pooling).pooling == pooling
+            assert Encoder.from_pretrained(tiny_encoder, pooling).pooling == (pooling or "mean")
 
 
 @pytest.mark.parametrize(
