@@ -23,6 +23,7 @@ from dann_transfer.fitting.fitted import Fitted
 from dann_transfer.fitting.predicting import Outputs, Trained, joined, predict_parts
 from dann_transfer.fitting.run import Watch
 from dann_transfer.fitting.shared import Shared
+from dann_transfer.ground.notices import warn
 from dann_transfer.ground.settings import AT_PREDICTION, check_params, plain
 from dann_transfer.judging import decision
 from dann_transfer.judging.findings import Findings
@@ -36,6 +37,10 @@ from dann_transfer.texts.roles import Inputs, Texts
 if TYPE_CHECKING:
     import pandas as pd
     from ignite.engine import Engine
+
+
+class RefitWarning(UserWarning):
+    """A saved model is fitted again, which starts from the encoder that it once started from."""
 
 
 class DomainAdapter(
@@ -183,6 +188,7 @@ class DomainAdapter(
 
     fitted_: Fitted
     neighborhood_: Neighborhood | None
+    _loaded_from: str
 
     def __init__(
         self,
@@ -320,6 +326,13 @@ class DomainAdapter(
         """
         params = plain(self.get_params(deep=False))
         seed = run.seed_of(params)
+        if folder := getattr(self, "_loaded_from", None):
+            warn(
+                f"the model of {folder!r} is not trained further: fit starts again from the "
+                f"encoder {str(params['encoder'])!r}. To start from what it has learnt about "
+                f"texts, pass its folder as the encoder: DomainAdapter({folder!r}).",
+                RefitWarning,
+            )
         inputs = Inputs(
             X, y, X_target, sample_weight, X_val, y_val, X_target_labelled, y_target_labelled
         )
@@ -614,7 +627,9 @@ class DomainAdapter(
         """
         folder = saving.located(folder, revision, token)
         saved = saving.load(folder, cls._get_param_names(), device, trust_remote_code)
-        return cls(**saved.params)._take(
+        adapter = cls(**saved.params)
+        adapter._loaded_from = str(folder)
+        return adapter._take(
             Trained(saved.model, saved.method_weights, saved.fitted, saved.neighborhood)
         )
 

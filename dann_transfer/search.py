@@ -20,6 +20,7 @@ from dann_transfer.fitting.predicting import predict_tokens
 from dann_transfer.fitting.shared import Shared
 from dann_transfer.ground.checks import check_number
 from dann_transfer.ground.digests import sha256
+from dann_transfer.ground.folders import write_whole
 from dann_transfer.ground.length import FEWEST
 from dann_transfer.ground.processes import Processes
 from dann_transfer.ground.settings import (
@@ -39,6 +40,7 @@ from dann_transfer.texts.roles import Inputs, Roles, Texts
 if TYPE_CHECKING:
     import pandas as pd
     from optuna import Study, Trial
+    from optuna.trial import FrozenTrial
 
 SPACE: dict[str, Any] = {
     "method": ["dann", "mcc", "student"],
@@ -484,6 +486,7 @@ def _study(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = None
     if folder is not None:
+        _repaired(folder / "search.log")
         storage = JournalStorage(JournalFileBackend(str(folder / "search.log")))
     study = optuna.create_study(
         storage=storage, study_name="search", load_if_exists=True, direction="maximize"
@@ -498,13 +501,64 @@ def _study(
     trials = study.get_trials(deepcopy=False)
     # With the same seed and number of runs, the same proposal would be made again.
     study.sampler = optuna.samplers.TPESampler(seed=(seed + len(trials)) % 2**32)
-    if not trials:
-        study.enqueue_trial(_first(space))
     for trial in trials:
         if trial.state == optuna.trial.TrialState.RUNNING:
-            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-            study.enqueue_trial(trial.params)
+            _end(study, trial)
+    trials = study.get_trials(deepcopy=False)
+    waiting = any(trial.state == optuna.trial.TrialState.WAITING for trial in trials)
+    if not waiting and not any(row["method"] == BASELINE for row in _rows(study, space)):
+        study.enqueue_trial(_first(space))
     return study
+
+
+def _end(study: Study, trial: FrozenTrial) -> None:
+    """End a run that was killed: as it had ended, or by putting its proposal first again."""
+    from optuna.trial import TrialState
+
+    row = trial.user_attrs.get("row")
+    if row is not None and not row["failed"]:
+        study.tell(trial.number, row["score"])
+        return
+    # It may have been killed before all of its values were drawn.
+    proposed = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+    if row is None and proposed:
+        study.enqueue_trial(proposed, skip_if_exists=False)
+    study.tell(trial.number, state=TrialState.FAIL)
+
+
+def _repaired(log: Path) -> None:
+    """Remove what a kill left of a search's log: a line that was not written to its end, and locks.
+
+    Raises
+    ------
+    ValueError
+        If another line is damaged.
+
+    """
+    # The folder is held, so whoever made these is gone.
+    for lock in log.parent.glob(f"{log.name}.lock*"):
+        lock.unlink()
+    if not log.is_file():
+        return
+    lines = log.read_bytes().splitlines(keepends=True)
+    good: list[bytes] = []
+    for i, line in enumerate(lines):
+        if _is_record(line):
+            good.append(line)
+        elif any(map(_is_record, lines[i + 1 :])):
+            raise ValueError(
+                f"{str(log)!r}, line {i + 1} is damaged ({line[:40]!r}), which is not what a kill "
+                "leaves; restore the file, or delete the folder to start the search again."
+            )
+    if len(good) < len(lines):
+        write_whole(log, b"".join(good))
+
+
+def _is_record(line: bytes) -> bool:
+    try:
+        return line.endswith(b"\n") and isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
 
 
 def _identity(

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import numpy as np
@@ -298,3 +300,50 @@ def test_ranges_of_what_is_no_plain_number_are_refused(search):
     for name in ("lora", "checkpoint_every", "class_weight"):
         with pytest.raises(ValueError, match=f"{name} cannot be drawn from a range; give a list"):
             search(space={name: (2, 8)})
+
+
+LOG = "search.log"
+
+
+def cut_at(log: Path, line: int, folder: Path, end: bytes = b"") -> None:
+    """Write the first lines of a search's log into another folder, as a kill there leaves it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = log.read_bytes().splitlines(keepends=True)
+    (folder / LOG).write_bytes(b"".join(lines[:line]) + end)
+
+
+def test_a_search_killed_at_any_write_goes_on(search, tmp_path):
+    """No run is lost, none is counted twice, and source-only comes first."""
+    search(folder=tmp_path / "whole", runs=3)
+    log = tmp_path / "whole" / LOG
+    n = len(log.read_bytes().splitlines())
+    for line in range(1, n + 1):
+        folder = tmp_path / str(line)
+        cut_at(log, line, folder)
+        # The best model so far, which a killed search has written before its row.
+        shutil.copytree(tmp_path / "whole" / "best", folder / "best")
+        result = search(folder=folder, runs=3)
+        assert len(result.rows) == 3, line
+        assert result.rows[0]["method"] == "source_only", line
+        assert len({(row["method"], row["learning_rate"]) for row in result.rows}) == 3, line
+
+
+@pytest.mark.parametrize("end", [b'{"op_code": 5, "wor', b"\n", b"\xff\xfe garbled\n", b"\x00" * 9])
+def test_what_a_kill_leaves_at_the_end_of_the_log_is_removed(search, tmp_path, end):
+    first = search(folder=tmp_path / "a", runs=2)
+    cut_at(tmp_path / "a" / LOG, 10**6, tmp_path / "a", end)
+    (tmp_path / "a" / f"{LOG}.lock").write_text("")
+    started = time.monotonic()
+    again = search(folder=tmp_path / "a", runs=2)
+    assert again.rows == first.rows
+    assert time.monotonic() - started < 15
+
+
+def test_damage_inside_the_log_is_named(search, tmp_path):
+    search(folder=tmp_path, runs=2)
+    lines = (tmp_path / LOG).read_bytes().splitlines(keepends=True)
+    lines[3] = b'{"op_co\n'
+    (tmp_path / LOG).write_bytes(b"".join(lines))
+    with pytest.raises(ValueError, match=r"search\.log', line 4 is damaged .* restore the file"):
+        search(folder=tmp_path, runs=2)
+    assert (tmp_path / LOG).read_bytes() == b"".join(lines)

@@ -84,6 +84,12 @@ def to_onnx(adapter: DomainAdapter, folder: str | PathLike[str], int8: bool = Fa
                 f"{name}={value!r} changes predictions after the model, but an ONNX file has only "
                 f"the model; set {name}=None to export it without."
             )
+    if adapter.encoder_.reads_padding:
+        raise ValueError(
+            f"{type(adapter.encoder_.model).__name__} reads padding: a text's features change with "
+            "those it is batched with. Its texts pass one length at a time, which a graph cannot; "
+            "use another encoder, or serve the model with torch."
+        )
     if not getattr(adapter.encoder_.tokenizer, "is_fast", False):
         raise ValueError(
             f"{type(adapter.encoder_.tokenizer).__name__} is not a fast tokenizer, and no other "

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from sklearn.base import clone
 from typer.testing import CliRunner
 
 from dann_transfer import DomainAdapter, cli, methods
+from dann_transfer.adapter import RefitWarning
 from dann_transfer.fitting import saving
 from dann_transfer.ground.digests import sha256_of_file
 from dann_transfer.serving.onnx import to_onnx
@@ -759,3 +761,13 @@ def test_an_adapter_json_that_is_nested_too_deep_is_damaged(saved, fitted):
         DomainAdapter.from_pretrained(saved)
     with pytest.raises(ValueError, match="holds something other than a saved adapter"):
         fitted.save_pretrained(saved)
+
+
+def test_a_saved_model_that_is_fitted_again_says_where_it_starts(tiny, source, target, tmp_path):
+    tiny(epochs=1).fit(*source, X_target=target).save_pretrained(tmp_path / "model")
+    loaded = DomainAdapter.from_pretrained(tmp_path / "model")
+    with pytest.warns(RefitWarning, match=r"is not trained further: fit starts again from"):
+        loaded.fit(*source, X_target=target)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RefitWarning)
+        tiny(encoder=str(tmp_path / "model"), epochs=1).fit(*source, X_target=target)

@@ -237,3 +237,66 @@ def test_what_no_encoder_can_do_is_said_before_any_training(tiny_encoder, source
                 **settings)  # fmt: skip
     assert not steps
     assert not (tmp_path / "c").exists()
+
+
+def pool_of(baseline: np.ndarray, candidate: np.ndarray, sure: float = 0.95):
+    """Return probabilities of two models that answer so, the second with more certainty."""
+    k = int(max(baseline.max(), candidate.max())) + 1
+    low, high = (
+        np.where(np.eye(k)[codes], share, (1 - share) / (k - 1))
+        for codes, share in ((baseline, 0.6), (candidate, sure))
+    )
+    return {"source_only": low, "student": high}
+
+
+def test_a_model_that_loses_a_class_is_left_out():
+    """Seven of 22 classes gone, and surer than before: what information maximisation rewards."""
+    codes = np.repeat(np.arange(22), 20)
+    lost = np.where(codes < 7, codes + 7, codes)
+    pool = pool_of(codes, lost)
+    names = [f"intent {i}" for i in range(22)]
+    chosen = choose(pool, names)
+    assert chosen.method == "source_only"
+    assert "it hardly predicts 'intent 0' and 6 other classes, which" in chosen.reason
+    assert chosen.rows[1]["information_maximization"] > chosen.rows[0]["information_maximization"]
+    # One class in which source-only sees three texts may be a mistake of source-only.
+    rare = codes.copy()
+    rare[:] = np.where(codes == 21, 20, codes)
+    rare[-3:] = 21
+    assert choose(pool_of(rare, np.where(rare == 21, 20, rare)), names).method == "student"
+
+
+def test_a_model_that_contradicts_source_only_where_it_is_surest_is_left_out():
+    codes = np.arange(400) % 2
+    pool = pool_of(codes, codes)
+    pool["source_only"][:200] = np.where(np.eye(2)[codes[:200]], 0.9, 0.1)
+    flipped = pool["student"].copy()
+    flipped[:50] = flipped[:50, ::-1]
+    chosen = choose({**pool, "student": flipped})
+    assert chosen.method == "source_only"
+    assert "labels 25% of the texts differently of which source_only is surest" in chosen.reason
+    # As many changes among those of which it is not sure are what adapting is for.
+    flipped = pool["student"].copy()
+    flipped[200:300] = flipped[200:300, ::-1]
+    assert choose({**pool, "student": flipped}).method == "student"
+
+
+def test_severe_findings_leave_a_model_out_and_an_unlearnt_source_all():
+    codes = np.arange(300) % 3
+    pool = pool_of(codes, codes)
+    assert choose(pool).method == "student"
+    chosen = choose(pool, None, {"student": ["collapsed class"]})
+    assert chosen.method == "source_only"
+    assert "student was left out, because the doctor finds: collapsed class" in chosen.reason
+    chosen = choose(pool, None, {"source_only": ["unlearnt source"]})
+    assert (chosen.method, "has not learnt" in chosen.reason) == ("source_only", True)
+
+
+def test_a_model_left_out_does_not_hide_another():
+    codes = np.arange(300) % 3
+    pool = pool_of(codes, codes)
+    pool["mcc"] = pool_of(codes, np.minimum(codes, 1), 0.99)["student"][:, :2]
+    pool["mcc"] = np.column_stack([pool["mcc"], np.full(300, 1e-9)])
+    chosen = choose(pool)
+    assert chosen.method == "student"
+    assert "mcc was left out, because it hardly predicts 2" in chosen.reason

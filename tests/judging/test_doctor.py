@@ -476,3 +476,49 @@ def test_a_whole_diagnosis_can_be_written_as_json():
     real = diagnose(healthy(truncated={"source": 12}, target_prior=np.array([0.1, 0.3, 0.6])))
     assert len(real) == 2
     json.dumps(real.to_json())
+
+
+def test_class_shares_within_the_estimate_s_interval_are_no_finding():
+    prior = np.array([0.15, 0.35, 0.5])
+    wide = np.array([0.05, 0.1, 0.2]), np.array([0.5, 0.6, 0.8])
+    assert diagnose(healthy(target_prior=prior, prior_interval=wide)) == ()
+    narrow = prior - 0.05, prior + 0.05
+    finding = only(healthy(target_prior=prior, prior_interval=narrow))
+    assert finding.name == "shifted class shares"
+
+
+def test_capitals_that_the_encoder_lowers_are_no_finding():
+    shouted = [text.upper() for text in TARGET]
+    assert diagnose(wordy(target_texts=shouted, sees_case=False)) == ()
+
+
+def test_a_target_of_a_single_class_is_a_collapse_whatever_the_source_favours():
+    codes = np.zeros(N, int)
+    favoured = np.array([0.92, 0.04, 0.04])
+    run = healthy(
+        source_prior=favoured, target_probabilities=probabilities(codes), target_prior=None
+    )
+    assert (only(run).name, only(run).severity) == ("collapsed class", "severe")
+    # A few texts of the others are no collapse there.
+    codes[: N // 25] = 1
+    run = replace(run, target_probabilities=probabilities(codes))
+    assert "collapsed class" not in {finding.name for finding in diagnose(run)}
+
+
+def test_a_short_training_is_said_once_and_for_the_cause():
+    """Nine steps, unsure: one remedy, also where the model has collapsed."""
+    few = history(np.full(9, 0.7), np.full(9, 0.6))
+    unsure = 0.3 + 0.1 * np.eye(3)[np.arange(N) % 3]
+    run = healthy(method="source_only", max_strength=0.0, history=few, source_probabilities=unsure)
+    finding = only(run)
+    assert (finding.name, finding.severity) == ("short training", "warning")
+    assert "9 steps, where 3 classes take about 99" in finding.evidence
+    assert "confidence on held-out source texts is 0.40" in finding.evidence
+    # A sure model was quick, and a long one is unsure for other reasons.
+    assert diagnose(replace(run, source_probabilities=healthy().source_probabilities)) == ()
+    long = history(np.full(99, 0.7), np.full(99, 0.6))
+    assert diagnose(replace(run, history=long)) == ()
+    collapsed = replace(run, target_probabilities=probabilities(np.zeros(N, int)))
+    names = ("collapsed class", finding.name)
+    remedies = {each.remedy for each in diagnose(collapsed) if each.name in names}
+    assert remedies == {finding.remedy}

@@ -227,3 +227,44 @@ def test_what_cannot_be_joined_is_refused():
         pytest.raises(ValueError, match="'own' trains in 2 phases and a combination in one"),
     ):
         methods.create("own+dann")
+
+
+def grouped(rng, sizes, noise: float = 0.25, wrong: float = 0.25):
+    """Return features in groups, the groups, and probabilities that are wrong for some texts."""
+    codes = np.repeat(np.arange(len(sizes)), sizes)
+    centres = rng.normal(size=(len(sizes), 16))
+    x = centres[codes] + noise * rng.normal(size=(len(codes), 16))
+    others = rng.integers(len(sizes), size=len(codes))
+    guess = np.where(rng.random(len(codes)) < wrong, others, codes)
+    p = np.full((len(codes), len(sizes)), 0.4 / (len(sizes) - 1))
+    p[np.arange(len(codes)), guess] = 0.6
+    return x, codes, p
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_labels_of_small_classes_are_not_outvoted(seed):
+    """Twenty classes of 3 to 120 texts: more labels right than of the teacher, no class lost."""
+    rng = np.random.default_rng(seed)
+    sizes = [3, 4, 5, 6, 8, 8, 9, 10, 12, 15, 18, 20, 25, 30, 40, 50, 60, 80, 100, 120]
+    x, codes, p = grouped(rng, sizes)
+    labels = neighbor_labels(x, p)
+    ten = neighbor_labels(x, p, 10)
+    right, before = ((guess == codes).mean() for guess in (labels, p.argmax(1)))
+    assert right > before + 0.05
+    assert len(set(labels)) == len(sizes)
+    small = codes < 8
+    assert (labels[small] == codes[small]).mean() > (ten[small] == codes[small]).mean()
+
+
+def test_labels_of_large_classes_are_averaged_over_ten(rng):
+    x, _, p = grouped(rng, [200, 200])
+    assert (neighbor_labels(x, p) == neighbor_labels(x, p, 10)).mean() > 0.98
+
+
+def test_classes_keep_about_the_shares_of_the_predictions(rng):
+    """Where neighbours would give nearly all to one class, its share is held."""
+    x = rng.normal(size=(400, 3)) * 0.01 + 1.0
+    p = np.column_stack([np.linspace(0.2, 0.9, 400), np.linspace(0.8, 0.1, 400)])
+    labels = neighbor_labels(x, p)
+    assert len(set(neighbor_labels(x, p, 10))) == 1
+    assert 0.2 < (labels == 1).mean() < 0.6
