@@ -63,7 +63,8 @@ def by_size(encoder: str, params: dict[str, Any]) -> dict[str, Any]:
     """Return the defaults that depend on the encoder's size; each row records them."""
     size, frozen = SIZES[encoder]
     rate = Settings.of(params, 0, 0.0, size).learning_rate
-    return {"learning_rate": rate, "freeze_layers": frozen, "epochs": EPOCHS}
+    usual = {"epochs": EPOCHS, "pooling": "mean"}
+    return {"learning_rate": rate, "freeze_layers": frozen, **usual}
 
 
 def settings_of(

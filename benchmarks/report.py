@@ -400,7 +400,11 @@ def main() -> None:
         "is trained on the target's own labels. A row with one seed shows only a direction. Rows "
         "of the small encoder, except those of `student`, were measured before the random streams "
         "of a seed changed (see CHANGELOG.md): a seed draws different numbers today, from the same "
-        "distribution.",
+        "distribution. Rows of methods with two phases (`student`, `shot`, `adda` and combinations "
+        "of them) were measured before their source phase became the same with and without a "
+        "target, which changes its batches; rows of a student, with ten neighbours whatever the "
+        "sizes of classes. All runs have three epochs, which a thousand texts of two classes still "
+        "have by default; fewer texts and more classes have more today.",
         *of_family(files),
         *of_boards(rows),
         *of_others(files),
