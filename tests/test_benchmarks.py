@@ -699,7 +699,7 @@ def test_auto_chooses_by_what_the_stored_outputs_say(tmp_path):
         for name, accuracy in (("source_only", 0.7), ("mcc", 0.8), ("student", 0.9))
     }  # fmt: skip
     assert auto.kept({"source_only": rows["source_only"]}, tmp_path) is None
-    unsure, sure = np.tile([0.4, 0.6], (60, 1)), np.tile([[0.9, 0.1], [0.1, 0.9]], (30, 1))
+    unsure, sure = (np.tile([[p, 1 - p], [1 - p, p]], (30, 1)) for p in (0.6, 0.9))
     for name, p in (("source_only", unsure), ("mcc", sure), ("student", unsure)):
         assert auto.kept(rows, tmp_path) is None, "as long as one has no outputs"
         arrays = {"target_train.probabilities": p}

@@ -49,7 +49,7 @@ def test_the_docstring_names_what_a_fit_leaves_behind():
 def test_the_defaults_pass_their_own_check():
     check_params({name: h.default for name, h in HYPERPARAMETERS.items()})
     settings = Settings.of({}, 7, 0.2)
-    assert (settings.seed, settings.max_strength, settings.epochs) == (7, 0.2, 3)
+    assert (settings.seed, settings.max_strength, settings.epochs) == (7, 0.2, None)
 
 
 @pytest.mark.parametrize(
