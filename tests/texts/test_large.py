@@ -218,7 +218,7 @@ def test_a_run_that_draws_more_samples_more_and_looks_at_as_many(tiny, many, mon
     X, y = toy_texts(3600, "film plot actor", 0)
     seen = []
     monkeypatch.setattr(
-        "dann_transfer.adapter.warn_of_collapse", lambda *values: seen.append(values[2])
+        "dann_transfer.fitting.afterwards.warn_of_collapse", lambda *values: seen.append(values[2])
     )
     # Three epochs of 3,600 source texts draw 10,800 target texts.
     adapter = tiny(method="dann", epochs=3, batch_size=400).fit(X, y, X_target=many[1])
