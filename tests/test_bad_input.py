@@ -459,7 +459,7 @@ PARAMS: dict[str, tuple[dict, type[Exception], str]] = {
     ),
     "no such device": ({"device": "tpu9"}, ValueError, "device='tpu9' is not a device"),
     "a seed of text": ({"random_state": "x"}, ValueError, "random_state='x'"),
-    "a seed that is a truth value": ({"random_state": True}, ValueError, "random_state=True: a tr"),
+    "a seed that is a truth value": ({"random_state": True}, ValueError, "random_state=True: a bo"),
     "a negative seed": ({"random_state": -1}, ValueError, "random_state=-1 must be between 0"),
     "no such folder": (
         {"encoder": "./nowhere"},

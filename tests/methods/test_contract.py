@@ -12,7 +12,7 @@ from conftest import ADAPTING, Killed, kill_at, same, toy_texts, weights
 from dann_transfer import Domain, DomainAdapter, methods
 from dann_transfer.methods import Method
 from dann_transfer.model.caching import frozen_states
-from dann_transfer.training.phases import Joint
+from dann_transfer.training.phases import Joint, SourceAlone
 
 pytestmark = pytest.mark.filterwarnings("ignore::dann_transfer.judging.diagnostics.CollapseWarning")
 
@@ -48,6 +48,8 @@ def plain(tiny_encoder):
         with methods.registered("nothing", cls):
             adapter = DomainAdapter(tiny_encoder, **{**TINY, "method": "nothing"})
             trained[cls.target_pass] = weights(adapter.fit(*source, X_target=target))
+    adapter = DomainAdapter(tiny_encoder, **{**TINY, "method": "source_only"})
+    trained["source_only"] = weights(adapter.fit(*source))
     return trained
 
 
@@ -58,6 +60,8 @@ def shared(state: dict) -> dict:
 def off(plain: dict, name: str) -> dict:
     """Return the weights of a run without a method, with the same passes as the first phase."""
     first = methods.create(name).phases(2)[0]
+    if isinstance(first, SourceAlone):
+        return shared(plain["source_only"])
     return shared(plain[isinstance(first, Joint) and first.target_pass])
 
 

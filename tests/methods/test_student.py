@@ -62,7 +62,7 @@ def test_the_student_starts_where_the_run_did_on_labels_made_once(
             features, logits = infer(self.model, tokens, self.runtime)
             seen["teacher"] = trainable(self.model)
             p = logits.softmax(1).numpy()
-            seen["made"] = neighbor_labels(features.numpy(), p, 10).tolist()
+            seen["made"] = neighbor_labels(features.numpy(), p).tolist()
         start_epoch(self, tokens, progress)
         seen["starts"].append(trainable(self.model))
         seen["labels"].append(self.method.memory["pseudo_labels"].tolist())
@@ -111,11 +111,11 @@ def test_the_mean_of_several_students_teaches_the_last(tiny, source, target, mon
     teacher, student, other_teacher, other_student = seen
     assert not np.allclose(teacher[1], other_teacher[1])
     labels = [memory.get("pseudo_labels") for *_, memory in starts]
-    assert (labels[0].numpy() == neighbor_labels(*teacher, 10)).all()
+    assert (labels[0].numpy() == neighbor_labels(*teacher)).all()
     assert labels[1] is None
-    assert (labels[2].numpy() == neighbor_labels(*other_teacher, 10)).all()
+    assert (labels[2].numpy() == neighbor_labels(*other_teacher)).all()
     mean = (student[1] + other_student[1]) / 2
-    assert (labels[3].numpy() == neighbor_labels(other_student[0], mean, 10)).all()
+    assert (labels[3].numpy() == neighbor_labels(other_student[0], mean)).all()
     assert [list(memory) for *_, memory in starts] == [
         ["pseudo_labels"],
         ["members"],
@@ -177,7 +177,7 @@ def test_joined_to_others_the_student_learns_from_both_domains(tiny, source, tar
     adapter = tiny(method="student+dann", **params).fit(*source, X_target=target)
     names = {"task_loss", "pseudo_loss", "domain_loss"}
     steps = [names & row.keys() for row in adapter.history_]
-    half = len(steps) * 4 // 7
+    half = len(steps) // 2
     assert steps[:half] == [{"task_loss"}] * half
     assert steps[half:] == [names] * (len(steps) - half)
     untrained = weights(tiny(method="source_only", learning_rate=1e-12, **params).fit(*source))
@@ -266,5 +266,5 @@ def test_classes_keep_about_the_shares_of_the_predictions(rng):
     x = rng.normal(size=(400, 3)) * 0.01 + 1.0
     p = np.column_stack([np.linspace(0.2, 0.9, 400), np.linspace(0.8, 0.1, 400)])
     labels = neighbor_labels(x, p)
-    assert len(set(neighbor_labels(x, p, 10))) == 1
+    assert (neighbor_labels(x, p, 10) == 1).mean() < 0.15
     assert 0.2 < (labels == 1).mean() < 0.6
