@@ -113,13 +113,14 @@ def test_the_api_page_has_every_public_name_and_no_other():
 
 @pytest.mark.parametrize("name", sorted(set(dann_transfer.__all__) - {"__version__"}))
 def test_a_public_name_can_be_imported_first(name):
-    """In a fresh interpreter, as an attribute and, if it is a module, in every kind of import."""
-    code = f"import dann_transfer; value = dann_transfer.{name}; print(type(value).__name__)"
-    if run(code) == "module":
-        other = f"import dann_transfer.{name} as a; from dann_transfer import {name} as b"
-        assert run(f"{other}; import importlib; assert a is b; importlib.reload(a)") == ""
-        first = f"import dann_transfer.{name}, dann_transfer; dann_transfer.{name}.__doc__[0]"
-        assert run(first) == ""
+    """In a fresh interpreter, where nothing else has imported what it needs."""
+    assert run(f"import dann_transfer; print(dann_transfer.{name} is not None)") == "True"
+
+
+@pytest.mark.parametrize("name", ["selection", "export"])
+def test_a_module_that_lies_elsewhere_is_one_object_under_both_names(name):
+    code = f"import dann_transfer.{name} as a; from dann_transfer import {name} as b"
+    assert run(f"{code}; print(a is b, a.__spec__.name == a.__name__)") == "True True"
 
 
 FILES = {
