@@ -19,7 +19,7 @@ def steps_for(classes: int) -> int:
     Examples
     --------
     >>> [steps_for(classes) for classes in (2, 4, 12, 22, 77, 150)]
-    [84, 111, 172, 219, 362, 473]
+    [84, 111, 172, 219, 362, 472]
 
     """
     return round(STEPS * (classes / 2) ** GROWTH)

@@ -68,7 +68,7 @@ def named(adapters: DomainAdapter | Mapping[str, DomainAdapter]) -> dict[str, Do
     """Return adapters by title; the title of a single one is its method."""
     if not isinstance(adapters, Mapping):
         if hasattr(adapters, "predict_proba"):
-            return {str(adapters.params_["method"]): adapters}
+            return {str(getattr(adapters, "params_", {}).get("method", adapters.method)): adapters}
         raise TypeError(
             f"a {type(adapters).__name__} is neither an adapter nor a mapping from title to "
             "adapter, such as {'source only': before, 'adapted': after}."

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from conftest import TINY, same, weights
@@ -9,7 +10,9 @@ from dann_transfer.comparison import compare
 from dann_transfer.model import caching
 from dann_transfer.model.caching import frozen_states
 from dann_transfer.model.encoder import Encoder
+from dann_transfer.texts.copies import groups_of
 from dann_transfer.texts.tokens import tokenize
+from dann_transfer.texts.weights import hold_out
 
 
 def texts_of(encoder: Encoder):
@@ -107,10 +110,12 @@ def test_runs_that_are_compared_compute_the_states_of_a_text_once(
     result = compare(*source, X_target=target, methods=["dann", "mcc"], seeds=(0, 1), **params)
     # The target only once, and of the source the texts that each seed trains on.
     whole = [n for n in passed if n > 2]
-    assert sorted(whole) == [len(target), 81, 81]
+    codes, copies = np.unique(source[1], return_inverse=True)[1], groups_of(source[0])
+    sizes = [len(hold_out(codes, 0.1, seed, copies)[0]) for seed in (0, 1)]
+    assert sorted(whole) == sorted([len(target), *sizes])
     passed.clear()
     alone = tiny(method="dann", freeze_layers=1, epochs=1).fit(*source, X_target=target)
-    assert [n for n in passed if n > 2] == [81, len(target)]
+    assert [n for n in passed if n > 2] == [sizes[0], len(target)]
     assert same(weights(alone), weights(result.adapters["dann"]))
 
 

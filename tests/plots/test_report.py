@@ -125,7 +125,7 @@ def test_a_report_refuses_what_it_would_misread(fitted, tiny, source, target, tm
 def test_a_model_that_gives_all_texts_the_same_has_no_map_and_still_a_report(fitted, tmp_path):
     texts = toy_texts(30, "film plot actor scene the", 5)[0]
     same = Domain(texts[:1] * 30)
-    text = fitted.report(tmp_path / "page.html", same, same).read_text()
+    text = plots.report(fitted, tmp_path / "page.html", same, same).read_text()
     assert "There is no map: features of shape (60, 32) cannot be laid out: only 1 rows" in text
     assert text.count("<img ") == 1
 
@@ -136,6 +136,6 @@ def test_long_names_are_whole_in_the_tables(tiny, source, tmp_path):
     adapter = tiny(epochs=1, method="source_only").fit(source[0], labels)
     texts, kinds = toy_texts(30, "tweet lol omg", 6)
     target = Domain(texts, [names[kind] for kind in kinds])
-    text = adapter.report(tmp_path / "page.html", Domain(texts), target).read_text()
+    text = plots.report(adapter, tmp_path / "page.html", Domain(texts), target).read_text()
     for name in names.values():
         assert f'<td class="text">{name}</td>' in text
