@@ -146,7 +146,8 @@ def test_at_the_end_requests_that_have_come_are_answered_and_others_do_not_hold_
 
 def test_the_command_s_server_has_all_bounds(fitted, monkeypatch):
     servers = []
-    monkeypatch.setattr(Server, "run", servers.append)
+    # A function, unlike a method of a list, is bound to the server that it is called on.
+    monkeypatch.setattr(Server, "run", lambda server: servers.append(server))
     serve(create_app(fitted), port=0)
     (server,) = servers
     assert server.config.timeout_graceful_shutdown == SHUTDOWN_SECONDS
