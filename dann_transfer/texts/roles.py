@@ -18,7 +18,7 @@ from dann_transfer.ground import streams
 from dann_transfer.texts.copies import groups_of, warn_of_copies
 from dann_transfer.texts.labels import encode_labels
 from dann_transfer.texts.reading import as_labelled, as_sources
-from dann_transfer.texts.target import LOOKED_AT, as_target
+from dann_transfer.texts.target import LOOKED_AT, as_target, smallest
 from dann_transfer.texts.weights import hold_out, scaled, text_weights
 
 
@@ -103,7 +103,7 @@ class Texts:
         if size <= most:
             return self.target
         drawn = streams.generator(0, streams.SAMPLE).random(n)
-        larger, smaller = (_smallest(drawn, count) for count in (size, most))
+        larger, smaller = (smallest(drawn, count) for count in (size, most))
         return [self.target[i] for i in np.searchsorted(larger, smaller)]
 
     def roles(self, params: Mapping[str, Any], seed: int, passes: int) -> Roles:
@@ -134,7 +134,7 @@ class Texts:
                     "or a validation_fraction above 0."
                 )
             fraction = params["validation_fraction"]
-            rows, held_out = hold_out(self.codes, fraction, seed, self.copies)
+            rows, held_out = hold_out(self.codes, fraction, seed, self.copies if fraction else None)
             validation = ([self.source[i] for i in held_out], self.codes[held_out])
         target = self.sample_of_target(target_texts(passes, len(self.source)))
         _check_prediction(params, target, validation[1], len(self.classes))
@@ -164,13 +164,6 @@ class Texts:
 def target_texts(passes: int, n_source: int) -> int:
     """Return how many target texts suffice for a run of so many passes over the source."""
     return max(LOOKED_AT, passes * n_source)
-
-
-def _smallest(drawn: np.ndarray, count: int) -> np.ndarray:
-    """Return the positions of the smallest numbers, in their order."""
-    if len(drawn) <= count:
-        return np.arange(len(drawn))
-    return np.sort(np.argpartition(drawn, count)[:count])
 
 
 def read(

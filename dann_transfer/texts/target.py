@@ -147,8 +147,15 @@ def sample(parts: Iterable[list[T]], most: int = LOOKED_AT) -> tuple[list[T], in
     return _smallest(drawn, texts, most)[1], n
 
 
+def smallest(drawn: np.ndarray, count: int) -> np.ndarray:
+    """Return the positions of the smallest numbers, in their order."""
+    if len(drawn) <= count:
+        return np.arange(len(drawn))
+    return np.sort(np.argpartition(drawn, count)[:count])
+
+
 def _smallest(drawn: np.ndarray, texts: list[T], most: int) -> tuple[np.ndarray, list[T]]:
     if len(texts) <= most:
         return drawn, texts
-    rows = np.sort(np.argpartition(drawn, most)[:most])
+    rows = smallest(drawn, most)
     return drawn[rows], [texts[i] for i in rows]
