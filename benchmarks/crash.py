@@ -20,6 +20,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -33,7 +34,7 @@ import torch
 from conftest import TINY, make_tiny_encoder, toy_texts, weights
 
 from dann_transfer import DomainAdapter, methods
-from dann_transfer.training import checkpoint
+from dann_transfer.ground.digests import HashedFile
 
 PARAMS = {**TINY, "epochs": 3, "checkpoint_every": 2, "batch_size": 32}
 
@@ -83,10 +84,14 @@ def child(work: Callable[[Callable[[str], None]], None]) -> tuple[int, int]:
     if pid:
         os.close(write)
         return pid, read
+    status = 1
     try:
         work(lambda word: os.write(write, f"{word}\n".encode()))
+        status = 0
+    except BaseException:
+        traceback.print_exc()
     finally:
-        os._exit(0)
+        os._exit(status)
 
 
 def kill_in_a_write(rng: np.random.Generator) -> None:
@@ -103,7 +108,7 @@ def kill_in_a_write(rng: np.random.Generator) -> None:
 
         return call
 
-    checkpoint._Hashed.write = counted(checkpoint._Hashed.write)  # type: ignore[method-assign]
+    HashedFile.write = counted(HashedFile.write)  # type: ignore[method-assign]
     # Counted twice, so that the kill can also come between two operations.
     for place, name in ((os, "fsync"), (Path, "replace"), (Path, "unlink")):
         setattr(place, name, counted(counted(getattr(place, name))))
@@ -143,6 +148,10 @@ def attempt(
     with os.fdopen(pipe) as words:
         said = words.read().split()
     status = os.waitpid(pid, 0)[1]
+    if os.WIFEXITED(status) and os.WEXITSTATUS(status):
+        raise RuntimeError(
+            f"a run of {method!r} ended with an error instead of a result, see above."
+        )
     steps = [int(word) for word in said if len(word) < 20]
     digest = said[-1] if said and len(said[-1]) == 64 else None
     return steps, digest, os.WIFSIGNALED(status)
@@ -199,7 +208,8 @@ def kill_saves(encoder: str, kills: int, seed: int, folder: Path) -> dict[str, A
         def train(say: Callable[[str], None], own: int = own) -> None:
             fit(encoder, "dann", lambda step: None, random_state=own, save=folder / str(own))
 
-        os.waitpid(child(train)[0], 0)
+        if os.waitpid(child(train)[0], 0)[1]:
+            raise RuntimeError("the model to save was not trained, see above.")
     models = [DomainAdapter.from_pretrained(folder / str(own)) for own in (0, 1)]
     texts = ["good film", "the plot the actor", "lol so bad today"]
     right = [model.predict_proba(texts) for model in models]

@@ -386,13 +386,13 @@ def _reads_padding(name: str, model: Any, tokenizer: Any) -> bool:
     mask = torch.zeros_like(ids)
     mask[0, :n], mask[1] = 1, 1
     try:
-        beside = _states(model, ids, mask)[:1, :n]
+        padded = _states(model, ids, mask)[:1, :n]
     except Exception as error:
         raise ValueError(
             f"encoder {name!r} ({type(model).__name__}) cannot read texts of {n} and "
             f"{longer.shape[1]} tokens together: {type(error).__name__}: {_first_line(error)}"
         ) from error
-    return not torch.allclose(alone, beside, 0, least)
+    return not torch.allclose(alone, padded, 0, least)
 
 
 def trial_ids(tokenizer: Any) -> torch.Tensor:

@@ -97,7 +97,7 @@ def test_two_processes_give_the_weights_of_one(name, by_two, still_encoder):
     assert_close(one, torch.load(by_two / f"{name}.pt", weights_only=True), name)
     # The weights have moved.
     start = weights(fit(still_encoder, name, learning_rate=1e-12, head_learning_rate=1e-12))
-    assert max((one[key] - start[key]).abs().max() for key in one) > 4e-4
+    assert max((one[key] - start[key]).abs().max() for key in one) > 2e-4
 
 
 @pytest.mark.parametrize("name", NAMES)
