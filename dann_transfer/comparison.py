@@ -94,8 +94,8 @@ class Comparison:
 
         If the 95 % interval of the gain includes 0, the verdict is no clear difference. The
         interval covers the choice of test texts (estimated from those that only one of the two
-        models gets right) and, with several seeds, their spread, by Student's t because seeds are
-        few. With one seed the spread over seeds is unknown and left out.
+        models gets right) and the spread over seeds, for which a few seeds, or one, are taken
+        together with the spread that was seen on the benchmarks (`judging.gains.doubt`).
         """
         if method == BASELINE:
             others = [name for name in self.adapters if name != BASELINE]

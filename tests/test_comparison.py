@@ -32,8 +32,11 @@ def rows(gains: list[float], error: float) -> list[dict]:
         ([-0.05], 0.01, "dann HURT: target accuracy went from 70.0% to 65.0% (-5.0 points ±"),
         ([0.01], 0.01, "dann made no clear difference"),
         ([0.10, -0.06], 0.001, "dann made no clear difference"),
-        # Student's t for three seeds: 4.30 * 0.01 / sqrt(3) = 2.48 points, with 2.0 from the texts.
-        ([0.05, 0.06, 0.04], 0.01, "(+5.0 points ± 3.2; 3 seeds, standard deviation 1.0)"),
+        # One seed: 2.0 points from the texts, 2.78 * 1.2 from the spread that is usual.
+        ([0.05], 0.01, "± 3.9; 1 seed)"),
+        # A variance of (4 * 1.2 ** 2 + 2 * 1.0 ** 2) / 6; Student's t is 2.45.
+        ([0.05, 0.06, 0.04], 0.01, "(+5.0 points ± 2.6; 3 seeds, standard deviation 1.0)"),
+        ([-0.128, -0.148], 0.008, "dann HURT"),
     ],
 )  # fmt: skip
 def test_the_verdict_names_sign_and_doubt(gains, error, words):

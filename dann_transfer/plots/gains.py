@@ -86,7 +86,7 @@ class GainDisplay(Display):
                 gain, half = interval(gains)
                 errors = [run.get("gain_error") for run in runs]
                 if not pd.isna(errors).any():
-                    half = doubt(gains, [100 * error for error in errors])
+                    half = 100 * doubt([gain / 100 for gain in gains], errors)
                 gain_rows.append(
                     {
                         "pair": pair,

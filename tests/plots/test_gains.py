@@ -107,10 +107,10 @@ def test_an_interval_is_that_of_the_verdict():
     ]
     comparison = Comparison(runs, {})
     assert "dann made no clear difference" in comparison.verdict("dann")
-    assert "(+2.0 points ± 5.0;" in comparison.verdict("dann")
+    assert "(+2.0 points ± 5.4;" in comparison.verdict("dann")
     ax = plots.gain(comparison)
     (row,) = GainDisplay.from_rows(comparison).rows
-    assert row["half_width"] == pytest.approx(5.0)
+    assert row["half_width"] == pytest.approx(5.37, abs=0.01)
     assert to_hex(ax.containers[0].lines[0].get_markerfacecolor()) == "#ffffff"
 
 
