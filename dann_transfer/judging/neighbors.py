@@ -90,6 +90,8 @@ OF_CLASS = 4
 """A text has at most one in so many of its class as neighbours: ten outvote a class of eight."""
 SLACK = 0.2
 """How far the share of a class among the labels may move from its share of the predictions."""
+SMALL = 4 * MOST
+"""A class of fewer texts is small."""
 SUREST = 0.5
 """The share of a small class's surest texts that keep their label."""
 
@@ -146,7 +148,7 @@ def with_shares(
 
 
 def keep_surest(
-    labels: np.ndarray, probabilities: np.ndarray, share: float = SUREST, small: int = 4 * MOST
+    labels: np.ndarray, probabilities: np.ndarray, share: float = SUREST, small: int = SMALL
 ) -> np.ndarray:
     """Give small classes back the surest of the texts that they have lost to neighbours.
 

@@ -57,6 +57,12 @@ class Method(nn.Module, ABC):
         self.memory: dict[str, Tensor] = {}
         """What `remember` returned last. It is in every checkpoint but not in saved models."""
 
+    @property
+    def keeps_source(self) -> bool:
+        """Whether a model that is trained anew on labels of the target also learns from the source;
+        asked once `remember` has returned the labels."""
+        return False
+
     def attach(self, encoder: Encoder, n_domains: int) -> None:
         """Receive the encoder and the number of source domains, before `build`."""
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dann_transfer.judging.neighbors import (
+    SMALL,
     Neighborhood,
     keep_surest,
     neighbors_by_class,
@@ -50,16 +51,30 @@ def neighbor_labels(
     ([0, 0, 1, 1, 1, 1], [0, 0, 0, 1, 1, 1])
 
     """
+    labels = neighbor_probabilities(features, probabilities, k).argmax(1)
+    return labels if k is not None else keep_surest(labels, probabilities)
+
+
+def neighbor_probabilities(
+    features: np.ndarray, probabilities: np.ndarray, k: int | None = None
+) -> np.ndarray:
+    """Average each text's probabilities as `neighbor_labels` does, shape (n, classes).
+
+    Examples
+    --------
+    >>> x = np.array([[1, 0], [1, 0.1], [1, 0.2]])
+    >>> p = np.array([[0.9, 0.1], [0.8, 0.2], [0.4, 0.6]])
+    >>> neighbor_probabilities(x, p, k=2).round(2).tolist()
+    [[0.71, 0.29], [0.71, 0.29], [0.68, 0.32]]
+
+    """
     number = neighbors_by_class(probabilities) if k is None else np.full(len(features), k)
     near = Neighborhood.of(features, probabilities, number)
     smooth, n = near.probabilities, len(near.probabilities)
     if n < len(features):
         others = near.smooth(features[n:], probabilities[n:], number[n:])
         smooth = np.concatenate([smooth, others])
-    if k is not None:
-        return smooth.argmax(1)
-    labels = with_shares(smooth, probabilities.mean(0)).argmax(1)
-    return keep_surest(labels, probabilities)
+    return smooth if k is not None else with_shares(smooth, probabilities.mean(0))
 
 
 @register("student")
@@ -73,6 +88,11 @@ class Student(Method):
     if they were refreshed in every epoch, they would drift. The strength is a factor on the
     student's learning rate, whatever the strength's schedule. The student's last epoch is kept, and
     `patience` does not apply.
+
+    Where the target seems to have fewer than 40 texts of a class, their labels are too few and too
+    often wrong to learn the class from. The student then learns from the source's texts too, and
+    from the averaged probabilities instead of the likeliest class, with the same weight for each
+    class, unless the number of neighbours is set.
     References: Iscen et al., Label Propagation for Deep Semi-Supervised Learning, CVPR 2019; Xie et
     al., Self-Training with Noisy Student Improves ImageNet Classification, CVPR 2020; Sagawa et
     al., Extending the WILDS Benchmark for Unsupervised Adaptation, ICLR 2022, where pseudo-labels
@@ -100,6 +120,11 @@ class Student(Method):
         # Several members train in more than the two phases that a combination has room for.
         self.joins = self.members == 1
 
+    @property
+    def keeps_source(self) -> bool:
+        """Whether the student learns from the source too, because classes are small."""
+        return "soft_labels" in self.memory
+
     def phases(self, epochs: int) -> list[Phase]:
         """Return a phase of each teacher and each student."""
         extra = self.extra_epochs or epochs
@@ -122,9 +147,14 @@ class Student(Method):
             if members.shape[1] < self.members:
                 return {"members": members}
             probabilities = members.mean(1)
-        labels = neighbor_labels(features.numpy(), probabilities.numpy(), self.neighbors)
-        known = {"members": members} if 0 < members.shape[1] < self.members else {}
-        return {**known, "pseudo_labels": torch.from_numpy(labels)}
+        x, p = features.numpy(), probabilities.numpy()
+        labels = neighbor_labels(x, p, self.neighbors)
+        memory = {"members": members} if 0 < members.shape[1] < self.members else {}
+        memory["pseudo_labels"] = torch.from_numpy(labels)
+        if self.neighbors is None and p.sum(0).min() < SMALL:
+            soft = torch.from_numpy(neighbor_probabilities(x, p)).float()
+            memory |= {"soft_labels": soft, "label_weights": _equal_classes(labels)}
+        return memory
 
     def loss(self, forward: Forward, strength: float) -> dict[str, Tensor]:
         """Return the cross-entropy of the target rows on their labels, given or predicted."""
@@ -137,4 +167,13 @@ class Student(Method):
         if given is not None and len(forward.logits) == len(given) + len(labels):
             labels = torch.cat([given, labels])
         logits = forward.logits[len(forward.logits) - len(labels) :]
+        if "soft_labels" in batch.extras:
+            each = F.cross_entropy(logits, batch.extras["soft_labels"], reduction="none")
+            return {"pseudo": (batch.extras["label_weights"] * each).mean()}
         return {"pseudo": F.cross_entropy(logits, labels)}
+
+
+def _equal_classes(labels: np.ndarray) -> Tensor:
+    """Return weights, 1 on average, with which the texts of each class weigh the same together."""
+    weights = 1 / np.bincount(labels)[labels]
+    return torch.from_numpy(weights / weights.mean()).float()

@@ -35,6 +35,10 @@ class Adaptation(Protocol):
     memory: dict[str, Tensor]
     discriminator_steps: int
 
+    @property
+    def keeps_source(self) -> bool:
+        """Whether a model that is trained anew also learns from the source."""
+
     def remember(
         self, predict_target: Callable[[], tuple[Tensor, Tensor]], progress: float
     ) -> dict[str, Tensor]:
@@ -342,12 +346,17 @@ class SourceAnew(Anew, SourceAlone):
 class TargetAnew(Anew, AfterSource):
     """A new model, on the previous models' labels of the target.
 
-    The source's texts are not used.
+    The source's texts are used only if the method asks for them, having seen those labels.
     """
 
     def forward(self, batch: Batch) -> Forward:
         """Pass the target's texts."""
-        return self._pass(batch, slice(batch.n_source, None))
+        return self._pass(batch, slice(0 if self.method.keeps_source else batch.n_source, None))
+
+    def losses(self, forward: Forward, strength: float) -> dict[str, Tensor]:
+        """Return the method's loss, and the task's if the source's texts passed."""
+        terms = self._terms(forward, strength)
+        return {"task": _task(forward), **terms} if self.method.keeps_source else terms
 
 
 class BothAnew(TargetAnew):

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from dann_transfer import methods
 from dann_transfer.judging.neighbors import spread, with_shares
 from dann_transfer.methods import Forward
-from dann_transfer.methods.student import neighbor_labels
+from dann_transfer.methods.student import neighbor_labels, neighbor_probabilities
 from dann_transfer.model.model import infer, trainable
 from dann_transfer.texts.batches import Batch
 from dann_transfer.training.phases import Anew, SourceAnew, TargetAnew
@@ -62,14 +62,14 @@ def test_the_student_starts_where_the_run_did_on_labels_made_once(
             features, logits = infer(self.model, tokens, self.runtime)
             seen["teacher"] = trainable(self.model)
             p = logits.softmax(1).numpy()
-            seen["made"] = neighbor_labels(features.numpy(), p).tolist()
+            seen["made"] = neighbor_labels(features.numpy(), p, 3).tolist()
         start_epoch(self, tokens, progress)
         seen["starts"].append(trainable(self.model))
         seen["labels"].append(self.method.memory["pseudo_labels"].tolist())
 
     monkeypatch.setattr(TargetAnew, "start_epoch", watched)
     params = {"freeze_layers": freeze, "epochs": 6}
-    adapter = tiny(method="student", method_options={"extra_epochs": 2}, **params)
+    adapter = tiny(method="student", method_options={"extra_epochs": 2, "neighbors": 3}, **params)
     adapter.fit(*source, X_target=target)
     untrained = weights(tiny(method="source_only", learning_rate=1e-12, **params).fit(*source))
     alone = weights(
@@ -89,6 +89,48 @@ def test_the_student_starts_where_the_run_did_on_labels_made_once(
     assert not any("task_loss" in row for row in steps)
 
 
+def test_small_classes_are_learnt_from_the_source_too(tiny, source, target, tmp_path):
+    """Of 70 texts each class has fewer than 40: soft labels, and the source's texts pass."""
+    params = {"method": "student", "epochs": 2, "max_strength": 1.0}
+    adapter = tiny(**params).fit(*source, X_target=target)
+    names = [{"task_loss", "pseudo_loss"} & row.keys() for row in adapter.history_]
+    half = len(names) // 2
+    assert names == [{"task_loss"}] * half + [{"task_loss", "pseudo_loss"}] * half
+    # With enough texts of each class, or with a number of neighbours, the target alone teaches.
+    many = [f"{text} {i}" for i in range(4) for text in target]
+    for X_target, options in ((many, None), (target, {"neighbors": 3})):
+        other = tiny(**params, method_options=options).fit(*source, X_target=X_target)
+        assert not any({"task_loss", "pseudo_loss"} <= row.keys() for row in other.history_)
+    # A run that is stopped in the student's phase goes on to the same weights.
+    folder = tmp_path / "checkpoints"
+    resumed = tiny(**params, checkpoint_dir=folder, checkpoint_every=1)
+    with pytest.raises(Killed):
+        resumed.fit(*source, X_target=target, on_step=kill_at(half + 2))
+    assert same(weights(resumed.fit(*source, X_target=target)), weights(adapter))
+
+
+def test_soft_labels_weigh_each_class_the_same(rng):
+    p = rng.dirichlet(np.ones(3), 12).astype(np.float32)
+    features = rng.normal(size=(12, 4)).astype(np.float32)
+    method = methods.create("student")
+    memory = method.remember(lambda: (torch.tensor(features), torch.tensor(p)), 1.0)
+    assert method.keeps_source is False
+    method.memory = memory
+    assert method.keeps_source is True
+    labels, soft = memory["pseudo_labels"].numpy(), memory["soft_labels"].numpy()
+    assert (labels == neighbor_labels(features, p)).all()
+    assert np.allclose(soft, neighbor_probabilities(features, p), atol=1e-6)
+    sums = np.bincount(labels, weights=memory["label_weights"].numpy())
+    assert np.allclose(sums[sums > 0], 12 / (sums > 0).sum())
+    logits = rng.normal(size=(14, 3))
+    codes = torch.tensor([0, 2])
+    batch = Batch(codes, codes, codes, extras=memory)
+    loss = method.loss(Forward(torch.tensor(logits), torch.tensor(logits), batch), 1.0)["pseudo"]
+    log_p = np.log(np.exp(logits[2:]) / np.exp(logits[2:]).sum(1, keepdims=True))
+    each = -(soft * log_p).sum(1)
+    assert np.isclose(float(loss), (memory["label_weights"].numpy() * each).mean())
+
+
 def test_the_mean_of_several_students_teaches_the_last(tiny, source, target, monkeypatch):
     """Each member is a teacher and its student with the same start; the last learns from all."""
     seen, starts = [], []
@@ -102,7 +144,7 @@ def test_the_mean_of_several_students_teaches_the_last(tiny, source, target, mon
         starts.append((type(self), trainable(self.model), dict(self.method.memory)))
 
     monkeypatch.setattr(Anew, "start_epoch", watched)
-    options = {"members": 2, "extra_epochs": 1}
+    options = {"members": 2, "extra_epochs": 1, "neighbors": 3}
     adapter = tiny(method="student", method_options=options, epochs=1)
     adapter.fit(*source, X_target=target)
     assert [kind for kind, *_ in starts] == [TargetAnew, SourceAnew, TargetAnew, TargetAnew]
@@ -111,11 +153,11 @@ def test_the_mean_of_several_students_teaches_the_last(tiny, source, target, mon
     teacher, student, other_teacher, other_student = seen
     assert not np.allclose(teacher[1], other_teacher[1])
     labels = [memory.get("pseudo_labels") for *_, memory in starts]
-    assert (labels[0].numpy() == neighbor_labels(*teacher)).all()
+    assert (labels[0].numpy() == neighbor_labels(*teacher, 3)).all()
     assert labels[1] is None
-    assert (labels[2].numpy() == neighbor_labels(*other_teacher)).all()
+    assert (labels[2].numpy() == neighbor_labels(*other_teacher, 3)).all()
     mean = (student[1] + other_student[1]) / 2
-    assert (labels[3].numpy() == neighbor_labels(other_student[0], mean)).all()
+    assert (labels[3].numpy() == neighbor_labels(other_student[0], mean, 3)).all()
     assert [list(memory) for *_, memory in starts] == [
         ["pseudo_labels"],
         ["members"],
