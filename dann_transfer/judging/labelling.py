@@ -201,7 +201,7 @@ def spread_labels(
     return np.asarray(corrected / corrected.sum(1, keepdims=True))
 
 
-def _whole(name: str, values: np.ndarray, end: int, of: str) -> np.ndarray:
+def _whole(name: str, values: np.ndarray, end: int, kind: str) -> np.ndarray:
     """Return a list of whole numbers as an array, if each is a position among `end`."""
     array = np.asarray(values)
     if array.ndim != 1:
@@ -213,7 +213,7 @@ def _whole(name: str, values: np.ndarray, end: int, of: str) -> np.ndarray:
     wrong = array[(array < 0) | (array >= end)]
     if wrong.size:
         raise ValueError(
-            f"{name} has {wrong[0]}, but there are {end} {of}; pass whole numbers from 0 to "
+            f"{name} has {wrong[0]}, but there are {end} {kind}; pass whole numbers from 0 to "
             f"{end - 1}."
         )
     return array
