@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 from dann_transfer import methods
 from dann_transfer.adapter import DomainAdapter, adapter_of
 from dann_transfer.fitting import run
-from dann_transfer.fitting.auto import AUTO
 from dann_transfer.fitting.predicting import predict_tokens
 from dann_transfer.fitting.shared import Shared
 from dann_transfer.ground.checks import check_number
 from dann_transfer.ground.digests import sha256
 from dann_transfer.ground.folders import write_whole
 from dann_transfer.ground.length import FEWEST
+from dann_transfer.ground.options import AUTO
 from dann_transfer.ground.processes import Processes
 from dann_transfer.ground.settings import (
     ADAPTATION,
@@ -174,7 +174,7 @@ def tune(
     --------
     ```python
     search = tune(texts, labels, X_target=tweets, runs=10, folder="runs/search",
-                 encoder="bert-base-uncased")
+                  encoder="bert-base-uncased")
     print(search)
     search.adapter.predict(new_texts)
     ```
