@@ -109,35 +109,35 @@ def board_table(rows: list[dict[str, Any]], tuned: set[tuple[str, str]]) -> str:
 
     Pairs that were used for choices are marked with a star.
     """
-    own_names = {label(r): r["method"] for r in rows}
+    methods_of = {label(r): r["method"] for r in rows}
     pairs = sorted({(r["source"], r["target"]) for r in rows if "+" not in r["source"]})
     before = baselines(rows, BASELINE)
 
     def complete(pair: tuple[str, str], name: str) -> bool:
-        own = [r for r in of_pair(rows, pair) if label(r) == name]
-        bases = {base(r) for r in own}
-        beside = {seed for of, seed in before if of in bases}
-        return bool(beside) and {r["seed"] for r in own} >= beside
+        runs = [r for r in of_pair(rows, pair) if label(r) == name]
+        bases = {base(r) for r in runs}
+        seeds = {seed for key, seed in before if key in bases}
+        return bool(seeds) and {r["seed"] for r in runs} >= seeds
 
     shown = [
         name
-        for name in sorted(own_names)
-        if own_names[name] not in ORDER and all(complete(pair, name) for pair in pairs)
+        for name in sorted(methods_of)
+        if methods_of[name] not in ORDER and all(complete(pair, name) for pair in pairs)
     ]
     lines = [row_of(["domains", *ORDER, *shown]), "|---" * (len(shown) + 3) + "|"]
     for pair in pairs:
-        own = of_pair(rows, pair)
-        bases = {base(r) for r in own if label(r) in shown}
+        runs = of_pair(rows, pair)
+        bases = {base(r) for r in runs if label(r) in shown}
         cells = [f"{pair[0]} → {pair[1]}{' *' if pair in tuned else ''}"]
         for name in ORDER:
             # Baselines with settings other than those of the methods shown are left out.
             accuracies = [
                 r["target_accuracy"]
-                for r in own
+                for r in runs
                 if r["method"] == name and (not shown or base(r) in bases)
             ]
             cells.append(spread(accuracies) if accuracies else "")
-        cells += [gain([r for r in own if label(r) == name], before) for name in shown]
+        cells += [gain([r for r in runs if label(r) == name], before) for name in shown]
         lines.append(row_of(cells))
     return "\n".join(lines)
 
@@ -149,11 +149,11 @@ def short_table(rows: list[dict[str, Any]], tuned: set[tuple[str, str]]) -> str:
     gains: dict[str, dict[tuple[str, str], list[tuple[float, float]]]] = {n: {} for n in shown}
     lines = [row_of(["domains", BASELINE, *shown, "target_trained"]), "|---" * 6 + "|"]
     for pair in sorted({(r["source"], r["target"]) for r in rows}):
-        own = of_pair(rows, pair)
+        runs = of_pair(rows, pair)
         cells = [f"{pair[0]} → {pair[1]}{' *' if pair in tuned else ''}"]
 
-        def accuracy(method: str, own: list[dict[str, Any]] = own) -> str:
-            return f"{100 * mean(r['target_accuracy'] for r in own if r['method'] == method):.1f}"
+        def accuracy(method: str, runs: list[dict[str, Any]] = runs) -> str:
+            return f"{100 * mean(r['target_accuracy'] for r in runs if r['method'] == method):.1f}"
 
         cells.append(accuracy(BASELINE))
         for name in shown:
@@ -162,22 +162,22 @@ def short_table(rows: list[dict[str, Any]], tuned: set[tuple[str, str]]) -> str:
                     100 * (r["target_accuracy"] - before[base(r), r["seed"]]),
                     100 * (above[base(r), r["seed"]] - before[base(r), r["seed"]]),
                 )
-                for r in own
+                for r in runs
                 if label(r) == name
             ]
             gains[name][pair] = changes
             cells.append(f"{np.mean(changes, axis=0)[0]:+.1f}")
         lines.append(row_of([*cells, accuracy("target_trained")]))
-    means, worst, closed = ["mean gain", ""], ["worst run", ""], ["of the gap", ""]
-    for of in gains.values():
-        pairs = {pair: np.array(changes) for pair, changes in of.items()}
+    means, worst, gap_shares = ["mean gain", ""], ["worst run", ""], ["of the gap", ""]
+    for by_domains in gains.values():
+        pairs = {pair: np.array(changes) for pair, changes in by_domains.items()}
         share, (low, high) = pooled_share(pairs)
         every = np.concatenate(list(pairs.values()))[:, 0]
         middle = np.mean([values[:, 0].mean() for values in pairs.values()])
         means.append(f"**{middle:+.1f}**")
         worst.append(f"{every.min():+.1f} ({len(every)} runs)")
-        closed.append(f"{share:.0%} ({low:.0%} to {high:.0%})")
-    return "\n".join([*lines, *(row_of([*cells, ""]) for cells in (means, worst, closed))])
+        gap_shares.append(f"{share:.0%} ({low:.0%} to {high:.0%})")
+    return "\n".join([*lines, *(row_of([*cells, ""]) for cells in (means, worst, gap_shares))])
 
 
 def of_encoder(name: str) -> list[dict[str, Any]]:
