@@ -130,6 +130,44 @@ def _trained(
     return adapter, _fit(adapter, folder, *split.train, X_val=X_val, y_val=y_val), {}
 
 
+def _test_of(parts: list[boards.Split]) -> tuple[list[str], list[Any]]:
+    """Return the test texts and labels of a source, or of several together."""
+    tests = [part.own_test or part.test for part in parts]
+    if len(tests) == 1:
+        return tests[0]
+    X, y = ([value for test in tests for value in test[i]] for i in (0, 1))
+    return X, y
+
+
+def _corrected(adapter: DomainAdapter, p: np.ndarray, y: list[Any]) -> dict[str, float]:
+    """Return the accuracy on the target after a correction by each estimated prior."""
+    accuracies = {}
+    for kind, prior in adapter.target_prior_.items():
+        calibration = adapter.calibration_
+        calibrated = calibration.probabilities(np.log(p.clip(min=1e-30)))
+        predicted = labels(correct(calibrated, calibration.prior, prior), adapter.classes_)
+        accuracies[f"target_accuracy_{kind}"] = accuracy_score(y, predicted)
+    return accuracies
+
+
+def _domain_accuracy(adapter: DomainAdapter) -> float | None:
+    """Return the discriminator's mean accuracy in the last steps, if there is one."""
+    last = adapter.history_[-50:]
+    accuracies = [row["domain_accuracy"] for row in last if "domain_accuracy" in row]
+    return sum(accuracies) / len(accuracies) if accuracies else None
+
+
+def _criteria(
+    source: np.ndarray, right: np.ndarray, target: np.ndarray, p: np.ndarray
+) -> dict[str, float]:
+    """Return scores that need no target labels; do they correlate with accuracy?"""
+    return {
+        "information_maximization": selection.information_maximization(p),
+        "neighborhood_density": selection.neighborhood_density(p),
+        "deep_embedded_validation": selection.deep_embedded_validation(source, right, target),
+    }
+
+
 def run(
     board: str,
     source: str,
@@ -145,10 +183,7 @@ def run(
     parts = _load(board, replace(sample, train_texts=sample.train_texts // len(names)))
     # The target keeps its number of texts, however many sources share theirs.
     goal = _load(board, sample)[target] if len(names) > 1 else parts[target]
-    tests = [parts[name].own_test or parts[name].test for name in names]
-    X_test, y_test = tests[0]
-    if len(names) > 1:
-        X_test, y_test = ([value for test in tests for value in test[i]] for i in (0, 1))
+    X_test, y_test = _test_of([parts[name] for name in names])
     T_test, t_test = goal.test
     alone = (seed, sample, repr(params), encoder, outputs and outputs.parent)
     if method == "target_trained":
@@ -177,34 +212,16 @@ def run(
             seen[id(texts)] = adapter.outputs(texts)
     (source_features, p_source), (target_features, p_target) = seen[id(X_test)], seen[id(T_test)]
     predicted = labels(p_target, adapter.classes_)
-    corrected = {}
-    for kind, prior in adapter.target_prior_.items():
-        calibration = adapter.calibration_
-        calibrated = calibration.probabilities(np.log(p_target.clip(min=1e-30)))
-        guess = labels(correct(calibrated, calibration.prior, prior), adapter.classes_)
-        corrected[f"target_accuracy_{kind}"] = accuracy_score(t_test, guess)
-    last = adapter.history_[-50:]
-    accuracies = [row["domain_accuracy"] for row in last if "domain_accuracy" in row]
     predicted_source = labels(p_source, adapter.classes_)
     guessed = predicted_source == np.array(y_test)
-    # Known without target labels; the question is whether these correlate with accuracy.
-    criteria = {
-        "information_maximization": selection.information_maximization(p_target),
-        "neighborhood_density": selection.neighborhood_density(p_target),
-        "deep_embedded_validation": selection.deep_embedded_validation(
-            source_features, guessed, target_features
-        ),
-    }
-    found = np.bincount(p_target.argmax(1), minlength=len(adapter.classes_)) / len(t_test)
+    shares = np.bincount(p_target.argmax(1), minlength=len(adapter.classes_)) / len(t_test)
     if outputs is not None:
-        made = {"source_test": seen[id(X_test)], "target_test": seen[id(T_test)]}
-        validating = []
+        stored = {"source_test": seen[id(X_test)], "target_test": seen[id(T_test)]}
+        texts_of = {"target_train": goal.unlabelled}
         if source in parts:
-            validating = held_out(parts[source], adapter.validation_fraction, adapter.seed_)[0]
-        for name, own in (("target_train", goal.unlabelled), ("source_validation", validating)):
-            if own:
-                made[name] = adapter.outputs(own)
-        _keep(outputs, made)
+            held = held_out(parts[source], adapter.validation_fraction, adapter.seed_)
+            texts_of["source_validation"] = held[0]
+        _keep(outputs, stored | {name: adapter.outputs(t) for name, t in texts_of.items() if t})
     return {
         "board": board,
         **({} if encoder == "minilm" else {"encoder": encoder}),
@@ -214,12 +231,12 @@ def run(
         "seed": seed,
         "target_accuracy": accuracy_score(t_test, predicted),
         "target_macro_f1": f1_score(t_test, predicted, average="macro"),
-        **corrected,
+        **_corrected(adapter, p_target, t_test),
         "source_accuracy": accuracy_score(y_test, predicted_source),
         "a_distance": proxy_a_distance(source_features, target_features),
-        "domain_accuracy": sum(accuracies) / len(accuracies) if accuracies else None,
-        "predicted": dict(zip(map(str, adapter.classes_), found.tolist(), strict=True)),
-        "criteria": criteria,
+        "domain_accuracy": _domain_accuracy(adapter),
+        "predicted": dict(zip(map(str, adapter.classes_), shares.tolist(), strict=True)),
+        "criteria": _criteria(source_features, guessed, target_features, p_target),
         "prior": {kind: prior.tolist() for kind, prior in adapter.target_prior_.items()},
         "seconds": seconds,
         "settings": settings_of(method, sample, params, encoder),

@@ -24,6 +24,7 @@ from dann_transfer.fitting.predicting import Outputs, Trained, joined, predict_p
 from dann_transfer.fitting.run import Watch
 from dann_transfer.fitting.shared import Shared
 from dann_transfer.ground.notices import warn
+from dann_transfer.ground.options import AUTO
 from dann_transfer.ground.settings import AT_PREDICTION, check_params, plain
 from dann_transfer.judging import decision
 from dann_transfer.judging.findings import Findings
@@ -343,7 +344,7 @@ class DomainAdapter(
             params["method"] = advised.method
         else:
             texts = run.check(params, inputs, auto.created(params))
-        shared = Shared(several=params["method"] == auto.AUTO)
+        shared = Shared(several=params["method"] == AUTO)
         owns_folder = not getattr(self, "_is_clone", False)
         trained = auto.train(params, seed, texts, shared, Watch(on_step, attach), owns_folder)
         trained.fitted.advice = None if advised is None else str(advised)

@@ -76,13 +76,13 @@ class Comparison:
         return pd.DataFrame(self.rows)
 
     def _of(self, method: str, key: str) -> list[float]:
-        own = [row for row in self.rows if row["method"] == method]
-        if not own:
+        rows = [row for row in self.rows if row["method"] == method]
+        if not rows:
             ran = list(dict.fromkeys(row["method"] for row in self.rows))
             raise ValueError(f"method {method!r} did not run; {ran} did.")
-        if key not in own[0]:
-            raise ValueError(f"the rows have no {key!r}; they have {list(own[0])}.")
-        return [row[key] for row in own]
+        if key not in rows[0]:
+            raise ValueError(f"the rows have no {key!r}; they have {list(rows[0])}.")
+        return [row[key] for row in rows]
 
     def mean(self, method: str, key: str) -> float | None:
         """Return the mean of a column over the seeds of a method, or None if it has no values."""

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 from dann_transfer import methods
 from dann_transfer.adapter import DomainAdapter, adapter_of
 from dann_transfer.fitting import run
-from dann_transfer.fitting.auto import AUTO
 from dann_transfer.fitting.predicting import predict_tokens
 from dann_transfer.fitting.shared import Shared
 from dann_transfer.ground.checks import check_number
 from dann_transfer.ground.digests import sha256
 from dann_transfer.ground.folders import write_whole
 from dann_transfer.ground.length import FEWEST
+from dann_transfer.ground.options import AUTO
 from dann_transfer.ground.processes import Processes
 from dann_transfer.ground.settings import (
     ADAPTATION,
@@ -98,10 +98,10 @@ class Search:
         chosen = ", ".join(f"{name}={value!r}" for name, value in self.params.items())
         if self.params["method"] == BASELINE:
             return f"None of {len(self.rows)} runs has a better {self.score} than {BASELINE}."
-        beside = f"while the best of {BASELINE} has {before['score']:.3f}" if before else ""
+        reference = f"while the best of {BASELINE} has {before['score']:.3f}" if before else ""
         return (
             f"{chosen} has the best {self.score} of {len(self.rows)} runs: {best['score']:.3f}, "
-            f"{beside or f'and no run of {BASELINE} finished'}. Whether it is right more "
+            f"{reference or f'and no run of {BASELINE} finished'}. Whether it is right more "
             "often on the target is not known without target labels."
         )
 
@@ -173,10 +173,10 @@ def tune(
     Examples
     --------
     ```python
-    found = tune(texts, labels, X_target=tweets, runs=10, folder="runs/search",
-                 encoder="bert-base-uncased")
-    print(found)
-    found.adapter.predict(new_texts)
+    search = tune(texts, labels, X_target=tweets, runs=10, folder="runs/search",
+                  encoder="bert-base-uncased")
+    print(search)
+    search.adapter.predict(new_texts)
     ```
 
     """
@@ -277,12 +277,12 @@ def _search(
     with tqdm(total=budget.runs, initial=len(rows), disable=not budget.progress) as bar:
         while budget.allows(len(rows)):
             trial = study.ask()
-            own = _propose(trial, space)
-            row = next((_scores_of(row) for row in rows if row.items() >= own.items()), None)
+            params = _propose(trial, space)
+            row = next((_scores_of(row) for row in rows if row.items() >= params.items()), None)
             if row is None:
-                place = None if folder is None else folder / "runs" / _digest(own)[:16]
+                place = None if folder is None else folder / "runs" / _digest(params)[:16]
                 try:
-                    adapter, row = judge.run(own, place)
+                    adapter, row = judge.run(params, place)
                 except ERRORS as error:
                     adapter, row = None, {**dict.fromkeys(SCORED), "failed": str(error)}
                 before = _best(rows)
@@ -308,8 +308,8 @@ def _search(
         best = DomainAdapter.from_pretrained(
             folder / "best", common.get("device"), common.get("trust_remote_code", False)
         )
-    found = {name: top[name] for name in ("method", *space) if name in top}
-    return Search(rows, judge.score, best, found)
+    params = {name: top[name] for name in ("method", *space) if name in top}
+    return Search(rows, judge.score, best, params)
 
 
 SCORED = ("score", "source_validation", "predicted", "seconds", "failed")
@@ -415,20 +415,20 @@ def _first(space: dict[str, Any]) -> dict[str, Any]:
 
     Values from lists are positions, as in Optuna.
     """
-    own: dict[str, Any] = {"method": 0}
+    params: dict[str, Any] = {"method": 0}
     for name, values in space.items():
         if name == "method" or name in ADAPTATION:
             continue
         default = HYPERPARAMETERS[name].default
         if isinstance(values, list):
-            own[name] = values.index(default) if default in values else 0
+            params[name] = values.index(default) if default in values else 0
         elif default is not None and values[0] <= default <= values[1]:
-            own[name] = default
+            params[name] = default
         else:
             low, high = values
             whole = HYPERPARAMETERS[name].whole
-            own[name] = (low + high) // 2 if whole else math.sqrt(low * high)
-    return own
+            params[name] = (low + high) // 2 if whole else math.sqrt(low * high)
+    return params
 
 
 @dataclass(frozen=True)

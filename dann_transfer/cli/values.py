@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dann_transfer.ground.options import METHODS, parts_of
+from dann_transfer.ground.options import AUTO, METHODS, parts_of
 
 EncoderName = Annotated[
     str, typer.Option(help="Hub name or folder; minilm and mpnet come from the package index.")
@@ -35,7 +35,7 @@ OPTIONS = ("encoder", "random_state", "text_column", "label_column")
 
 def check_method(name: str) -> None:
     """Raise a ValueError if there is no such method, before anything heavy is imported."""
-    if name != "auto":
+    if name != AUTO:
         parts_of(name)
 
 

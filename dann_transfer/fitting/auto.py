@@ -16,6 +16,7 @@ from dann_transfer.fitting import run
 from dann_transfer.fitting.predicting import Trained, predict_tokens
 from dann_transfer.fitting.run import Watch
 from dann_transfer.fitting.shared import Shared
+from dann_transfer.ground.options import AUTO
 from dann_transfer.judging import choice
 from dann_transfer.judging.choice import BASELINE
 from dann_transfer.judging.findings import Findings
@@ -27,7 +28,6 @@ from dann_transfer.texts.target import sample
 if TYPE_CHECKING:
     from ignite.engine import Engine
 
-AUTO = "auto"
 SHORTLIST = ("mcc", "student")
 """What `method="auto"` trains besides source-only."""
 

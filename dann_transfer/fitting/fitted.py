@@ -76,8 +76,8 @@ class Fitted:
         Examples
         --------
         >>> prior = np.array([0.5, 0.5])
-        >>> made = Fitted(np.array(["no", "yes"]), 0, 0.2, 5e-5, 8, 8, prior, [], [], {})
-        >>> Fitted.from_json(made.to_json()).classes.tolist()
+        >>> fitted = Fitted(np.array(["no", "yes"]), 0, 0.2, 5e-5, 8, 8, prior, [], [], {})
+        >>> Fitted.from_json(fitted.to_json()).classes.tolist()
         ['no', 'yes']
 
         """
@@ -105,23 +105,23 @@ class Fitted:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Fitted:
         """Rebuild the object from what `to_json` returned; other keys are ignored."""
-        own = {f.name: values[f.name] for f in fields(cls) if f.name in values}
+        state = {f.name: values[f.name] for f in fields(cls) if f.name in values}
         # JSON keeps str, int, float and bool apart, so the labels keep their types.
-        own["classes"] = np.asarray(own["classes"])
-        own["source_prior"] = np.asarray(own["source_prior"])
-        own["target_prior"] = {k: np.asarray(prior) for k, prior in own["target_prior"].items()}
-        intervals = own.get("prior_intervals", {}).items()
-        own["prior_intervals"] = {k: (np.asarray(a), np.asarray(b)) for k, (a, b) in intervals}
-        if own.get("choice") is not None:
-            own["choice"] = Choice(**own["choice"])
-        if own.get("findings") is not None:
-            own["findings"] = Findings.from_json(own["findings"])
-        if own.get("calibration") is not None:
-            kept = own["calibration"]
-            own["calibration"] = Calibration(
+        state["classes"] = np.asarray(state["classes"])
+        state["source_prior"] = np.asarray(state["source_prior"])
+        state["target_prior"] = {k: np.asarray(prior) for k, prior in state["target_prior"].items()}
+        intervals = state.get("prior_intervals", {}).items()
+        state["prior_intervals"] = {k: (np.asarray(a), np.asarray(b)) for k, (a, b) in intervals}
+        if state.get("choice") is not None:
+            state["choice"] = Choice(**state["choice"])
+        if state.get("findings") is not None:
+            state["findings"] = Findings.from_json(state["findings"])
+        if state.get("calibration") is not None:
+            kept = state["calibration"]
+            state["calibration"] = Calibration(
                 kept["temperature"], np.asarray(kept["bias"]), np.asarray(kept["prior"])
             )
-        if own["target_shares"] is not None:
-            shares = zip(own["classes"].tolist(), own["target_shares"], strict=True)
-            own["target_shares"] = dict(shares)
-        return cls(**own)
+        if state["target_shares"] is not None:
+            shares = zip(state["classes"].tolist(), state["target_shares"], strict=True)
+            state["target_shares"] = dict(shares)
+        return cls(**state)

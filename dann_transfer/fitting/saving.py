@@ -370,11 +370,11 @@ def push(saved: Saved, name: str, private: bool, token: str | None) -> str:
     if not is_first():
         return f"{hub.endpoint}/{name}"
     address = str(hub.create_repo(name, private=private, exist_ok=True))
-    found = set(hub.list_repo_files(name))
+    listing = set(hub.list_repo_files(name))
     before: list[str] = []
-    if CONFIG in found:
+    if CONFIG in listing:
         before = [CONFIG, *_files_of(Path(hub.hf_hub_download(name, CONFIG)).parent)]
-    elif others := sorted(found - {".gitattributes", CARD, "LICENSE"}):
+    elif others := sorted(listing - {".gitattributes", CARD, "LICENSE"}):
         raise ValueError(f"{name!r} holds something other than a saved model ({others[:5]}).")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model")
@@ -399,10 +399,10 @@ def _copy_of(path: Path) -> Iterator[Path]:
 def _version(path: Path) -> tuple[int, ...]:
     """Return what distinguishes one saved version of a folder from the next; empty if none."""
     try:
-        found = (path / CONFIG).stat()
+        status = (path / CONFIG).stat()
     except OSError:
         return ()
-    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _check_versions(path: Path, config: dict[str, Any]) -> None:

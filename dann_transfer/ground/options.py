@@ -8,6 +8,8 @@ from typing import Any
 
 from dann_transfer.ground.checks import Hyperparameter
 
+AUTO = "auto"
+"""What `DomainAdapter` takes in place of a method's name, to train several and keep one."""
 Option = Hyperparameter
 """One keyword of a method: the same facts as about a keyword of `DomainAdapter`."""
 
@@ -314,6 +316,11 @@ def check_new_name(name: str, names: Collection[str]) -> None:
     if not isinstance(name, str) or not all(part.strip() for part in name.split("+")):
         raise ValueError(
             f"a method cannot be named {name!r}; choose a word, or words joined with a plus."
+        )
+    if name == AUTO:
+        raise ValueError(
+            f"a method cannot be named {name!r}, which trains several methods and keeps one; "
+            "choose another name."
         )
     words = name.split("+")
     if len(words) > 1 and set(words) <= set(names):

@@ -1,4 +1,4 @@
-"""Checks of the arrays that judging takes: probabilities, features, weights, one value a text."""
+"""Checks of the arrays that judging takes: probabilities, features, weights and positions."""
 
 from __future__ import annotations
 
@@ -35,6 +35,33 @@ def one_each(name: str, values: np.ndarray, n: int, kind: str, remedy: str = "")
         raise ValueError(
             f"{name} has shape {values.shape}; it needs one entry for each of the "
             f"{n} {kind} texts.{remedy}"
+        )
+    return values
+
+
+def check_rows(features: np.ndarray, p: np.ndarray) -> None:
+    """Raise a ValueError unless features (n, width) and probabilities (n, classes) match."""
+    probabilities_of(p)
+    if np.ndim(features) != 2 or len(features) != len(p):
+        raise ValueError(
+            f"features of shape {np.shape(features)} and probabilities of shape {np.shape(p)} do "
+            "not match; pass one row per text of each, as adapter.outputs(texts) returns them."
+        )
+
+
+def positions_of(name: str, values: np.ndarray, n: int, kind: str, remedy: str = "") -> np.ndarray:
+    """Return values as an array, shape (m,), if each is the position of one of n things."""
+    values = np.asarray(values)
+    if values.ndim != 1:
+        raise ValueError(f"{name} has shape {values.shape}; pass a flat list of whole numbers.")
+    if not values.size:
+        return values.astype(int)
+    whole = values.dtype.kind in "iu"
+    wrong = values[(values < 0) | (values >= n)] if whole else values
+    if wrong.size:
+        raise ValueError(
+            f"{name} must be whole numbers from 0 to {n - 1}, the positions of {kind}; got "
+            f"{wrong[:3].tolist()}.{remedy}"
         )
     return values
 

@@ -15,7 +15,7 @@ import numpy as np
 from torch import Tensor
 
 from dann_transfer.ground.notices import warn
-from dann_transfer.judging.arrays import one_each, probabilities_of
+from dann_transfer.judging.arrays import one_each, positions_of, probabilities_of
 from dann_transfer.judging.label_shift import Calibration, correct
 
 
@@ -186,14 +186,8 @@ def labelled(p: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     p = probabilities_of(p)
     codes = one_each("codes", codes, len(p), "labelled")
-    last = p.shape[1] - 1
-    if codes.dtype.kind not in "iu" or codes.min() < 0 or codes.max() > last:
-        wrong = codes if codes.dtype.kind not in "iu" else codes[(codes < 0) | (codes > last)]
-        raise ValueError(
-            f"codes must be whole numbers from 0 to {last}, the positions of classes; got "
-            f"{wrong[:3].tolist()}. For labels y, pass np.searchsorted(classes, y)."
-        )
-    return p, codes
+    remedy = " For labels y, pass np.searchsorted(classes, y)."
+    return p, positions_of("codes", codes, p.shape[1], "classes", remedy)
 
 
 def calibration_error(p: np.ndarray, codes: np.ndarray, bins: int = 15) -> float:

@@ -10,6 +10,7 @@ from numbers import Integral
 import numpy as np
 from scipy.stats import entropy
 
+from dann_transfer.judging.arrays import check_rows, positions_of
 from dann_transfer.judging.neighbors import spread
 
 ROUNDING = 1e-5
@@ -17,14 +18,6 @@ ROUNDING = 1e-5
 MANY = 500
 """With more clusters, k-means would take their number times that of the texts in each round, so it
 halves clusters instead, which takes its logarithm."""
-
-
-def _check(features: np.ndarray, probabilities: np.ndarray) -> None:
-    if features.ndim != 2 or probabilities.ndim != 2 or len(features) != len(probabilities):
-        raise ValueError(
-            f"features of shape {features.shape} and probabilities of shape {probabilities.shape} "
-            "do not match; pass one row per text of each, as adapter.outputs(texts) returns them."
-        )
 
 
 def suggest(
@@ -56,7 +49,8 @@ def suggest(
     Raises
     ------
     ValueError
-        If n is less than 1 or more than the number of texts, or if the shapes do not match.
+        If n is less than 1 or more than the number of texts, if the shapes do not match, or if
+        `probabilities` holds none.
 
     References
     ----------
@@ -73,7 +67,7 @@ def suggest(
     """
     from sklearn.preprocessing import normalize
 
-    _check(features, probabilities)
+    check_rows(features, probabilities)
     if not isinstance(n, Integral) or isinstance(n, bool) or not 1 <= n <= len(features):
         raise ValueError(
             f"n={n!r} texts to label out of {len(features)}; n must be a whole number of at least "
@@ -160,7 +154,7 @@ def spread_labels(
     ------
     ValueError
         If there is no text or no class at a position, a text is labelled twice, the numbers of
-        labels and positions differ, or shapes do not match.
+        labels and positions differ, shapes do not match, or `probabilities` holds none.
 
     References
     ----------
@@ -178,9 +172,9 @@ def spread_labels(
     from sklearn.kernel_ridge import KernelRidge
     from sklearn.preprocessing import normalize
 
-    _check(features, probabilities)
-    positions = _whole("positions", positions, len(features), "texts")
-    codes = _whole("codes", codes, probabilities.shape[1], "classes")
+    check_rows(features, probabilities)
+    positions = positions_of("positions", positions, len(features), "texts")
+    codes = positions_of("codes", codes, probabilities.shape[1], "classes")
     if len(positions) != len(codes):
         raise ValueError(
             f"got {len(positions)} positions and {len(codes)} codes; pass one code per position."
@@ -199,21 +193,3 @@ def spread_labels(
     corrected = (smooth + ridge.predict(directions)).clip(min=0)
     corrected[positions] = truth
     return np.asarray(corrected / corrected.sum(1, keepdims=True))
-
-
-def _whole(name: str, values: np.ndarray, end: int, of: str) -> np.ndarray:
-    """Return a list of whole numbers as an array, if each is a position among `end`."""
-    array = np.asarray(values)
-    if array.ndim != 1:
-        raise ValueError(f"{name} has shape {array.shape}; pass a flat list of whole numbers.")
-    if not array.size:
-        return array.astype(int)
-    if array.dtype.kind not in "iu":
-        raise ValueError(f"{name} has values of type {array.dtype}; pass whole numbers.")
-    wrong = array[(array < 0) | (array >= end)]
-    if wrong.size:
-        raise ValueError(
-            f"{name} has {wrong[0]}, but there are {end} {of}; pass whole numbers from 0 to "
-            f"{end - 1}."
-        )
-    return array

@@ -17,6 +17,7 @@ import numpy as np
 
 from dann_transfer.judging.arrays import features_of, one_each, probabilities_of, weights_of
 from dann_transfer.judging.diagnostics import domain_classifier
+from dann_transfer.texts.labels import class_positions
 from dann_transfer.texts.reading import as_labelled
 
 MIN_TEXTS = 5
@@ -35,6 +36,11 @@ def _pool(pool: Sequence[np.ndarray]) -> np.ndarray:
             "least two models, for the same texts and classes."
         )
     return np.stack(arrays)
+
+
+def _predicted(p: np.ndarray, n: int) -> np.ndarray:
+    """Return the class positions that are predicted for n target texts, shape (n,)."""
+    return one_each("the prediction", probabilities_of(p).argmax(1), n, "target")
 
 
 def _entropy(p: np.ndarray) -> np.ndarray:
@@ -202,11 +208,8 @@ def cluster_agreement(features: np.ndarray, p: np.ndarray, random_state: int = 0
     from sklearn.metrics import adjusted_mutual_info_score
     from sklearn.preprocessing import normalize
 
-    p, (features,) = probabilities_of(p), features_of(features)
-    predicted, classes = (
-        one_each("the prediction", p.argmax(1), len(features), "target"),
-        p.shape[1],
-    )
+    (features,) = features_of(features)
+    predicted, classes = _predicted(p, len(features)), np.shape(p)[1]
     if len(features) < classes:
         raise ValueError(
             f"{len(features)} texts cannot form {classes} clusters; pass at least one per class."
@@ -375,17 +378,13 @@ def deep_embedded_validation(
 ) -> float:
     """Estimate the accuracy on the target from labelled source texts that look like its texts.
 
-    Source texts are weighted by how much likelier the target is to have their features, estimated
-    by a logistic regression; a control variate keeps a few texts from dominating the estimate.
+    It is `importance_weighted_validation` with a control variate, which keeps a few texts from
+    dominating the estimate.
 
     Parameters
     ----------
-    source, target : ndarray, shapes (n, width) and (m, width)
-        Features of source texts that training has not seen, and of target texts.
-    correct : ndarray of bool, shape (n,)
-        Whether each source text is predicted correctly.
-    random_state : int
-        Chooses the folds, in which weights are computed for texts not fitted to.
+    source, correct, target, random_state
+        As for `importance_weighted_validation`, with the same errors.
 
     References
     ----------
@@ -450,8 +449,7 @@ def reverse_validation(
     """
     source_features, target_features = features_of(source_features, target_features)
     codes = one_each("source_codes", source_codes, len(source_features), "source")
-    p = probabilities_of(p)
-    predicted = one_each("the prediction", p.argmax(1), len(target_features), "target")
+    predicted = _predicted(p, len(target_features))
     if (predicted == predicted[0]).all():
         return float((codes == predicted[0]).mean())
     model, _ = domain_classifier()
@@ -546,8 +544,8 @@ class Evidence:
     --------
     >>> rng = np.random.default_rng(0)
     >>> codes = np.arange(20) % 2
-    >>> made = rng.normal(size=(20, 3)), np.eye(2)[codes]
-    >>> evidence = Evidence(made, codes, made)
+    >>> outputs = rng.normal(size=(20, 3)), np.eye(2)[codes]
+    >>> evidence = Evidence(outputs, codes, outputs)
     >>> SCORES["source_validation"](evidence), 1 <= effective_size(evidence.weights) <= 20
     (1.0, True)
 
@@ -575,8 +573,8 @@ class Evidence:
         """
         columns = estimator.text_column, estimator.label_column
         texts, labels = as_labelled(X, y, "X", "y", *columns)
-        same = labels[:, None] == estimator.classes_
-        codes = np.where(same.any(1), same.argmax(1), -1)
+        # A fold of few texts may have a class that the model never saw.
+        codes = class_positions(labels, estimator.classes_)
         return cls(estimator.outputs(texts), codes, estimator.outputs(X_target))
 
     @property

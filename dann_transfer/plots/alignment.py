@@ -78,7 +78,7 @@ def features_frame(
                 warnings.simplefilter("ignore", EmptyTextWarning)
                 # One pass gives both features and predictions.
                 features, p = adapter.outputs(domain.texts)
-            own = {
+            table = {
                 "model": title,
                 "domain": name,
                 "text": domain.texts,
@@ -86,7 +86,7 @@ def features_frame(
                 "predicted": labels(p, adapter.classes_),
                 "features": list(features),
             }
-            parts.append(pd.DataFrame(own).astype({"label": object}))
+            parts.append(pd.DataFrame(table).astype({"label": object}))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -190,7 +190,9 @@ class AlignmentDisplay(Display):
         places = [
             np.flatnonzero(first["domain"] == name) for name in dict.fromkeys(first["domain"])
         ]
-        rows_shown = np.concatenate([own[rng.permutation(len(own))[:max_texts]] for own in places])
+        rows_shown = np.concatenate(
+            [rows[rng.permutation(len(rows))[:max_texts]] for rows in places]
+        )
         sample = first.iloc[rows_shown]
         distances, features, predicted = {}, [], {}
         for title, rows in models.items():

@@ -40,8 +40,8 @@ def _draw(
     """Choose the texts to show; return them, their labels if all have one, and their domains."""
     rng = np.random.default_rng(random_state)
     texts, labels, domains = [], [], []
-    for name, own in zip(names, (source, target), strict=True):
-        domain = as_domain(own, f"the {name} domain")
+    for name, sample in zip(names, (source, target), strict=True):
+        domain = as_domain(sample, f"the {name} domain")
         if len(domain.texts) < FEWEST:
             raise ValueError(
                 f"the {name} domain has {len(domain.texts)} texts; the A-distance needs at least "

@@ -31,9 +31,11 @@ def _records(rows: Rows, *columns: str) -> list[Any]:
     """Return the rows of runs that have an accuracy on the target, with the columns needed."""
     import pandas as pd
 
-    own: Any = rows
+    table: Any = rows
     records: list[Any] = (
-        own.to_dict("records") if hasattr(own, "to_dict") else list(getattr(own, "rows", own))
+        table.to_dict("records")
+        if hasattr(table, "to_dict")
+        else list(getattr(table, "rows", table))
     )
     for row in records:
         if missing := [name for name in columns if name not in row]:
@@ -134,8 +136,8 @@ class GainDisplay(Display):
                 # A long name may be wider than the axis, which must not shrink for it.
                 title.set(va="center", in_layout=False)
                 place -= 1 + 0.3 * lines.count("\n")
-            own = [row for row in self.rows if row["pair"] == pair]
-            for row in sorted(own, key=lambda r: (r["method"] != TRAINED, -r["gain"])):
+            runs = [row for row in self.rows if row["pair"] == pair]
+            for row in sorted(runs, key=lambda r: (r["method"] != TRAINED, -r["gain"])):
                 cut += _draw(axes, row, place, low, high)
                 ticks.append((place, plain(row["method"])))
                 place -= 1

@@ -245,8 +245,8 @@ def feature_map(
     of_domain = np.array([names.index(name) for name in domains])
     of_class, classes = np.zeros(len(points), dtype=int), []
     if labels is not None:
-        found, of_class = np.unique(np.asarray(labels), return_inverse=True)
-        classes = found.tolist()
+        values, of_class = np.unique(np.asarray(labels), return_inverse=True)
+        classes = values.tolist()
     coloured, marked = (of_domain, of_class) if colour == "domain" else (of_class, of_domain)
     count, palette = len(names) if colour == "domain" else len(classes), PALETTES[colour]
     if count > len(palette):

@@ -166,11 +166,11 @@ def report(
                 f"the baseline has the classes {baseline.classes_.tolist()}, not "
                 f"{adapter.classes_.tolist()}; fit it on the same labels."
             )
-        of = groups
+        subgroups = groups
         if isinstance(groups, str):
-            of = as_groups(groups, target, "groups", "target", len(two.texts)).tolist()
-        after = evaluate(adapter, two, groups=of)
-        before = None if baseline is None else evaluate(baseline, two, groups=of)
+            subgroups = as_groups(groups, target, "groups", "target", len(two.texts)).tolist()
+        after = evaluate(adapter, two, groups=subgroups)
+        before = None if baseline is None else evaluate(baseline, two, groups=subgroups)
         scores = _scores(str(adapter.params_["method"]), after, before)
     elif groups is not None or baseline is not None:
         raise ValueError("groups and baseline need a target with labels: Domain(texts, labels).")

@@ -280,8 +280,8 @@ class PairedBatches:
         ids, mask = pad(texts, self.source.pad_id)
         if self.states is not None:
             states = [
-                own[tokens.offsets[i] : tokens.offsets[i + 1]]
-                for (tokens, places), own in zip(parts, self.states, strict=True)
+                hidden[tokens.offsets[i] : tokens.offsets[i + 1]]
+                for (tokens, places), hidden in zip(parts, self.states, strict=True)
                 for i in places
             ]
             columns["states"] = pad_states(states, mask.shape[1])

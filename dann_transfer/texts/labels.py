@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -267,8 +267,26 @@ def _as_marks(y: Any) -> np.ndarray | None:
     return marks if marks.ndim == 2 and np.isin(marks, [0, 1]).all() else None
 
 
+def class_positions(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Turn labels into positions in `classes`, shape (n,), and -1 where a label is none of them.
+
+    A class 1 may be written "1": a CSV file has "1" where JSON and Parquet have 1.
+
+    Examples
+    --------
+    >>> class_positions(np.array(["1", "0", "2"]), np.array([0, 1])).tolist()
+    [1, 0, -1]
+
+    """
+    places = {label: place for place, label in enumerate(classes.tolist())}
+    written = {str(label): place for label, place in places.items()}
+    return np.array(
+        [places[v] if v in places else written.get(str(v), -1) for v in labels.tolist()], dtype=int
+    )
+
+
 def encode_labels(labels: np.ndarray, classes: np.ndarray, name: str) -> np.ndarray:
-    """Turn labels into positions in `classes`, shape (n,). A class 1 may be written "1".
+    """Turn labels into `class_positions`, shape (n,).
 
     Raises
     ------
@@ -276,14 +294,10 @@ def encode_labels(labels: np.ndarray, classes: np.ndarray, name: str) -> np.ndar
         If a label is not among the classes.
 
     """
-    names = set(classes.tolist())
-    # A CSV file has "1" where JSON and Parquet have 1.
-    written = {str(label): label for label in names}
-    values = [v if v in names else written.get(str(v), v) for v in labels.tolist()]
-    unknown = sorted(set(values) - names, key=str)
-    if unknown:
+    codes = class_positions(labels, classes)
+    if unknown := sorted(set(labels[codes < 0].tolist()), key=str):
         raise ValueError(
             f"{name} has labels that the source does not have: {unknown[:5]}; "
             f"the source's classes are {classes.tolist()[:20]}."
         )
-    return cast(np.ndarray, np.searchsorted(classes, np.asarray(values, dtype=classes.dtype)))
+    return codes

@@ -179,8 +179,8 @@ class Trainer:
         """
         norms = {} if self.optimizer.scaler.is_enabled() else self.norms
         # Where no parameter has a gradient, torch gives a norm of 0 that lies on the CPU.
-        found = [one.to(self.runtime.device) for one in (*losses.values(), *norms.values())]
-        if not found or torch.isfinite(torch.stack(found)).all():
+        scalars = [one.to(self.runtime.device) for one in (*losses.values(), *norms.values())]
+        if not scalars or torch.isfinite(torch.stack(scalars)).all():
             return
         what, at, values = "loss", step, losses
         if not all(norm.isfinite() for norm in norms.values()):
@@ -350,11 +350,11 @@ class Trainer:
         """Continue from the newest checkpoint, and write others."""
         processes = self.runtime.processes
         state = checkpoints.newest(self.runtime.device)
-        found = processes.all_of(None if checkpoints.last is None else checkpoints.last.name)
-        if len(set(found)) > 1:
+        files = processes.all_of(None if checkpoints.last is None else checkpoints.last.name)
+        if len(set(files)) > 1:
             raise ValueError(
                 f"checkpoint_dir={str(checkpoints.folder)!r} is not the same folder for all "
-                f"processes, which find {found} there; name one that every machine sees."
+                f"processes, which find {files} there; name one that every machine sees."
             )
         if state is not None:
             for name, part in self.states.items():

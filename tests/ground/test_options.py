@@ -93,6 +93,12 @@ def test_an_empty_name_is_refused(name):
         methods.register(name)(methods.dann.DANN)
 
 
+def test_a_method_cannot_have_the_name_that_stands_for_several():
+    with pytest.raises(ValueError, match="cannot be named 'auto', which trains several methods"):
+        methods.register("auto")(methods.dann.DANN)
+    assert "auto" not in methods.names()
+
+
 def test_a_name_that_is_a_combination_is_refused():
     with pytest.raises(ValueError, match=r"'mmd\+mcc' already means the methods \['mmd', 'mcc'\]"):
         methods.register("mmd+mcc")(methods.dann.DANN)

@@ -3,7 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dann_transfer.judging.arrays import features_of, one_each, probabilities_of, weights_of
+from dann_transfer.judging.arrays import (
+    check_rows,
+    features_of,
+    one_each,
+    positions_of,
+    probabilities_of,
+    weights_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -30,6 +37,28 @@ def test_one_value_for_each_text():
     for values in ([1, 2], [[1], [2], [3]], 1):
         with pytest.raises(ValueError, match=r"^codes has shape .* 3 source texts\. Do this\.$"):
             one_each("codes", values, 3, "source", " Do this.")
+
+
+@pytest.mark.parametrize("features", [np.ones((3, 4)), np.ones(2)])
+def test_features_and_probabilities_are_of_the_same_texts(features):
+    p = np.full((2, 3), 1 / 3)
+    check_rows(np.ones((2, 4)), p)
+    with pytest.raises(ValueError, match=r"features of shape .* shape \(2, 3\) do not match; pass"):
+        check_rows(features, p)
+    with pytest.raises(ValueError, match="sum to 1"):
+        check_rows(np.ones((2, 4)), 2 * p)
+
+
+def test_positions_are_whole_numbers_of_something_that_exists():
+    assert positions_of("codes", [2, 0], 3, "classes").tolist() == [2, 0]
+    assert positions_of("codes", [], 3, "classes").dtype.kind == "i"
+    for values in ([0, 3], [-1], ["a"], [0.0], [True]):
+        with pytest.raises(
+            ValueError, match=r"from 0 to 2, the positions of classes; got .*\]\. Do"
+        ):
+            positions_of("codes", values, 3, "classes", " Do this.")
+    with pytest.raises(ValueError, match=r"codes has shape \(1, 2\); pass a flat list"):
+        positions_of("codes", [[0, 1]], 3, "classes")
 
 
 @pytest.mark.parametrize("weights", [[1.0, -1.0], [np.inf, 1.0], [np.nan, 1.0]])

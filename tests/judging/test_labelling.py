@@ -127,12 +127,12 @@ def test_without_labels_probabilities_are_spread_and_nothing_else():
 @pytest.mark.parametrize(
     ("x", "p", "n", "words"),
     [
-        (np.ones((5, 3)), np.ones((5, 2)), 0, "n=0 texts to label out of 5"),
-        (np.ones((5, 3)), np.ones((5, 2)), True, "n=True texts to label"),
-        (np.ones((5, 3)), np.ones((5, 2)), 6, "n=6 texts to label out of 5"),
-        (np.ones((5, 3)), np.ones((4, 2)), 2, r"features of shape \(5, 3\) and .* \(4, 2\)"),
-        (np.ones((5, 3)), np.ones(5), 2, r"shape \(5,\) do not match"),
-        (np.ones(5), np.ones((5, 2)), 2, r"features of shape \(5,\)"),
+        (np.ones((5, 3)), np.full((5, 2), 0.5), 0, "n=0 texts to label out of 5"),
+        (np.ones((5, 3)), np.full((5, 2), 0.5), True, "n=True texts to label"),
+        (np.ones((5, 3)), np.full((5, 2), 0.5), 6, "n=6 texts to label out of 5"),
+        (np.ones((5, 3)), np.full((4, 2), 0.5), 2, r"features of shape \(5, 3\) and .* \(4, 2\)"),
+        (np.ones((5, 3)), np.ones(5), 2, r"probabilities of shape \(5,\) must be"),
+        (np.ones(5), np.full((5, 2), 0.5), 2, r"features of shape \(5,\)"),
     ],
 )
 def test_what_cannot_be_suggested(x, p, n, words):
@@ -143,21 +143,25 @@ def test_what_cannot_be_suggested(x, p, n, words):
 @pytest.mark.parametrize(
     ("positions", "codes", "words"),
     [
-        ([5], [0], "positions has 5, but there are 5 texts; .* from 0 to 4"),
-        ([-1], [0], "positions has -1"),
-        ([0], [2], "codes has 2, but there are 2 classes"),
+        (
+            [5],
+            [0],
+            r"positions must be whole numbers from 0 to 4, the positions of texts; got \[5\]",
+        ),
+        ([-1], [0], r"positions must be .* got \[-1\]"),
+        ([0], [2], r"codes must be whole numbers from 0 to 1, the positions of classes; got \[2\]"),
         ([0, 1], [1], "2 positions and 1 codes"),
         ([3, 3], [0, 1], "text 3 is labelled more than once"),
-        ([0.0], [0], "positions has values of type float64"),
-        ([0], ["negative"], "codes has values of type <U8"),
+        ([0.0], [0], r"positions must be whole numbers .* got \[0\.0\]"),
+        ([0], ["negative"], r"codes must be whole numbers .* got \['negative'\]"),
         ([[0]], [0], r"positions has shape \(1, 1\)"),
     ],
 )
 def test_labels_that_cannot_be_spread(positions, codes, words):
     with pytest.raises(ValueError, match=words):
-        spread_labels(np.ones((5, 3)), np.ones((5, 2)), np.array(positions), np.array(codes))
+        spread_labels(np.ones((5, 3)), np.full((5, 2), 0.5), np.array(positions), np.array(codes))
     with pytest.raises(ValueError, match="do not match"):
-        spread_labels(np.ones((5, 3)), np.ones((4, 2)), np.array([0]), np.array([0]))
+        spread_labels(np.ones((5, 3)), np.full((4, 2), 0.5), np.array([0]), np.array([0]))
 
 
 @pytest.mark.parametrize("kind", ["pandas", "polars"])

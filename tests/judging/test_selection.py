@@ -29,6 +29,7 @@ from dann_transfer.judging.selection import (
     scorer,
     seed_agreement,
 )
+from dann_transfer.texts.labels import encode_labels
 
 
 @pytest.fixture
@@ -296,6 +297,22 @@ def test_labels_become_class_positions():
     assert evidence.codes.tolist() == [0, 1, 1, -1]
     assert evidence.correct.tolist() == [True, True, False, False]
     assert SCORES["source_validation"](evidence) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("classes", "labels"), [([0, 1], ["0", "1", "1"]), (["0", "1"], [0, 1, 1])], ids=str
+)
+def test_a_scorer_reads_labels_as_evaluate_does(classes, labels, tmp_path):
+    """A class 1 may be written "1", as in a file."""
+    model = Counting()
+    model.classes_ = np.array(classes)
+    file = tmp_path / "texts.csv"
+    file.write_text("text,label\na,0\nb,1\nc,1\n")
+    score = scorer("source_validation", ["b"])
+    assert score(model, ["a", "b", "c"], labels) == pytest.approx(2 / 3)
+    assert score(model, file) == pytest.approx(2 / 3)
+    codes = encode_labels(np.array(labels), model.classes_, "y")
+    assert Evidence.of(model, file, None, ["b"]).codes.tolist() == codes.tolist() == [0, 1, 1]
 
 
 @pytest.mark.filterwarnings("ignore::dann_transfer.judging.diagnostics.CollapseWarning")
