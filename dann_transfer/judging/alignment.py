@@ -15,10 +15,9 @@ from typing import NamedTuple
 import numpy as np
 
 from dann_transfer.ground.notices import warn
+from dann_transfer.ground.settings import FEWEST_ALIGNED
 from dann_transfer.judging.arrays import features_of, one_each, probabilities_of, weights_of
 
-FEWEST = 20
-"""Texts of each domain that a map needs."""
 RIDGE = 0.1
 """What is added to each direction's variance, as a share of the mean variance: few texts say
 little about the directions in which features hardly vary."""
@@ -80,7 +79,7 @@ def class_weights(
     ----------
     source, target : ndarray, shapes (n, classes) and (m, classes)
         How much of each text belongs to each class: labels as rows of 0 and one 1, or
-        probabilities. Rows of the source may be multiplied by weights of the texts.
+        probabilities. Rows may be multiplied by weights of the texts.
     doubt : float
         The number of texts with which a class keeps half of its mass.
 
@@ -202,8 +201,8 @@ def obstacle(source: np.ndarray, target: np.ndarray, probabilities: np.ndarray) 
 
     """
     for name, features in (("source", source), ("target", target)):
-        if len(features) < FEWEST:
-            return f"there are {len(features)} {name} texts, and a map needs {FEWEST}"
+        if len(features) < FEWEST_ALIGNED:
+            return f"there are {len(features)} {name} texts, and a map needs {FEWEST_ALIGNED}"
         if not np.isfinite(features).all():
             return f"features of {name} texts are NaN or infinite"
         if (np.ptp(features, axis=0) == 0).all():
@@ -283,6 +282,9 @@ def transport(
     if weights is not None:
         weights = weights_of("weights", one_each("weights", weights, len(source), "source"))
         members *= weights[:, None]
+        # Only within a class: what the class counts is for `class_weights` to say.
+        mass, counts = members.sum(0), np.bincount(labels, minlength=members.shape[1])
+        members *= np.divide(counts, mass, out=np.zeros(len(mass)), where=mass > 0)
     pair = class_weights(members, probabilities)
     for name, each in zip(("source", "target"), pair, strict=True):
         _warn_of_few(name, each, source.shape[1])

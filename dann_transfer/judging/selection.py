@@ -577,7 +577,7 @@ class Evidence:
         texts, labels = as_labelled(X, y, "X", "y", *columns)
         same = labels[:, None] == estimator.classes_
         codes = np.where(same.any(1), same.argmax(1), -1)
-        return cls(estimator.outputs(texts), codes, estimator.outputs(X_target))
+        return cls(estimator.outputs(texts, domain="source"), codes, estimator.outputs(X_target))
 
     @property
     def correct(self) -> np.ndarray:
