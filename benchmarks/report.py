@@ -58,6 +58,7 @@ TEXTS = 1000
 # Files that do not come from the board.
 OTHERS = {
     "aligned.jsonl",
+    "alignment.jsonl",
     "auto.jsonl",
     "base_cpu.jsonl",
     "base_students.jsonl",

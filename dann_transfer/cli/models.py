@@ -107,11 +107,13 @@ def predict(
             )
         adapter = _load(model, trust_remote_code)
         # Each part of the file waits for its predictions.
-        frames, again, domains = tee(chain([first], parts), 3)
-        outputs = adapter.outputs_in_parts(
-            (frame[text_column] for frame in again),
-            domain if domain_column is None else (frame[domain_column] for frame in domains),
-        )
+        frames, again = tee(chain([first], parts))
+        where: Any = domain
+        if domain_column is not None:
+            # Only here, because parts are kept until all have taken them.
+            again, others = tee(again)
+            where = (frame[domain_column] for frame in others)
+        outputs = adapter.outputs_in_parts((frame[text_column] for frame in again), where)
         labelled = (
             frame.assign(**_answers(adapter, part.probabilities, abstain_below, out))
             for frame, part in zip(filter(len, frames), outputs, strict=True)

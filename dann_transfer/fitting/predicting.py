@@ -125,11 +125,13 @@ def parts_with_domains(
                     "'target' or 'source' for all."
                 ) from None
             if len(part):
-                waiting.append(entry)
+                name = "domain" if isinstance(domain, str) else f"domain[{i}]"
+                waiting.append((entry, name))
             yield part
 
     for texts in texts_in_parts(noted(), "X", text_column):
-        yield texts, target_rows(waiting.popleft(), len(texts))
+        entry, name = waiting.popleft()
+        yield texts, target_rows(entry, len(texts), name)
     if not isinstance(domain, str) and next(entries, None) is not None:
         raise ValueError("domain has more entries than there are parts; pass one for each part.")
 

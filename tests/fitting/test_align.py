@@ -149,6 +149,8 @@ def test_there_must_be_a_domain_for_each_part(pair):
         list(mapped.outputs_in_parts([["a"]], ["source", "target"]))
     with pytest.raises(ValueError, match="domain='tweets' must be"):
         mapped.outputs_in_parts([["a"]], "tweets")
+    with pytest.raises(ValueError, match=r"domain\[1\]\[0\] is 'tweets'"):
+        list(mapped.outputs_in_parts([["a"], ["b"]], ["source", ["tweets"]]))
     assert target_rows("target", 2).all()
 
 
