@@ -20,19 +20,27 @@ from sklearn.utils.validation import check_is_fitted
 from dann_transfer import advice
 from dann_transfer.fitting import auto, run, saving
 from dann_transfer.fitting.fitted import Fitted
-from dann_transfer.fitting.predicting import Outputs, Trained, joined, predict_parts
+from dann_transfer.fitting.predicting import (
+    Outputs,
+    Trained,
+    joined,
+    parts_with_domains,
+    predict_parts,
+    target_rows,
+)
 from dann_transfer.fitting.run import Watch
 from dann_transfer.fitting.shared import Shared
 from dann_transfer.ground.notices import warn
 from dann_transfer.ground.options import AUTO
 from dann_transfer.ground.settings import AT_PREDICTION, check_params, plain
 from dann_transfer.judging import decision
+from dann_transfer.judging.alignment import AffineMap
 from dann_transfer.judging.findings import Findings
 from dann_transfer.judging.labelling import suggest
 from dann_transfer.judging.neighbors import Neighborhood
 from dann_transfer.model.model import Classifier
 from dann_transfer.texts.files import PART
-from dann_transfer.texts.reading import as_texts, texts_in_parts
+from dann_transfer.texts.reading import as_texts
 from dann_transfer.texts.roles import Inputs, Texts
 
 if TYPE_CHECKING:
@@ -120,6 +128,10 @@ class DomainAdapter(
     neighbors : int, optional
         Average each prediction with those of this many nearest target texts of the fit, which needs
         no training; None does not average.
+    align : {"transport"}, optional
+        Map the features of target texts onto the source's after training, so that they no longer
+        tell the domains apart: "transport" is the linear map of optimal transport, with every class
+        weighted alike in both domains; None maps nothing.
     validation_fraction : float
         The share of the source that is held out for choosing the epoch; 0 keeps the last epoch.
     validation_tolerance : float
@@ -160,6 +172,8 @@ class DomainAdapter(
         The method's own parameters, such as a discriminator's, which prediction does not need.
     neighborhood_ : Neighborhood or None
         The target's texts that predictions are averaged with, where `neighbors` is set.
+    alignment_ : AffineMap or None
+        The map of target texts' features, where `align` is set and nothing speaks against a map.
     fitted_ : Fitted
         Everything else. Each of its fields is also an attribute of the adapter, with a trailing
         underscore: classes_, seed_, max_strength_, learning_rate_, n_source_, n_target_,
@@ -189,6 +203,7 @@ class DomainAdapter(
 
     fitted_: Fitted
     neighborhood_: Neighborhood | None
+    alignment_: AffineMap | None
     _loaded_from: str
 
     def __init__(
@@ -218,6 +233,7 @@ class DomainAdapter(
         class_weight: str | dict[Any, float] | None = None,
         correct_prior: str | bool | None = None,
         neighbors: int | None = None,
+        align: str | None = None,
         validation_fraction: float = 0.1,
         validation_tolerance: float = 1.0,
         metric: str = "accuracy",
@@ -255,6 +271,7 @@ class DomainAdapter(
         self.class_weight = class_weight
         self.correct_prior = correct_prior
         self.neighbors = neighbors
+        self.align = align
         self.validation_fraction = validation_fraction
         self.validation_tolerance = validation_tolerance
         self.metric = metric
@@ -354,13 +371,15 @@ class DomainAdapter(
         """Become the estimator of a fitted model."""
         self.model_, self.encoder_ = trained.model, trained.model.encoder
         self.method_weights_, self.fitted_ = trained.method_weights, trained.fitted
-        self.neighborhood_ = trained.neighborhood
+        self.neighborhood_, self.alignment_ = trained.neighborhood, trained.alignment
         self._n_features_out = trained.model.encoder.features
         return self
 
     @property
     def _trained(self) -> Trained:
-        return Trained(self.model_, self.method_weights_, self.fitted_, self.neighborhood_)
+        return Trained(
+            self.model_, self.method_weights_, self.fitted_, self.neighborhood_, self.alignment_
+        )
 
     def __getattr__(self, name: str) -> Any:
         # Called only for a missing attribute; a copy under construction has no attributes at all.
@@ -383,8 +402,20 @@ class DomainAdapter(
         check_params(changed)
         return changed
 
-    def outputs(self, X: Any) -> Outputs:
+    def outputs(self, X: Any, domain: Any = "target") -> Outputs:
         """Return features and class probabilities of texts, in one pass.
+
+        Parameters
+        ----------
+        X : sequence, table or Domain
+        domain : {"target", "source"}, or sequence of these, shape (n,)
+            Where the texts are from, all or each. It matters where `align` is set: features of
+            target texts are mapped, and those of source texts are not.
+
+        Raises
+        ------
+        ValueError
+            If `domain` is anything else.
 
         Examples
         --------
@@ -393,26 +424,31 @@ class DomainAdapter(
         ```
 
         """
-        return self._outputs(X, with_features=True)
+        return self._outputs(X, domain, with_features=True)
 
-    def _outputs(self, X: Any, with_features: bool) -> Outputs:
+    def _outputs(self, X: Any, domain: Any, with_features: bool) -> Outputs:
         """Pass texts through the model, and return their features only if asked to."""
         check_is_fitted(self)
         texts = as_texts(X, "X", self.text_column, empty_is_text=True)
-        parts = (texts[start : start + PART] for start in range(0, len(texts), PART))
-        predicted = self._in_parts(parts)
+        of_target = target_rows(domain, len(texts))
+        parts = (slice(start, start + PART) for start in range(0, len(texts), PART))
+        predicted = self._in_parts((texts[part], of_target[part]) for part in parts)
         if not with_features:
             nothing = np.empty((0, self.encoder_.features), np.float32)
             predicted = (Outputs(nothing, part.probabilities) for part in predicted)
         return joined(predicted, self._trained)
 
-    def outputs_in_parts(self, parts: Iterable[Sequence[str]]) -> Iterator[Outputs]:
+    def outputs_in_parts(
+        self, parts: Iterable[Sequence[str]], domain: Any = "target"
+    ) -> Iterator[Outputs]:
         """Yield what `outputs` returns, for texts that come in parts and need not fit in memory.
 
         Parameters
         ----------
         parts : iterable of sequence of str
             Parts of a few thousand texts are fastest.
+        domain : {"target", "source"}, or iterable
+            Where all texts are from, or, for each part, what `outputs` takes.
 
         Yields
         ------
@@ -434,17 +470,24 @@ class DomainAdapter(
 
         """
         check_is_fitted(self)
-        return self._in_parts(texts_in_parts(parts, "X", self.text_column))
+        if isinstance(domain, str):
+            target_rows(domain, 0)
+        return self._in_parts(parts_with_domains(parts, domain, self.text_column))
 
-    def _in_parts(self, parts: Iterable[list[str]]) -> Iterator[Outputs]:
+    def _in_parts(self, parts: Iterable[tuple[list[str], np.ndarray]]) -> Iterator[Outputs]:
         """Pass texts through the model; at the end, warn of all cut texts and unknown tokens."""
         yield from predict_parts(self._trained, self._check_at_prediction(), parts)
 
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Return class probabilities, shape (n, n_classes), in the order of ``classes_``."""
-        return self._outputs(X, with_features=False).probabilities
+    def predict_proba(self, X: Any, domain: Any = "target") -> np.ndarray:
+        """Return class probabilities, shape (n, n_classes), in the order of ``classes_``.
 
-    def predict(self, X: Any, abstain_below: float = 0.0, label: Any = None) -> np.ndarray:
+        `domain` is that of `outputs`.
+        """
+        return self._outputs(X, domain, with_features=False).probabilities
+
+    def predict(
+        self, X: Any, abstain_below: float = 0.0, label: Any = None, domain: Any = "target"
+    ) -> np.ndarray:
         """Return the labels of texts, shape (n,), of the type that was passed to `fit`.
 
         Parameters
@@ -456,6 +499,8 @@ class DomainAdapter(
         label : object, optional
             Returned in place of a withheld answer. Without it the result is a masked array, whose
             mask is true where answers are withheld.
+        domain : {"target", "source"}, or sequence of these, shape (n,)
+            Where the texts are from, as for `outputs`.
 
         Examples
         --------
@@ -465,7 +510,7 @@ class DomainAdapter(
 
         """
         decision.check_threshold("abstain_below", abstain_below)
-        p = self.predict_proba(X)
+        p = self.predict_proba(X, domain)
         if not abstain_below and label is None:
             return decision.labels(p, self.classes_)
         return decision.abstain(p, self.classes_, abstain_below, label)
@@ -535,9 +580,20 @@ class DomainAdapter(
         """
         return suggest(*self.outputs(X), n, random_state)
 
-    def transform(self, X: Any) -> np.ndarray:
-        """Return the encoder's pooled features, shape (n, width), float32."""
-        return self.outputs(X).features
+    def transform(self, X: Any, domain: Any = "target") -> np.ndarray:
+        """Return the encoder's pooled features, shape (n, width), float32.
+
+        `domain` is that of `outputs`.
+        """
+        return self.outputs(X, domain).features
+
+    def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> np.ndarray:
+        """Fit, and return the features of the source texts X, shape (n, width), float32.
+
+        A ``Pipeline`` calls this in its `fit`, and `transform` for the texts that it predicts: the
+        latter count as target texts.
+        """
+        return self.fit(X, y, **fit_params).transform(X, domain="source")
 
     def __sklearn_clone__(self) -> DomainAdapter:
         twin: DomainAdapter = super().__sklearn_clone__()
@@ -572,6 +628,7 @@ class DomainAdapter(
             trained.model,
             trained.method_weights,
             trained.neighborhood,
+            trained.alignment,
         )
 
     def push_to_hub(self, name: str, private: bool = False, token: str | None = None) -> str:
@@ -631,7 +688,13 @@ class DomainAdapter(
         adapter = cls(**saved.params)
         adapter._loaded_from = str(folder)
         return adapter._take(
-            Trained(saved.model, saved.method_weights, saved.fitted, saved.neighborhood)
+            Trained(
+                saved.model,
+                saved.method_weights,
+                saved.fitted,
+                saved.neighborhood,
+                saved.alignment,
+            )
         )
 
 

@@ -28,7 +28,7 @@ from dann_transfer.ground.processes import Processes
 from dann_transfer.ground.settings import as_seed, check_names, check_params, plain
 from dann_transfer.judging.choice import BASELINE
 from dann_transfer.judging.decision import check_threshold
-from dann_transfer.judging.diagnostics import proxy_a_distance
+from dann_transfer.judging.diagnostics import FEWEST, mixing, mixing_by_class, proxy_a_distance
 from dann_transfer.judging.gains import Answers, by_group, doubt, gain_error, harm
 from dann_transfer.judging.scores import METRICS, difference_error
 from dann_transfer.methods import Method
@@ -501,27 +501,42 @@ def _scores(
     """Return a run's scores, and its answers on the labelled target texts."""
     scores: dict[str, Any] = {}
     features: list[np.ndarray] = []
+    labels: list[np.ndarray] = []
     answers, classes = None, trained.fitted.classes
     for name, test in tests.items():
         tokens, cut = shared.tokens(trained.model.encoder, params, test.texts)
         if test.labels is not None:
             warn_truncated({f"{name} test": (cut, len(tokens))}, params["max_length"])
-        outputs = predict_tokens(trained, params, tokens)
+        outputs = predict_tokens(trained, params, tokens, domain=name)
         features.append(outputs.features)
         codes, predicted = None, outputs.probabilities.argmax(1)
         if test.labels is not None:
             codes = np.searchsorted(classes, test.labels)
+            labels.append(codes)
         for metric, score in METRICS.items():
             scores[f"{name}_{metric}"] = None if codes is None else score(codes, predicted)
         if name == "target" and codes is not None:
             answers = Answers.of(outputs.probabilities, codes)
             missing = np.setdiff1d(codes, predicted)
             scores["never_predicted"] = classes[missing].tolist()
-    scores["a_distance"] = None
-    if min(map(len, features)) >= 10:
-        scores["a_distance"] = proxy_a_distance(features[0], features[1])
+    scores |= _alignment(features, labels if len(labels) == len(features) else None)
     history = trained.fitted.history
     last = history[-max(1, len(history) // 10) :]
     accuracies = [step["domain_accuracy"] for step in last if "domain_accuracy" in step]
     scores["domain_accuracy"] = mean(accuracies) if accuracies else None
     return scores, answers
+
+
+def _alignment(
+    features: list[np.ndarray], labels: list[np.ndarray] | None
+) -> dict[str, float | None]:
+    """Return how far the domains can be told apart, within classes too if both have labels."""
+    measures: dict[str, float | None] = dict.fromkeys(("a_distance", "mixing", "class_mixing"))
+    source, target = features
+    if min(len(source), len(target)) < FEWEST:
+        return measures
+    measures |= {"a_distance": proxy_a_distance(source, target), "mixing": mixing(source, target)}
+    if labels is not None:
+        by_class = mixing_by_class(source, labels[0], target, labels[1])
+        measures["class_mixing"] = mean(by_class.values()) if by_class else None
+    return measures

@@ -103,7 +103,12 @@ class Evaluation:
 
 
 def evaluate(
-    adapter: DomainAdapter, X: Any, y: Any = None, groups: Any = None, abstain_below: float = 0.8
+    adapter: DomainAdapter,
+    X: Any,
+    y: Any = None,
+    groups: Any = None,
+    abstain_below: float = 0.8,
+    domain: Any = "target",
 ) -> Evaluation:
     """Score a fitted adapter on labelled texts.
 
@@ -119,6 +124,8 @@ def evaluate(
         The group of each text, or the column of X that holds it.
     abstain_below : float
         A text is covered if the model's largest probability is at least this.
+    domain : {"target", "source"}, or sequence of these, shape (n,)
+        Where the texts are from, as for ``DomainAdapter.outputs``.
 
     Raises
     ------
@@ -138,5 +145,5 @@ def evaluate(
     texts, labels = as_labelled(X, y, "X", "y", adapter.text_column, adapter.label_column)
     codes = encode_labels(labels, adapter.classes_, "y")
     names = None if groups is None else as_groups(groups, X, "groups", "X", len(texts))
-    probabilities = adapter.predict_proba(texts)
+    probabilities = adapter.predict_proba(texts, domain)
     return Evaluation(adapter.classes_, codes, probabilities, names, abstain_below)

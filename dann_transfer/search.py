@@ -252,7 +252,8 @@ class _Judge:
         encoder, outputs = trained.model.encoder, {}
         for role in ("validation", "target"):
             tokens, _ = self.shared.tokens(encoder, params, self.roles.texts[role])
-            outputs[role] = predict_tokens(trained, params, tokens)
+            domain = "target" if role == "target" else "source"
+            outputs[role] = predict_tokens(trained, params, tokens, domain)
         codes, target = self.roles.codes["validation"], outputs["target"]
         evidence = Evidence(outputs["validation"], codes, target)
         shares = class_shares(target.probabilities.argmax(1), self.roles.classes)

@@ -120,7 +120,7 @@ def _print_table(rows: list[dict[str, Any]], source: str, target: str) -> None:
     table = Table(title=f"{source} → {target}, scores on texts that no model has seen")
     for column in (
         "method", "source\naccuracy", "target\naccuracy", "target\nmacro-F1", "proxy\nA-distance",
-        "domain\naccuracy", "time",
+        "mixing", "domain\naccuracy", "time",
     ):  # fmt: skip
         table.add_column(column, justify="left" if column == "method" else "right")
     for row in rows:
@@ -131,6 +131,7 @@ def _print_table(rows: list[dict[str, Any]], source: str, target: str) -> None:
             f"{row['target_accuracy']:.1%}",
             f"{row['target_macro_f1']:.3f}",
             "–" if row["a_distance"] is None else f"{row['a_distance']:.2f}",
+            "–" if row["mixing"] is None else f"{row['mixing']:.2f}",
             "–" if domain is None else f"{domain:.1%}",
             f"{row['seconds']:.0f} s",
         )

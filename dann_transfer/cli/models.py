@@ -42,6 +42,10 @@ OutFile = Annotated[
 TrustCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="Let the encoder run code from the folder.")
 ]
+DomainName = Annotated[
+    str,
+    typer.Option(help="Where the texts are from: target or source; matters with align."),
+]
 Page = Annotated[Path, typer.Argument(help="HTML file to write.")]
 SourceTexts = Annotated[Path | None, typer.Option(help="Source texts to show, labelled or not.")]
 ShownLabels = Annotated[
@@ -67,6 +71,11 @@ def predict(
     abstain_below: Annotated[
         float | None, typer.Option(help="Leave the label empty where the model is less sure.")
     ] = None,
+    domain: DomainName = "target",
+    domain_column: Annotated[
+        str | None,
+        typer.Option(help="The column that says of each text where it is from."),
+    ] = None,
     out: OutFile = None,
     trust_remote_code: TrustCode = False,
 ) -> None:
@@ -74,6 +83,7 @@ def predict(
 
     Example: dann-transfer predict runs/model tweets.csv --out labels.csv
     """
+    from dann_transfer.fitting.predicting import target_rows
     from dann_transfer.judging import decision
     from dann_transfer.texts.files import read_parts
     from dann_transfer.texts.unpacking import ending, is_marked
@@ -82,9 +92,9 @@ def predict(
         check_table_to_write(out, texts)
         if abstain_below is not None:
             decision.check_threshold("--abstain-below", abstain_below)
-        parts = read_parts(
-            texts, [text_column], encoding, as_separator(separator), True, quoting=quoting
-        )
+        target_rows(domain, 0, "--domain")
+        columns = [text_column, *([] if domain_column is None else [domain_column])]
+        parts = read_parts(texts, columns, encoding, as_separator(separator), True, quoting=quoting)
         # Errors in the file are reported before a model is loaded.
         first = next(parts)
         if taken := [name for name in ("predicted", "probability") if name in first]:
@@ -98,7 +108,12 @@ def predict(
         adapter = _load(model, trust_remote_code)
         # Each part of the file waits for its predictions.
         frames, again = tee(chain([first], parts))
-        outputs = adapter.outputs_in_parts(frame[text_column] for frame in again)
+        where: Any = domain
+        if domain_column is not None:
+            # Only here, because parts are kept until all have taken them.
+            again, others = tee(again)
+            where = (frame[domain_column] for frame in others)
+        outputs = adapter.outputs_in_parts((frame[text_column] for frame in again), where)
         labelled = (
             frame.assign(**_answers(adapter, part.probabilities, abstain_below, out))
             for frame, part in zip(filter(len, frames), outputs, strict=True)
@@ -136,6 +151,7 @@ def evaluate(
     abstain_below: Annotated[
         float, typer.Option(help="A text is covered if the model's probability is at least this.")
     ] = 0.8,
+    domain: DomainName = "target",
     encoding: Encoding = None,
     separator: Separator = None,
     quoting: Quoting = None,
@@ -146,10 +162,12 @@ def evaluate(
     Example: dann-transfer evaluate runs/model labelled.csv --group-column product
     """
     from dann_transfer import evaluation
+    from dann_transfer.fitting.predicting import target_rows
     from dann_transfer.judging import decision
 
     with errors_in_a_line():
         decision.check_threshold("--abstain-below", abstain_below)
+        target_rows(domain, 0, "--domain")
         frame = read_labelled(
             texts, text_column, label_column, encoding, separator, quoting, group_column
         )
@@ -160,6 +178,7 @@ def evaluate(
             as_classes(frame[label_column], adapter.classes_),
             groups=None if group_column is None else frame[group_column],
             abstain_below=abstain_below,
+            domain=domain,
         )
         typer.echo(result.summary())
         print_rows(result.classes())
@@ -342,14 +361,17 @@ def export(
         bool,
         typer.Option("--int8", help="A quarter of the size; measure how much accuracy it costs."),
     ] = False,
+    domain: DomainName = "target",
     trust_remote_code: TrustCode = False,
 ) -> None:
     """Write a model as ONNX, which predicts without torch.
 
     Example: dann-transfer export runs/model runs/onnx
     """
+    from dann_transfer.fitting.predicting import target_rows
     from dann_transfer.serving.onnx import to_onnx
 
     with errors_in_a_line():
-        to_onnx(_load(model, trust_remote_code), out, int8)
+        target_rows(domain, 0, "--domain")
+        to_onnx(_load(model, trust_remote_code), out, int8, domain)
     typer.echo(f"wrote {out}")

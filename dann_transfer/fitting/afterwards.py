@@ -6,10 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
-from dann_transfer.fitting.predicting import Trained
+from dann_transfer.fitting.predicting import Trained, aligned
+from dann_transfer.ground.notices import warn
 from dann_transfer.judging import decision
+from dann_transfer.judging.alignment import AffineMap, AlignmentWarning, obstacle, transport
 from dann_transfer.judging.diagnostics import class_shares, warn_of_collapse
 from dann_transfer.judging.doctor import Run, diagnose
 from dann_transfer.judging.findings import warn_of_findings
@@ -44,7 +48,9 @@ def look(trained: Trained, tokens: Mapping[str, Tokens], roles: Roles, runtime: 
     Returns
     -------
     Trained
-        With its neighbourhood, and the fields of `Fitted` about the target filled in.
+        With its map of features, its neighbourhood, and the fields of `Fitted` about the target
+        filled in. These show what is predicted with the map, except for the estimates of the
+        target's class shares, which decide whether there is one.
 
     """
     model, fitted, codes = trained.model, trained.fitted, roles.codes["validation"]
@@ -59,6 +65,14 @@ def look(trained: Trained, tokens: Mapping[str, Tokens], roles: Roles, runtime: 
     looked_at = tokens["target"].take(sample([list(range(len(tokens["target"])))])[0])
     features, logits = infer(model, looked_at, runtime)
     check_outputs(features, logits)
+    estimates = estimate(held_out[1].numpy(), codes, logits.numpy())
+    fitted.target_prior, fitted.refused_prior = estimates.priors, estimates.refused
+    fitted.prior_intervals, fitted.calibration = estimates.intervals, estimates.calibration
+    if params["align"] is not None:
+        affine = _map_of(trained, tokens["source"], roles, runtime, features, logits)
+        trained = replace(trained, alignment=affine)
+        every = np.full(len(features), True)
+        features, logits = aligned(trained, features, logits, every, runtime)
     target, p = logits.numpy(), logits.softmax(1).numpy()
     if params["neighbors"]:
         neighborhood = Neighborhood.of(features.numpy(), p, params["neighbors"])
@@ -71,9 +85,6 @@ def look(trained: Trained, tokens: Mapping[str, Tokens], roles: Roles, runtime: 
         str(params["method"]),
         fitted.unknown["target"],
     )
-    estimates = estimate(held_out[1].numpy(), codes, target)
-    fitted.target_prior, fitted.refused_prior = estimates.priors, estimates.refused
-    fitted.prior_intervals, fitted.calibration = estimates.intervals, estimates.calibration
     decision.prior_for(params["correct_prior"], fitted)
     run = Run(
         method=str(params["method"]),
@@ -94,7 +105,53 @@ def look(trained: Trained, tokens: Mapping[str, Tokens], roles: Roles, runtime: 
         unknown=fitted.unknown,
         prior_interval=fitted.prior_intervals.get("em"),
         sees_case=_sees_case(model.encoder.tokenizer, roles.texts["source"]),
+        aligned=trained.alignment is not None,
     )
     fitted.findings = diagnose(run)
     warn_of_findings(fitted.findings)
     return trained
+
+
+def _map_of(
+    trained: Trained,
+    source: Tokens,
+    roles: Roles,
+    runtime: Runtime,
+    features: Tensor,
+    logits: Tensor,
+) -> AffineMap | None:
+    """Return the map of target features onto those of the source, or warn why there is none.
+
+    Parameters
+    ----------
+    trained : Trained
+        With the estimates of the target's class shares.
+    source : Tokens
+        The source texts that the model was trained on.
+    roles : Roles
+    runtime : Runtime
+    features, logits : Tensor, shapes (n, width) and (n, classes)
+        Of target texts.
+
+    """
+    params, refused = trained.fitted.params, trained.fitted.refused_prior.get("em")
+    rows = sample([list(range(len(source)))])[0]
+    codes, weights = roles.codes["source"][rows], roles.weights
+    p = logits.softmax(1).numpy()
+    why = None
+    if refused is not None:
+        # Weights by predictions that contradict the source would move texts between classes.
+        why = f"the estimate of the target's class shares was refused ({refused})"
+    else:
+        passed = infer(trained.model, source.take(rows), runtime)
+        check_outputs(*passed)
+        why = obstacle(passed[0].numpy(), features.numpy(), p)
+    if why is not None:
+        warn(
+            f"align={params['align']!r} maps nothing: {why}. Features and predictions are those of "
+            "align=None; for a map, train with another method or hold out more source texts.",
+            AlignmentWarning,
+        )
+        return None
+    each = None if weights is None else weights[rows]
+    return transport(passed[0].numpy(), codes, features.numpy(), p, each)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from dann_transfer.fitting.fitted import Fitted
 from dann_transfer.judging import decision
+from dann_transfer.judging.alignment import AffineMap
 from dann_transfer.judging.neighbors import Neighborhood
-from dann_transfer.model.model import Classifier, check_outputs, infer
+from dann_transfer.model.model import Classifier, check_outputs, infer, logits_of
 from dann_transfer.model.runtime import Runtime
 from dann_transfer.texts.files import PART
+from dann_transfer.texts.reading import texts_in_parts
 from dann_transfer.texts.tokens import (
     Tokens,
     tokenize,
@@ -28,7 +33,7 @@ class Outputs(NamedTuple):
     """What one pass over texts returns."""
 
     features: np.ndarray
-    """Pooled features, shape (n, width), float32."""
+    """Pooled features, shape (n, width), float32; those of target texts mapped, with `align`."""
     probabilities: np.ndarray
     """Class probabilities, shape (n, n_classes), in the order of ``classes_``."""
 
@@ -44,10 +49,97 @@ class Trained:
     fitted: Fitted
     neighborhood: Neighborhood | None = None
     """The target's texts that predictions are averaged with, if `neighbors` is set."""
+    alignment: AffineMap | None = None
+    """The map of target texts' features, if `align` is set and nothing speaks against it."""
+
+
+def target_rows(domain: Any, n: int, name: str = "domain") -> np.ndarray:
+    """Return which of n texts are from the target, shape (n,), bool.
+
+    Parameters
+    ----------
+    domain : {"target", "source"}, or sequence of these, shape (n,)
+    n : int
+    name : str
+        The name used for it in errors.
+
+    Examples
+    --------
+    >>> target_rows("source", 2).tolist(), target_rows(["target", "source"], 2).tolist()
+    ([False, False], [True, False])
+    >>> target_rows("tweets", 2)
+    Traceback (most recent call last):
+    ...
+    ValueError: domain='tweets' must be 'target' or 'source', or a sequence of these, one a text.
+
+    """
+    if isinstance(domain, str):
+        if domain not in ("target", "source"):
+            raise ValueError(
+                f"{name}={domain!r} must be 'target' or 'source', or a sequence of these, one a "
+                "text."
+            )
+        return np.full(n, domain == "target")
+    entries = np.asarray(domain, dtype=object)
+    if entries.shape != (n,):
+        raise ValueError(
+            f"{name} has shape {entries.shape}; it needs one entry, 'target' or 'source', for each "
+            f"of the {n} texts."
+        )
+    for i, entry in enumerate(entries.tolist()):
+        if not isinstance(entry, str) or entry not in ("target", "source"):
+            raise ValueError(f"{name}[{i}] is {entry!r}; it must be 'target' or 'source'.")
+    return np.asarray(entries == "target")
+
+
+def parts_with_domains(
+    parts: Iterable[Any], domain: Any, text_column: str
+) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Yield checked texts part by part, each with which of them are from the target.
+
+    Parameters
+    ----------
+    parts : iterable of sequence of str
+    domain : {"target", "source"}, or iterable of what `target_rows` takes
+        For all parts, or for each.
+    text_column : str
+
+    Raises
+    ------
+    ValueError
+        At the part that is wrong, and if there is not one entry for each part.
+
+    """
+    entries = repeat(domain) if isinstance(domain, str) else iter(domain)
+    # Empty parts are left out on the way, and their entries with them.
+    waiting: deque[Any] = deque()
+
+    def noted() -> Iterator[Any]:
+        for i, part in enumerate(parts):
+            part = part if hasattr(part, "__len__") else list(part)
+            try:
+                entry = next(entries)
+            except StopIteration:
+                raise ValueError(
+                    f"domain has {i} entries and there are more parts; pass one for each part, or "
+                    "'target' or 'source' for all."
+                ) from None
+            if len(part):
+                name = "domain" if isinstance(domain, str) else f"domain[{i}]"
+                waiting.append((entry, name))
+            yield part
+
+    for texts in texts_in_parts(noted(), "X", text_column):
+        entry, name = waiting.popleft()
+        yield texts, target_rows(entry, len(texts), name)
+    if not isinstance(domain, str) and next(entries, None) is not None:
+        raise ValueError("domain has more entries than there are parts; pass one for each part.")
 
 
 def predict_parts(
-    trained: Trained, params: Mapping[str, Any], parts: Iterable[list[str]]
+    trained: Trained,
+    params: Mapping[str, Any],
+    parts: Iterable[tuple[list[str], np.ndarray]],
 ) -> Iterator[Outputs]:
     """Yield the outputs of texts part by part; at the end, warn of cut texts and unknown tokens.
 
@@ -56,27 +148,60 @@ def predict_parts(
     trained : Trained
     params : mapping
         The hyperparameters in `settings.AT_PREDICTION`, as they are now.
-    parts : iterable of list of str
+    parts : iterable of (list of str, ndarray of bool)
+        Texts, and which of them are from the target.
 
     """
     max_length, tokenizer = trained.fitted.params["max_length"], trained.model.encoder.tokenizer
     prior = _prior(trained, params)
     n, cut, unknown = 0, 0, 0.0
-    for part in parts:
+    for part, of_target in parts:
         tokens, too_long = tokenize(tokenizer, part, max_length)
         n, cut = n + len(part), cut + too_long
         unknown += unknown_share(tokenizer, tokens) * len(part)
-        yield _predict(trained, params, prior, tokens)
+        yield _predict(trained, params, prior, tokens, of_target)
     warn_truncated({"given": (cut, n)}, max_length)
     warn_unknown({"given": unknown / max(n, 1)})
 
 
-def predict_tokens(trained: Trained, params: Mapping[str, Any], tokens: Tokens) -> Outputs:
+def predict_tokens(
+    trained: Trained, params: Mapping[str, Any], tokens: Tokens, domain: str = "target"
+) -> Outputs:
     """Return the outputs of texts that are tokenised already, as `predict_parts` would."""
     prior = _prior(trained, params)
-    starts = range(0, len(tokens), PART)
-    parts = (tokens.take(range(i, min(i + PART, len(tokens)))) for i in starts)
-    return joined((_predict(trained, params, prior, part) for part in parts), trained)
+    of_target = target_rows(domain, len(tokens))
+    places = (range(i, min(i + PART, len(tokens))) for i in range(0, len(tokens), PART))
+    parts = (
+        _predict(trained, params, prior, tokens.take(part), of_target[part]) for part in places
+    )
+    return joined(parts, trained)
+
+
+def aligned(
+    trained: Trained,
+    features: Tensor,
+    logits: Tensor,
+    of_target: np.ndarray,
+    runtime: Runtime,
+) -> tuple[Tensor, Tensor]:
+    """Map the features of target texts, if the model has a map, and pass them to the head again.
+
+    Parameters
+    ----------
+    trained : Trained
+    features, logits : Tensor, shapes (n, width) and (n, classes)
+        As the model gives them.
+    of_target : ndarray of bool, shape (n,)
+    runtime : Runtime
+
+    """
+    if trained.alignment is None or not of_target.any():
+        return features, logits
+    rows = torch.from_numpy(of_target)
+    mapped = torch.from_numpy(trained.alignment(features[rows].numpy()))
+    features, logits = features.clone(), logits.clone()
+    features[rows], logits[rows] = mapped, logits_of(trained.model, mapped, runtime)
+    return features, logits
 
 
 def joined(parts: Iterable[Outputs], trained: Trained) -> Outputs:
@@ -102,9 +227,13 @@ def _prior(trained: Trained, params: Mapping[str, Any]) -> np.ndarray | None:
 
 
 def _predict(
-    trained: Trained, params: Mapping[str, Any], prior: np.ndarray | None, tokens: Tokens
+    trained: Trained,
+    params: Mapping[str, Any],
+    prior: np.ndarray | None,
+    tokens: Tokens,
+    of_target: np.ndarray,
 ) -> Outputs:
-    """Pass texts through the model once."""
+    """Pass texts through the model once, then the map, the head, and neighbours or prior."""
     model, neighborhood = trained.model, trained.neighborhood
     device = next(model.parameters()).device
     if params["device"] is not None:
@@ -112,8 +241,10 @@ def _predict(
         if (wanted.type, wanted.index or 0) != (device.type, device.index or 0):
             model.to(wanted)
             device = wanted
-    features, logits = infer(model, tokens, Runtime(device, params["precision"]))
+    runtime = Runtime(device, params["precision"])
+    features, logits = infer(model, tokens, runtime)
     check_outputs(features, logits)
+    features, logits = aligned(trained, features, logits, of_target, runtime)
     p = decision.probabilities(logits, trained.fitted, prior)
     if neighborhood is not None:
         p = neighborhood.smooth(features.numpy(), p, trained.fitted.params["neighbors"])

@@ -31,6 +31,7 @@ from dann_transfer.ground.digests import sha256, sha256_of_file
 from dann_transfer.ground.folders import exchange, replaceable, workplace
 from dann_transfer.ground.notices import is_first, warn
 from dann_transfer.ground.settings import check_params
+from dann_transfer.judging.alignment import AffineMap
 from dann_transfer.judging.neighbors import Neighborhood
 from dann_transfer.model import loading, modules
 from dann_transfer.model.encoder import Encoder
@@ -65,6 +66,7 @@ class Saved:
     method_weights: dict[str, Tensor]
     """The method's own parameters; the method itself is needed neither to save nor to load."""
     neighborhood: Neighborhood | None = None
+    alignment: AffineMap | None = None
 
 
 def _digest(config: dict[str, Any]) -> str:
@@ -157,9 +159,10 @@ def _write(saved: Saved, folder: Path) -> None:
         )
     heads = {f"head.{k}": v for k, v in saved.model.head.state_dict().items()}
     heads |= {f"method.{k}": v for k, v in saved.method_weights.items()}
-    if saved.neighborhood is not None:
-        for name, array in vars(saved.neighborhood).items():
-            heads[f"neighborhood.{name}"] = torch.from_numpy(array)
+    for part in ("neighborhood", "alignment"):
+        if (kept := getattr(saved, part)) is not None:
+            for name, array in vars(kept).items():
+                heads[f"{part}.{name}"] = torch.from_numpy(array)
     save_file({k: v.detach().cpu().contiguous() for k, v in heads.items()}, folder / HEADS)
     config: dict[str, Any] = {
         "format": FORMAT,
@@ -222,6 +225,8 @@ def _card(saved: Saved) -> str:
         method=method,
         encoder=saved.params["encoder"],
         fitted=saved.fitted,
+        align=saved.params.get("align"),
+        aligned=saved.alignment is not None,
         classes=[f"`{name!r}`" for name in saved.fitted.classes.tolist()],
     )
 
@@ -458,11 +463,15 @@ def _read(
         fitted.params = params
         head = TaskHead(encoder.features, len(fitted.classes))
         parts = _read_heads(path, head)
-        near = {name: tensor.numpy() for name, tensor in parts["neighborhood"].items()}
+        near, affine = (
+            {name: tensor.numpy() for name, tensor in parts[part].items()}
+            for part in ("neighborhood", "alignment")
+        )
         neighborhood = Neighborhood(**near) if near else None
-        _check_shapes(path, encoder.features, fitted, neighborhood)
+        alignment = AffineMap(**affine) if affine else None
+        _check_shapes(path, encoder.features, fitted, neighborhood, alignment)
     model = Classifier(encoder, head).to(resolve_device(device)).eval()
-    return Saved(params, fitted, model, parts["method"], neighborhood)
+    return Saved(params, fitted, model, parts["method"], neighborhood, alignment)
 
 
 def _read_fitted(path: Path, config: Mapping[str, Any]) -> Fitted:
@@ -508,7 +517,9 @@ def _check_tokenizer(path: Path, config: Mapping[str, Any], encoder: Encoder) ->
 
 def _read_heads(path: Path, head: TaskHead) -> dict[str, dict[str, Tensor]]:
     """Fill the task head, and return the tensors of each part by name."""
-    parts: dict[str, dict[str, Tensor]] = {"head": {}, "method": {}, "neighborhood": {}}
+    parts: dict[str, dict[str, Tensor]] = {
+        part: {} for part in ("head", "method", "neighborhood", "alignment")
+    }
     for name, tensor in load_file(path / HEADS).items():
         part, _, key = name.partition(".")
         parts[part][key] = tensor
@@ -531,7 +542,11 @@ def _check_finite(path: Path, part: str, tensors: Mapping[str, Tensor]) -> None:
 
 
 def _check_shapes(
-    path: Path, features: int, fitted: Fitted, neighborhood: Neighborhood | None
+    path: Path,
+    features: int,
+    fitted: Fitted,
+    neighborhood: Neighborhood | None,
+    alignment: AffineMap | None,
 ) -> None:
     """Raise if what a fit left behind is not for the classes and features that there are."""
     classes = fitted.classes.tolist()
@@ -549,6 +564,9 @@ def _check_shapes(
         texts = len(neighborhood.features)
         arrays["neighborhood.features"] = (neighborhood.features, (texts, features))
         arrays["neighborhood.probabilities"] = (neighborhood.probabilities, (texts, n))
+    if alignment is not None:
+        arrays["alignment.matrix"] = (alignment.matrix, (features, features))
+        arrays["alignment.offset"] = (alignment.offset, (features,))
     if fitted.classes.ndim != 1 or n < 2 or len(set(classes)) != n:
         raise ValueError(f"{str(path)!r} is damaged: its classes are {classes!r}.")
     for name, (array, shape) in arrays.items():

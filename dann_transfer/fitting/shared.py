@@ -18,8 +18,8 @@ from dann_transfer.texts.tokens import Tokens, TokenStore
 from dann_transfer.training.source_phase import SourcePhase
 
 # What a phase on the source alone does not depend on.
-_OF_METHODS = {*ADAPTATION, *AT_PREDICTION, "method", "neighbors", "patience", "checkpoint_dir"}
-_OF_METHODS |= {"checkpoint_every", "random_state"}
+_OF_METHODS = {*ADAPTATION, *AT_PREDICTION, "method", "neighbors", "align", "patience"}
+_OF_METHODS |= {"checkpoint_dir", "checkpoint_every", "random_state"}
 _OF_METHODS -= {"device", "precision"}
 
 

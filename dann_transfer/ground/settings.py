@@ -16,6 +16,8 @@ from dann_transfer.ground.checks import Hyperparameter, check_flag, check_lora, 
 
 INFERENCE_BATCH = 64
 """Texts that go through the model at once when nothing is trained."""
+FEWEST_ALIGNED = 20
+"""Texts of each domain that `align` needs."""
 
 
 H = Hyperparameter
@@ -140,6 +142,13 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
         low=1,
         whole=True,
         optional=True,
+    ),
+    "align": H(
+        None,
+        "map the features of target texts onto the source's after training, so that they no longer "
+        'tell the domains apart: "transport" is the linear map of optimal transport, with every '
+        "class weighted alike in both domains; None maps nothing",
+        choices=(None, "transport"),
     ),
     "validation_fraction": H(
         0.1,

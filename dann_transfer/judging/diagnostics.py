@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from dann_transfer.ground.checks import check_number
 from dann_transfer.ground.notices import warn
-from dann_transfer.judging.arrays import features_of
+from dann_transfer.judging.arrays import features_of, one_each
 
 EXPECTED = 10
 """A class with this many expected texts is hardly missing by chance (e to the -10)."""
@@ -15,7 +16,9 @@ COLLAPSED, FAVOURED, MIN_PREDICTED = 0.95, 0.9, 20
 """Share of one predicted class that is a collapse, its share in the source from which it is not,
 and the fewest target texts that can show it."""
 FEWEST = 10
-"""Texts of each domain that the proxy A-distance needs."""
+"""Texts of each domain that the proxy A-distance and the mixing need."""
+NEAREST = 15
+"""Neighbours by which mixing is measured."""
 MOSTLY_UNKNOWN = 0.5
 """Above this share of unknown tokens a model reads hardly anything."""
 
@@ -77,21 +80,132 @@ def proxy_a_distance(
     """
     from sklearn.model_selection import cross_val_score
 
+    X, domains = _equally_many(source, target, random_state, max_texts, "the distance")
+    model, folds = domain_classifier(random_state)
+    accuracy = cross_val_score(model, X, domains, cv=folds).mean()
+    return float(max(0.0, 2 * (2 * accuracy - 1)))
+
+
+def _equally_many(
+    source: np.ndarray, target: np.ndarray, random_state: int, max_texts: int, measure: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return features of equally many texts of two domains, and 0 for source and 1 for target."""
     source, target = features_of(source, target)
     n = min(len(source), len(target), max_texts)
     if n < FEWEST:
         raise ValueError(
             f"got features of {len(source)} source and {len(target)} target texts; "
-            f"the distance needs at least {FEWEST} of each."
+            f"{measure} needs at least {FEWEST} of each."
         )
     if not (np.isfinite(source).all() and np.isfinite(target).all()):
         raise ValueError("features hold NaN or infinite values; the model has diverged.")
     rng = np.random.default_rng(random_state)
     both = [domain[rng.choice(len(domain), n, replace=False)] for domain in (source, target)]
-    X, domains = np.concatenate(both), np.repeat([0, 1], n)
-    model, folds = domain_classifier(random_state)
-    accuracy = cross_val_score(model, X, domains, cv=folds).mean()
-    return float(max(0.0, 2 * (2 * accuracy - 1)))
+    return np.concatenate(both), np.repeat([0, 1], n)
+
+
+def mixing(
+    source: np.ndarray,
+    target: np.ndarray,
+    nearest: int = NEAREST,
+    random_state: int = 0,
+    max_texts: int = 2000,
+) -> float:
+    """Return how far the domains are mixed among nearest texts: 0 not at all, 1 fully.
+
+    It is twice the share of texts of the other domain among a text's nearest by cosine, in the mean
+    over equally many texts of both domains, and at most 1. The A-distance asks whether one plane
+    separates the domains; features without such a plane may still lie apart, which this shows.
+
+    Parameters
+    ----------
+    source, target : ndarray, shapes (n, width) and (m, width)
+        Features of at least 10 texts each, preferably texts that training has not seen.
+    nearest : int
+        How many neighbours a text has; half as many as a domain's texts if these are fewer.
+    random_state : int
+        Chooses the texts.
+    max_texts : int
+        At most this many texts of each domain are used.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match, a domain has fewer than 10 texts, features are not finite or
+        `nearest` is below 1.
+
+    References
+    ----------
+    Korsunsky et al., Fast, Sensitive and Accurate Integration of Single-cell Data with Harmony,
+    Nature Methods 2019, whose local inverse Simpson index measures the same.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> a, b = rng.normal(size=(200, 5)), rng.normal(size=(300, 5))
+    >>> mixing(a, b) > 0.9, mixing(a, b + 9) < 0.1
+    (True, True)
+
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    check_number(f"nearest={nearest!r}", nearest, 1, whole=True)
+    X, domains = _equally_many(source, target, random_state, max_texts, "the mixing")
+    k = min(nearest, len(X) // 4)
+    index = NearestNeighbors(n_neighbors=k, metric="cosine", algorithm="brute").fit(X)
+    # Without queries, a text is no neighbour of itself.
+    places = index.kneighbors(return_distance=False)
+    return float(min(1.0, 2 * (domains[places] != domains[:, None]).mean()))
+
+
+def mixing_by_class(
+    source: np.ndarray,
+    source_labels: np.ndarray,
+    target: np.ndarray,
+    target_labels: np.ndarray,
+    **settings: Any,
+) -> dict[Any, float]:
+    """Return the mixing among the texts of each class, for classes that are in both domains.
+
+    A map can mix the domains and still lay one class on another: then the texts of each class are
+    mixed less than all texts are.
+
+    Parameters
+    ----------
+    source, target : ndarray, shapes (n, width) and (m, width)
+        Features.
+    source_labels, target_labels : ndarray, shapes (n,) and (m,)
+    **settings
+        As for `mixing`.
+
+    Returns
+    -------
+    dict of label to float
+        Classes with fewer than 10 texts in one of the domains are left out.
+
+    Raises
+    ------
+    ValueError
+        As `mixing`, or if there is not one label for each text.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x, z, labels = rng.normal(size=(200, 5)), rng.normal(size=(200, 5)), np.arange(200) % 2
+    >>> values = mixing_by_class(x, labels, z, labels)
+    >>> list(values), min(values.values()) > 0.9
+    ([0, 1], True)
+
+    """
+    source, target = features_of(source, target)
+    one = one_each("source_labels", source_labels, len(source), "source")
+    two = one_each("target_labels", target_labels, len(target), "target")
+    values = {}
+    for label in np.intersect1d(one, two).tolist():
+        parts = source[one == label], target[two == label]
+        if min(map(len, parts)) >= FEWEST:
+            values[label] = mixing(*parts, **settings)
+    return values
 
 
 def class_shares(codes: np.ndarray, classes: np.ndarray) -> dict[Any, float]:

@@ -20,6 +20,7 @@ from dann_transfer.judging.diagnostics import (
     MOSTLY_UNKNOWN,
     collapse_on,
     domain_classifier,
+    mixing,
     proxy_a_distance,
 )
 from dann_transfer.judging.findings import Finding, Findings
@@ -141,6 +142,8 @@ class Run:
         How many of `source_texts` and of `target_texts` were cut, under "source" and "target".
     unknown : mapping of str to float
         Share of unknown tokens by role.
+    aligned : bool
+        Whether `target_features` were mapped after training.
 
     Raises
     ------
@@ -167,6 +170,7 @@ class Run:
     unknown: Mapping[str, float]
     prior_interval: tuple[np.ndarray, np.ndarray] | None = None
     sees_case: bool = True
+    aligned: bool = False
 
     def __post_init__(self) -> None:
         for name in ("source_prior", "source_probabilities", "target_probabilities"):
@@ -208,6 +212,13 @@ class Run:
         if min(len(self.source_features), len(self.target_features)) < MIN_TEXTS:
             return None
         return proxy_a_distance(self.source_features, self.target_features, max_texts=MAX_TEXTS)
+
+    @cached_property
+    def mixing(self) -> float | None:
+        """How far the same texts are mixed among their neighbours, if there are enough."""
+        if self.a_distance is None:
+            return None
+        return mixing(self.source_features, self.target_features, max_texts=MAX_TEXTS)
 
     @cached_property
     def sample(self) -> _Sample | None:
@@ -272,7 +283,8 @@ def _fooled(run: Run) -> Finding | None:
         "warning",
         f"At the end the discriminator got the domain of only {last.mean():.0%} of texts right, "
         f"but a plain linear classifier on the same features gets {told:.0%} (A-distance "
-        f"{run.a_distance:.2f} of 2): the domains look aligned but are not.",
+        f"{run.a_distance:.2f} of 2, mixing {run.mixing:.2f} of 1): the domains look aligned but "
+        "are not.",
         "Give the discriminator more steps, as in method_options={'discriminator_steps': 5}, or a "
         "larger discriminator_learning_rate; or lower max_strength.",
     )
@@ -396,13 +408,14 @@ def _alike(run: Run) -> Finding | None:
 
     # Features of an adapted model are alike because it was adapted, so only the texts can show it.
     held_out = min(len(run.source_features), len(run.target_features))
-    if run.method == "source_only" and held_out >= MANY_TEXTS and run.a_distance is not None:
+    unadapted = run.method == "source_only" and not run.aligned
+    if unadapted and held_out >= MANY_TEXTS and run.a_distance is not None:
         if run.a_distance >= NEAR:
             return None
         evidence = (
             f"Without any adaptation a linear classifier on the features gets the domain of "
             f"{0.5 + run.a_distance / 4:.0%} of the texts right (A-distance "
-            f"{run.a_distance:.2f} of 2)"
+            f"{run.a_distance:.2f} of 2, mixing {run.mixing:.2f} of 1)"
         )
     else:
         if run.sample is None or run.bag is None or len(run.sample.texts) < 2 * MANY_TEXTS:

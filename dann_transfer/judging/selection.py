@@ -575,7 +575,7 @@ class Evidence:
         texts, labels = as_labelled(X, y, "X", "y", *columns)
         # A fold of few texts may have a class that the model never saw.
         codes = class_positions(labels, estimator.classes_)
-        return cls(estimator.outputs(texts), codes, estimator.outputs(X_target))
+        return cls(estimator.outputs(texts, domain="source"), codes, estimator.outputs(X_target))
 
     @property
     def correct(self) -> np.ndarray:

@@ -33,6 +33,24 @@ class Classifier(nn.Module):
         return features, self.head(features)
 
 
+class MappedClassifier(nn.Module):
+    """A classifier whose features pass through an affine map before the head: ``x @ A + b``."""
+
+    matrix: Tensor
+    offset: Tensor
+
+    def __init__(self, classifier: Classifier, matrix: Tensor, offset: Tensor) -> None:
+        super().__init__()
+        self.encoder, self.head = classifier.encoder, classifier.head
+        self.register_buffer("matrix", matrix)
+        self.register_buffer("offset", offset)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mapped features (rows, width) and their logits (rows, classes)."""
+        features = self.encoder(input_ids, attention_mask) @ self.matrix + self.offset
+        return features, self.head(features)
+
+
 def encode(
     encoder: Encoder,
     input_ids: Tensor,
@@ -132,6 +150,17 @@ def infer(model: Classifier, tokens: Tokens, runtime: Runtime) -> tuple[Tensor, 
     parts = _infer(model, tokens if len(rows) == n else tokens.take(rows), runtime)
     features, logits = (processes.gather(part, n) for part in parts)
     return features, logits
+
+
+@torch.inference_mode()
+def logits_of(model: Classifier, features: Tensor, runtime: Runtime) -> Tensor:
+    """Return the task head's logits (n, classes) for features (n, width), both on the CPU."""
+    training = model.training
+    model.eval()
+    with runtime.autocast():
+        logits = model.head(features.to(runtime.device)).float().cpu()
+    model.train(training)
+    return logits
 
 
 def check_outputs(features: Tensor, logits: Tensor) -> None:

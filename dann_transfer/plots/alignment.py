@@ -12,7 +12,7 @@ import numpy as np
 from dann_transfer.adapter import DomainAdapter
 from dann_transfer.ground.checks import check_number
 from dann_transfer.judging.decision import labels
-from dann_transfer.judging.diagnostics import proxy_a_distance
+from dann_transfer.judging.diagnostics import mixing, proxy_a_distance
 from dann_transfer.plots.display import Display, axes_for, named, plain
 from dann_transfer.plots.maps import embed_all, feature_map, legend_for, share_limits
 from dann_transfer.texts.reading import Domain, EmptyTextWarning, as_domain
@@ -71,13 +71,13 @@ def features_frame(
     parts = []
     for title, adapter in named(adapters).items():
         columns = adapter.text_column, adapter.label_column
-        for name, texts in zip(names, (source, target), strict=True):
+        for name, texts, role in zip(names, (source, target), ("source", "target"), strict=True):
             domain = as_domain(texts, f"the {name} domain", *columns)
             with warnings.catch_warnings():
                 # Empty texts are named above.
                 warnings.simplefilter("ignore", EmptyTextWarning)
                 # One pass gives both features and predictions.
-                features, p = adapter.outputs(domain.texts)
+                features, p = adapter.outputs(domain.texts, role)
             table = {
                 "model": title,
                 "domain": name,
@@ -136,6 +136,8 @@ class AlignmentDisplay(Display):
         True classes, if both domains have them.
     predicted : dict of str to list
         Predicted classes, for each model's title.
+    mixings : dict of str to float
+        How far each model's features mix the domains: `diagnostics.mixing`.
 
     """
 
@@ -145,6 +147,7 @@ class AlignmentDisplay(Display):
     domains: list[str]
     labels: list[Any] | None = None
     predicted: dict[str, list[Any]] = field(default_factory=dict)
+    mixings: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def from_estimator(
@@ -194,10 +197,11 @@ class AlignmentDisplay(Display):
             [rows[rng.permutation(len(rows))[:max_texts]] for rows in places]
         )
         sample = first.iloc[rows_shown]
-        distances, features, predicted = {}, [], {}
+        distances, mixings, features, predicted = {}, {}, [], {}
         for title, rows in models.items():
             x = np.stack(rows["features"].tolist())
-            distances[title] = proxy_a_distance(x[places[0]], x[places[1]])
+            pair = x[places[0]], x[places[1]]
+            distances[title], mixings[title] = proxy_a_distance(*pair), mixing(*pair)
             features.append(x[rows_shown])
             if "predicted" in rows:
                 predicted[title] = rows["predicted"].iloc[rows_shown].tolist()
@@ -210,7 +214,15 @@ class AlignmentDisplay(Display):
             sample["domain"].astype(str).tolist(),
             sample["label"].tolist() if labelled else None,
             predicted,
+            mixings,
         )
+
+    def measured(self, title: str) -> str:
+        """State how far a model's features are aligned."""
+        distance = f"A-distance {self.distances[title]:.2f} of 2"
+        if title not in self.mixings:
+            return distance
+        return f"{distance}, mixing {self.mixings[title]:.2f} of 1"
 
     def frame(self) -> pd.DataFrame:
         """Return a row for each model and text."""
@@ -241,7 +253,7 @@ class AlignmentDisplay(Display):
         """Draw a panel for each model; see `feature_map` for `colour` and `density`."""
         self.axes_ = axes_for(ax, len(self.points), 5.2, 5.4)
         for axes, (title, xy) in zip(self.axes_, self.points.items(), strict=True):
-            heading = f"{plain(title)}\nA-distance {self.distances[title]:.2f} of 2"
+            heading = f"{plain(title)}\n{self.measured(title)}"
             feature_map(xy, self.domains, self.labels, heading, axes, False, colour, density)
         legend_for(self.figure_, self.domains, self.labels, colour, 6)
         share_limits(self.axes_, list(self.points.values()))
@@ -263,8 +275,8 @@ def alignment(
     """Show the domains in the feature spaces of one model or several, side by side.
 
     One map is fitted on the features of all models pooled, so that the panels share it. The
-    proxy A-distance in each title is measured in feature space, because overlap in two
-    dimensions is not alignment.
+    proxy A-distance and the mixing in each title are measured in feature space, because overlap in
+    two dimensions is not alignment.
 
     Parameters
     ----------

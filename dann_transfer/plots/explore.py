@@ -75,8 +75,7 @@ def figure(display: AlignmentDisplay) -> go.Figure:
         ) from error
 
     titles = [
-        f"{html.escape(shortened(title))}<br>"
-        f"<sup>A-distance {display.distances[title]:.2f} of 2</sup>"
+        f"{html.escape(shortened(title))}<br><sup>{display.measured(title)}</sup>"
         for title in display.points
     ]
     page = make_subplots(1, len(titles), subplot_titles=titles, horizontal_spacing=0.02)

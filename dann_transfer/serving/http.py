@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import FastAPI, HTTPException
@@ -59,19 +59,20 @@ class Batcher:
     Parameters
     ----------
     predict : callable
-        Turns texts into an array with a row for each; called in a thread, one call at a time.
+        Turns texts, or texts with what belongs to each, into an array with a row for each; called
+        in a thread, one call at a time.
     limits : Limits
 
     """
 
-    def __init__(self, predict: Callable[[list[str]], np.ndarray], limits: Limits) -> None:
+    def __init__(self, predict: Callable[[list[Any]], np.ndarray], limits: Limits) -> None:
         self.predict, self.limits = predict, limits
-        self.requests: deque[tuple[list[str], asyncio.Future[np.ndarray]]] = deque()
+        self.requests: deque[tuple[list[Any], asyncio.Future[np.ndarray]]] = deque()
         self.waiting = 0
         """Number of texts that have not begun to pass."""
         self._passing: asyncio.Task[None] | None = None
 
-    async def __call__(self, texts: list[str]) -> np.ndarray:
+    async def __call__(self, texts: list[Any]) -> np.ndarray:
         """Return the rows of some texts.
 
         Raises
@@ -89,9 +90,9 @@ class Batcher:
             self._passing = asyncio.create_task(self._pass())
         return await future
 
-    def _take(self) -> list[tuple[list[str], asyncio.Future[np.ndarray]]]:
+    def _take(self) -> list[tuple[list[Any], asyncio.Future[np.ndarray]]]:
         """Return the requests that pass next: at least one, and at most a batch of texts."""
-        taken: list[tuple[list[str], asyncio.Future[np.ndarray]]] = []
+        taken: list[tuple[list[Any], asyncio.Future[np.ndarray]]] = []
         n = 0
         while self.requests and (not taken or n + len(self.requests[0][0]) <= self.limits.batch):
             taken.append(self.requests.popleft())
@@ -126,6 +127,8 @@ class Request(BaseModel):
     """A blank or missing text is labelled as an empty one, as in Python."""
     abstain_below: float = Field(0.0, ge=0.0, le=1.0, strict=True)
     """The label is null where the model's probability is lower."""
+    domain: Literal["target", "source"] = "target"
+    """Where the texts are from, which matters to a model that maps features of target texts."""
 
 
 class Prediction(BaseModel):
@@ -199,10 +202,10 @@ async def _invalid(_: Any, error: Exception) -> JSONResponse:
 def create_app(adapter: DomainAdapter, limits: Limits | None = None) -> FastAPI:
     """Return an ASGI application that answers with a model's labels.
 
-    ``POST /predict`` takes ``{"texts": [...]}`` and optionally ``"abstain_below"``;
-    ``GET /health`` and ``GET /model`` report that it runs and which model it is; ``/docs`` is a
-    page to try it out. A faulty request is answered with 422, one with too large a body with 413,
-    one whose body does not come with 408, and one that would wait too long with 503.
+    ``POST /predict`` takes ``{"texts": [...]}``, and optionally ``"abstain_below"`` and
+    ``"domain"``; ``GET /health`` and ``GET /model`` report that it runs and which model it is;
+    ``/docs`` is a page to try it out. A faulty request is answered with 422, one with too large a
+    body with 413, one whose body does not come with 408, and one that would wait too long with 503.
     `serving.server.serve` runs it; in another server, bound the time that a connection may be idle
     and that a shutdown may take.
 
@@ -220,7 +223,12 @@ def create_app(adapter: DomainAdapter, limits: Limits | None = None) -> FastAPI:
 
     """
     limits = limits or Limits()
-    batcher = Batcher(adapter.predict_proba, limits)
+
+    def passed(rows: list[tuple[str, str]]) -> np.ndarray:
+        texts, domains = zip(*rows, strict=True)
+        return adapter.predict_proba(texts, domain=domains)
+
+    batcher = Batcher(passed, limits)
 
     app = FastAPI(title="dann_transfer", version=__version__)
     app.add_middleware(BoundedBodies, limits=limits)
@@ -239,6 +247,7 @@ def create_app(adapter: DomainAdapter, limits: Limits | None = None) -> FastAPI:
             "classes": adapter.classes_.tolist(),
             "encoder": str(adapter.params_["encoder"]),
             "max_length": adapter.params_["max_length"],
+            "align": None if adapter.alignment_ is None else adapter.params_["align"],
         }
 
     @app.post("/predict")
@@ -246,7 +255,7 @@ def create_app(adapter: DomainAdapter, limits: Limits | None = None) -> FastAPI:
         """Label texts."""
         texts = _checked(request.texts, limits)
         try:
-            rows = await batcher(texts)
+            rows = await batcher([(text, request.domain) for text in texts])
         except Busy as error:
             message = f"{batcher.waiting} texts are already waiting; try again in a moment."
             raise HTTPException(503, message, headers={"Retry-After": "1"}) from error

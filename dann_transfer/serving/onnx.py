@@ -29,7 +29,12 @@ _INSTALL = "pip install 'dann_transfer[onnx]'"
 OLDEST_TORCH = "2.13"
 
 
-def to_onnx(adapter: DomainAdapter, folder: str | PathLike[str], int8: bool = False) -> Path:
+def to_onnx(
+    adapter: DomainAdapter,
+    folder: str | PathLike[str],
+    int8: bool = False,
+    domain: str = "target",
+) -> Path:
     """Write a fitted model as ONNX, whole or not at all: token ids in, features and logits out.
 
     Parameters
@@ -41,6 +46,9 @@ def to_onnx(adapter: DomainAdapter, folder: str | PathLike[str], int8: bool = Fa
     int8 : bool
         Store weights as 8-bit integers: a quarter of the size, and slightly different
         probabilities. Measure on labelled texts what it costs.
+    domain : {"target", "source"}
+        Where the texts are from that it is for. With `align`, a graph for target texts maps their
+        features; one for source texts does not.
 
     Returns
     -------
@@ -55,7 +63,7 @@ def to_onnx(adapter: DomainAdapter, folder: str | PathLike[str], int8: bool = Fa
         If onnx is not installed.
     ValueError
         If predictions are corrected after the model, the tokenizer is not a fast one or does what
-        its file does not hold, or the folder holds something else.
+        its file does not hold, the folder holds something else, or `domain` is no domain.
     OSError
         If it cannot be written.
 
@@ -69,11 +77,13 @@ def to_onnx(adapter: DomainAdapter, folder: str | PathLike[str], int8: bool = Fa
     """
     from sklearn.utils.validation import check_is_fitted
 
+    from dann_transfer.fitting.predicting import target_rows
     from dann_transfer.fitting.saving import refuse_inside
     from dann_transfer.ground.folders import exchange, replaceable, workplace
     from dann_transfer.ground.notices import is_first
 
     check_is_fitted(adapter)
+    target_rows(domain, 1)
     refuse_inside(folder)
     path = replaceable(folder, _files_of, "an exported model")
     # Neighbours act only if the fit kept them.
@@ -97,7 +107,7 @@ def to_onnx(adapter: DomainAdapter, folder: str | PathLike[str], int8: bool = Fa
         )
     if is_first():
         with workplace(path) as work:
-            _write(adapter, work, int8)
+            _write(adapter, work, int8, domain)
             exchange(work, path)
     return path
 
@@ -107,7 +117,7 @@ def _files_of(folder: Path) -> set[str]:
     return FILES if (folder / CONFIG).is_file() else set()
 
 
-def _write(adapter: DomainAdapter, folder: Path, int8: bool) -> None:
+def _write(adapter: DomainAdapter, folder: Path, int8: bool, domain: str) -> None:
     try:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
@@ -123,18 +133,23 @@ def _write(adapter: DomainAdapter, folder: Path, int8: bool) -> None:
             f"an export needs torch {OLDEST_TORCH} or newer, and this is {torch.__version__}, "
             f"whose exporter cannot write all models with texts of any length: {_INSTALL}"
         )
+    from dann_transfer.model.model import MappedClassifier
     from dann_transfer.texts.batches import pad
     from dann_transfer.texts.tokens import tokenize
 
     tokenizer = adapter.encoder_.tokenizer
     config = _write_tokenizer(adapter, folder)
     # The adapter may be on a GPU, and may predict while this runs.
-    model = deepcopy(adapter.model_).cpu().float().eval()
+    classifier = deepcopy(adapter.model_).cpu().float()
+    model: torch.nn.Module = classifier
+    if domain == "target" and (affine := adapter.alignment_) is not None:
+        arrays = (torch.from_numpy(array) for array in (affine.matrix, affine.offset))
+        model = MappedClassifier(classifier, *arrays)
     trial, _ = tokenize(tokenizer, ["a trial of two texts", "one"], 16)
     sizes = {0: torch.export.Dim("rows"), 1: torch.export.Dim("length")}
     with torch.no_grad(), _without_warnings("torch.onnx"):
         torch.onnx.export(
-            model,
+            model.eval(),
             pad([trial.text(0), trial.text(1)], trial.pad_id),
             folder / GRAPH,
             input_names=["input_ids", "attention_mask"],
@@ -151,7 +166,8 @@ def _write(adapter: DomainAdapter, folder: Path, int8: bool) -> None:
             quantize_dynamic(whole, folder / GRAPH, weight_type=QuantType.QInt8, per_channel=True)
         whole.unlink()
         (folder / f"{GRAPH}.data").unlink(missing_ok=True)
-    config = {"format": FORMAT, "classes": adapter.classes_.tolist(), "int8": int8, **config}
+    config |= {"format": FORMAT, "classes": adapter.classes_.tolist()}
+    config |= {"int8": int8, "domain": domain}
     (folder / CONFIG).write_text(json.dumps(config), encoding="utf-8")
 
 
@@ -312,6 +328,8 @@ def differences(model: OnnxModel, adapter: DomainAdapter, texts: Any) -> dict[st
         the same label.
 
     """
-    p, q = adapter.predict_proba(texts), model.predict_proba(texts)
+    # An export of an earlier release names no domain.
+    domain = model.config.get("domain", "target")
+    p, q = adapter.predict_proba(texts, domain), model.predict_proba(texts)
     same = float((p.argmax(1) == q.argmax(1)).mean())
     return {"probability": float(np.abs(p - q).max()), "same": same}

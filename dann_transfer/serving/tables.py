@@ -29,6 +29,10 @@ class Predictor:
         None uses a GPU if one is available.
     digest : str, optional
         What ``Predictor(folder).digest`` is for the model meant: another model is refused.
+    domain : {"target", "source"}
+        Where the texts are from, as for ``DomainAdapter.outputs``.
+    domain_column : str, optional
+        The column that has this for each text, in place of `domain`.
 
     Attributes
     ----------
@@ -40,8 +44,9 @@ class Predictor:
     Raises
     ------
     ValueError
-        If the folder is not a complete saved model or holds another model than `digest` says, or if
-        a batch lacks the column of texts or already has one of the new columns.
+        If the folder is not a complete saved model or holds another model than `digest` says, if
+        `domain` is no domain, or if a batch lacks the column of texts or of domains or already has
+        one of the new columns.
 
     Examples
     --------
@@ -80,17 +85,22 @@ class Predictor:
         confidence_column: str = "confidence",
         device: str | None = None,
         digest: str | None = None,
+        domain: str = "target",
+        domain_column: str | None = None,
     ) -> None:
         self.folder, self.device = folder, device
         self.text_column, self.label_column = text_column, label_column
         self.confidence_column = confidence_column
+        self.domain, self.domain_column = domain, domain_column
         self._load(digest)
 
     def _load(self, digest: str | None) -> None:
         """Load the model, and raise a ValueError if it is not the one with a digest."""
         from dann_transfer.adapter import DomainAdapter
+        from dann_transfer.fitting.predicting import target_rows
         from dann_transfer.fitting.saving import digest_of, located
 
+        target_rows(self.domain, 0)
         path = located(self.folder)
         before, after = "", digest_of(path)
         # It may be replaced while it is being read.
@@ -134,6 +144,11 @@ class Predictor:
                 f"a batch has no column {self.text_column!r}; it has {columns}. Name yours with "
                 "text_column=..."
             )
+        if self.domain_column is not None and self.domain_column not in columns:
+            raise ValueError(
+                f"a batch has no column {self.domain_column!r}, which domain_column names; it has "
+                f"{columns}."
+            )
         for column in (self.label_column, self.confidence_column):
             if column in columns:
                 raise ValueError(
@@ -143,20 +158,24 @@ class Predictor:
         texts = batch[self.text_column]
         # What `map` passes without `batched=True`; a missing text has no length either.
         is_row = isinstance(texts, str) or not hasattr(texts, "__len__")
-        answers = self._answers([texts] if is_row else texts)
+        domain: Any = self.domain
+        if self.domain_column is not None:
+            domain = batch[self.domain_column]
+            domain = [domain] if is_row else domain
+        answers = self._answers([texts] if is_row else texts, domain)
         if is_row:
             return {**batch, **{name: column[0].item() for name, column in answers.items()}}
         return _extended(batch, answers)
 
-    def _answers(self, texts: Any) -> dict[str, np.ndarray]:
-        """Return the new columns for some texts."""
+    def _answers(self, texts: Any, domain: Any) -> dict[str, np.ndarray]:
+        """Return the new columns for some texts from a domain, or from one each."""
         # It needs torch, and importing this folder's ONNX model must not.
         from dann_transfer.judging import decision
 
         classes = self.adapter.classes_
         p = np.empty((0, len(classes)), np.float32)
         if len(texts):
-            p = self.adapter.predict_proba(texts)
+            p = self.adapter.predict_proba(texts, domain)
         return {self.label_column: decision.labels(p, classes), self.confidence_column: p.max(1)}
 
 

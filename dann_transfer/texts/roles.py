@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from dann_transfer.ground import streams
+from dann_transfer.ground.settings import FEWEST_ALIGNED
 from dann_transfer.texts.copies import groups_of, warn_of_copies
 from dann_transfer.texts.labels import encode_labels
 from dann_transfer.texts.reading import as_labelled, as_sources
@@ -138,6 +139,7 @@ class Texts:
             validation = ([self.source[i] for i in held_out], self.codes[held_out])
         target = self.sample_of_target(target_texts(passes, len(self.source)))
         _check_prediction(params, target, validation[1], len(self.classes))
+        _check_alignment(params, len(rows), len(target), validation[1], len(self.classes))
         labelled = self.labelled or ([], np.empty(0, dtype=int))
         sizes = list(self.sizes.values())
         return Roles(
@@ -251,6 +253,28 @@ def _check_prediction(
         raise ValueError(
             f"correct_prior={params['correct_prior']!r} needs a held-out source text of every "
             "class, to calibrate on; pass X_val and y_val, or a larger validation_fraction."
+        )
+
+
+def _check_alignment(
+    params: Mapping[str, Any], n_source: int, n_target: int, held_out: np.ndarray, classes: int
+) -> None:
+    """Raise if the texts that a map of the target's features needs are missing."""
+    if params["align"] is None:
+        return
+    setting = f"align={params['align']!r}"
+    if not n_target:
+        raise ValueError(f"{setting} maps the features of target texts: pass X_target=...")
+    for name, n in (("source", n_source), ("target", n_target)):
+        if n < FEWEST_ALIGNED:
+            raise ValueError(
+                f"{setting} needs {FEWEST_ALIGNED} texts of each domain, and there are {n} "
+                f"{name} texts; pass more, or leave align=None."
+            )
+    if len(np.unique(held_out)) < classes:
+        raise ValueError(
+            f"{setting} needs a held-out source text of every class, to check the target's class "
+            "shares by; pass X_val and y_val, or a larger validation_fraction."
         )
 
 

@@ -286,7 +286,7 @@ class Counting:
     classes_ = np.array(["a", "b"])
     text_column, label_column = "text", "label"
 
-    def outputs(self, texts):
+    def outputs(self, texts, domain="target"):
         p = np.eye(2)[[int(text == "b") for text in texts]]
         return p, p
 

@@ -7,7 +7,7 @@ from conftest import toy_texts
 from drawn import drawn
 
 from dann_transfer import Domain, plots
-from dann_transfer.judging.diagnostics import proxy_a_distance
+from dann_transfer.judging.diagnostics import mixing, proxy_a_distance
 from dann_transfer.plots.alignment import AlignmentDisplay
 from dann_transfer.texts.reading import EmptyTextWarning
 
@@ -23,8 +23,11 @@ def test_alignment_shows_each_model_with_its_distance(fitted, tiny, source, targ
     )
     assert len(axes) == 2
     for ax, title, adapter in zip(axes, ("before", "after"), (other, fitted), strict=True):
-        distance = proxy_a_distance(adapter.transform(shown.texts), adapter.transform(unseen.texts))
-        assert ax.get_title() == f"{title}\nA-distance {distance:.2f} of 2"
+        features = adapter.transform(shown.texts), adapter.transform(unseen.texts)
+        distance, mixed = proxy_a_distance(*features), mixing(*features)
+        assert ax.get_title() == (
+            f"{title}\nA-distance {distance:.2f} of 2, mixing {mixed:.2f} of 1"
+        )
         assert sorted(drawn(ax).values()) == [40, 40]
     assert axes[0].get_xlim() == axes[1].get_xlim()
     (legend,) = axes[0].figure.legends
