@@ -52,7 +52,7 @@ def gain_error(hits: np.ndarray, baseline: np.ndarray) -> float:
 
 
 SPREAD = 0.012
-"""How much a gain varies over seeds (standard deviation); on the boards it was 0.7 to 1.6 points."""
+"""How much a gain varies over seeds, as a standard deviation; on the boards 0.7 to 1.6 points."""
 FREEDOM = 4
 """How many degrees of freedom this is worth beside those of the seeds at hand."""
 
