@@ -86,8 +86,8 @@ def main() -> None:
     for path, text in {RESULTS: results(), **pages()}.items():
         path.write_text(text, encoding="utf-8")
     for pictures in returned("pictures").values():
-        for name, figure in pictures.items():
-            figure.savefig(ROOT / "docs" / f"{name}.png", dpi="figure")
+        for name, (figure, dpi) in pictures.items():
+            figure.savefig(ROOT / "docs" / f"{name}.png", dpi=dpi)
 
 
 if __name__ == "__main__":

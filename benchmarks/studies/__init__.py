@@ -5,7 +5,7 @@
 - ``sections()``: paragraphs of docs/results.md;
 - ``tables()``: tables by name, for the marks ``<!-- NAME: benchmarks/report.py -->`` of any page;
 - ``figures()``: figures by name, for the marks ``<!--STUDY.NAME-->`` in sentences;
-- ``pictures()``: files of docs/ by name, without the ending.
+- ``pictures()``: figures of docs/ and their dots per inch, by the file's name without its ending.
 
 To add a study, write a module and add its name.
 """

@@ -95,10 +95,8 @@ def tables() -> dict[str, str]:
     return {"family": short_table(single_sources(), read("costs"))}
 
 
-def pictures() -> dict[str, Figure]:
-    figure = plots.gain(single_sources()).figure
-    figure.set_dpi(110)
-    return {"gains": figure}
+def pictures() -> dict[str, tuple[Figure, int]]:
+    return {"gains": (plots.gain(single_sources()).figure, 110)}
 
 
 def figures() -> dict[str, str]:

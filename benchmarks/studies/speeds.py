@@ -34,8 +34,9 @@ def tables() -> dict[str, str]:
     return {"speed": "\n\n".join(both)}
 
 
-def pictures() -> dict[str, Figure]:
-    return {"growth": growth([row for row in read("speed") if row["kind"] == "growth"])}
+def pictures() -> dict[str, tuple[Figure, int]]:
+    rows = [row for row in read("speed") if row["kind"] == "growth"]
+    return {"growth": (growth(rows), 100)}
 
 
 def table(row: dict[str, Any]) -> str:
