@@ -430,3 +430,27 @@ def test_tune_may_choose_it(tiny):
     assert {row["align"] for row in result.rows} == {None, "transport"}
     # Held-out source texts are not mapped.
     assert len({row["source_validation"] for row in result.rows}) == 1
+
+
+def test_the_command_line_takes_the_domain(pair, tmp_path):
+    from typer.testing import CliRunner
+
+    from dann_transfer.cli import app
+
+    _, mapped = pair
+    mapped.save_pretrained(tmp_path / "m")
+    texts, where = NEW[0][:6], ["source", "target"] * 3
+    pd.DataFrame({"text": texts, "from": where}).to_csv(tmp_path / "x.csv", index=False)
+    for options, domain in (
+        ([], "target"),
+        (["--domain", "source"], "source"),
+        (["--domain-column", "from"], where),
+    ):
+        command = ["predict", str(tmp_path / "m"), str(tmp_path / "x.csv"), *options]
+        done = CliRunner().invoke(app, [*command, "--out", str(tmp_path / "out.csv")])
+        assert done.exit_code == 0, done.output
+        shown = pd.read_csv(tmp_path / "out.csv")["probability"]
+        assert np.allclose(shown, mapped.predict_proba(texts, domain).max(1), atol=1e-4)
+    wrong = CliRunner().invoke(app, [*command[:3], "--domain", "tweets"])
+    assert wrong.exit_code != 0
+    assert "--domain='tweets' must be 'target' or 'source'" in wrong.output
