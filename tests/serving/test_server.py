@@ -32,9 +32,9 @@ class Slow:
     def __init__(self, fitted, seconds: float) -> None:
         self.fitted, self.seconds = fitted, seconds
 
-    def predict_proba(self, texts: list[str]) -> np.ndarray:
+    def predict_proba(self, texts: list[str], domain: list[str]) -> np.ndarray:
         time.sleep(self.seconds)
-        return self.fitted.predict_proba(texts)
+        return self.fitted.predict_proba(texts, domain)
 
     def __getattr__(self, name):
         return getattr(self.fitted, name)
