@@ -29,7 +29,9 @@ from dann_transfer.texts.tokens import Tokens
 def _sees_case(tokenizer: Any, texts: Sequence[str]) -> bool:
     """Return whether capital letters change the tokens of some texts."""
     texts = [*texts[:20], "Words With Capitals"]
-    plain, lower = (tokenizer(part)["input_ids"] for part in (texts, [t.lower() for t in texts]))
+    plain, lower = (
+        tokenizer(part, verbose=False)["input_ids"] for part in (texts, [t.lower() for t in texts])
+    )
     return bool(plain != lower)
 
 
