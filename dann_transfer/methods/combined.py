@@ -59,6 +59,11 @@ class Combined(Method):
         for _, part in self._each():
             part.attach(encoder, n_domains)
 
+    @property
+    def keeps_source(self) -> bool:
+        """Always, because the other parts need the texts of both domains."""
+        return True
+
     def build(self, features: int, classes: int) -> None:
         """Build each part."""
         for _, part in self._each():

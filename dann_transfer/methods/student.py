@@ -51,8 +51,7 @@ def neighbor_labels(
     ([0, 0, 1, 1, 1, 1], [0, 0, 0, 1, 1, 1])
 
     """
-    labels = neighbor_probabilities(features, probabilities, k).argmax(1)
-    return labels if k is not None else keep_surest(labels, probabilities)
+    return _labels(neighbor_probabilities(features, probabilities, k), probabilities, k)
 
 
 def neighbor_probabilities(
@@ -75,6 +74,12 @@ def neighbor_probabilities(
         others = near.smooth(features[n:], probabilities[n:], number[n:])
         smooth = np.concatenate([smooth, others])
     return smooth if k is not None else with_shares(smooth, probabilities.mean(0))
+
+
+def _labels(smooth: np.ndarray, probabilities: np.ndarray, k: int | None) -> np.ndarray:
+    """Return the likeliest classes; without a number of neighbours, small ones keep texts."""
+    labels = smooth.argmax(1)
+    return labels if k is not None else keep_surest(labels, probabilities)
 
 
 @register("student")
@@ -147,12 +152,13 @@ class Student(Method):
             if members.shape[1] < self.members:
                 return {"members": members}
             probabilities = members.mean(1)
-        x, p = features.numpy(), probabilities.numpy()
-        labels = neighbor_labels(x, p, self.neighbors)
+        p = probabilities.numpy()
+        smooth = neighbor_probabilities(features.numpy(), p, self.neighbors)
+        labels = _labels(smooth, p, self.neighbors)
         memory = {"members": members} if 0 < members.shape[1] < self.members else {}
         memory["pseudo_labels"] = torch.from_numpy(labels)
         if self.neighbors is None and p.sum(0).min() < SMALL:
-            soft = torch.from_numpy(neighbor_probabilities(x, p)).float()
+            soft = torch.from_numpy(smooth).float()
             memory |= {"soft_labels": soft, "label_weights": _equal_classes(labels)}
         return memory
 

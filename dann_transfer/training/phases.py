@@ -350,7 +350,7 @@ class TargetAnew(Anew, AfterSource):
     """
 
     def forward(self, batch: Batch) -> Forward:
-        """Pass the target's texts."""
+        """Pass the target's texts, after the source's if these are used."""
         return self._pass(batch, slice(0 if self.method.keeps_source else batch.n_source, None))
 
     def losses(self, forward: Forward, strength: float) -> dict[str, Tensor]:
@@ -364,14 +364,6 @@ class BothAnew(TargetAnew):
     other methods act."""
 
     strength_is_rate = False
-
-    def forward(self, batch: Batch) -> Forward:
-        """Pass source and target texts at once."""
-        return self._pass(batch, slice(None))
-
-    def losses(self, forward: Forward, strength: float) -> dict[str, Tensor]:
-        """Return the task's loss and the method's."""
-        return {"task": _task(forward), **self._terms(forward, strength)}
 
 
 def _task(forward: Forward) -> Tensor:
