@@ -60,7 +60,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     head = ["board", "encoder", "method", "runs"]
     head += ["error, source", "calibrated", "error, target", "calibrated"]
     head += [f"right of the surest {share:.0%}" for share in SHARES]
-    lines = [tables.row_of(head), "|---" * len(head) + "|"]
+    lines = tables.heading(head)
     for kind, own in kinds.items():
         cells = [*kind, str(len(own))]
         for name in ("source_test", "target_test"):

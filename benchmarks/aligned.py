@@ -19,18 +19,17 @@ import shutil
 import time
 import warnings
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 import board
 import boards
 import numpy as np
-from sklearn.metrics import accuracy_score, f1_score
 
 from dann_transfer import DomainAdapter, datasets
 from dann_transfer.judging.alignment import AlignmentWarning
-from dann_transfer.judging.diagnostics import mixing, mixing_by_class, proxy_a_distance
+from dann_transfer.judging.diagnostics import alignment_measures
 from dann_transfer.judging.neighbors import MOST, Neighborhood
+from dann_transfer.judging.scores import METRICS
 
 OUT = Path(__file__).parent / "results" / "alignment.jsonl"
 # Checkpoints of the run that is training, so that a killed one goes on.
@@ -70,22 +69,16 @@ def rows_of(
     X_test, y_test = split.own_test or split.test
     T_test, t_test = goal.test
     source = adapter.transform(X_test, domain="source")
-    classes, rows = adapter.classes_, []
+    codes, rows = np.searchsorted(adapter.classes_, t_test), []
     for align, domain in ((None, "source"), ("transport", "target")):
         features, p = adapter.outputs(T_test, domain)
-        by_class = mixing_by_class(source, np.array(y_test), features, np.array(t_test))
-        measured = {
-            "a_distance": proxy_a_distance(source, features),
-            "mixing": mixing(source, features),
-            "class_mixing": mean(by_class.values()) if by_class else None,
-        }
+        measured = alignment_measures(source, features, np.array(y_test), np.array(t_test))
         near = Neighborhood.of(*adapter.outputs(goal.unlabelled, domain), MOST)
         for neighbors in (None, MOST):
             q = p if neighbors is None else near.smooth(features, p, neighbors)
-            predicted = classes[q.argmax(1)]
             scores = {
-                "target_accuracy": accuracy_score(t_test, predicted),
-                "target_macro_f1": f1_score(t_test, predicted, average="macro"),
+                f"target_{name}": METRICS[name](codes, q.argmax(1))
+                for name in ("accuracy", "macro_f1")
             }
             setting = {"align": align, "neighbors": neighbors}
             rows.append({**run, **setting, **scores, **measured})

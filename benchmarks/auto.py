@@ -75,7 +75,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     """One line per board and encoder."""
     head = ["board", "encoder", "pairs", "runs", "kept", "mean gain", "worst pair", "worst run"]
     head += ["mean regret", "shown not to lose 0.5"]
-    lines = [tables.row_of(head), "|---" * len(head) + "|"]
+    lines = tables.heading(head)
     for kind in dict.fromkeys((r["board"], r["encoder"]) for r in rows):
         own = [r for r in rows if (r["board"], r["encoder"]) == kind]
         pairs: dict[tuple[str, str], list[dict[str, Any]]] = {}

@@ -6,9 +6,9 @@
 A cell is a board, source, target and number of texts of each; then, if any, a number of classes,
 drawn by seed 0, or "tail" (the target's classes have shares from 28 % to 1 %, in an order drawn by
 the seed) or "rare" (a tenth of the source has its smaller class, the target half). The three models
-of a cell and seed share their source phase as a fit with method="auto" does. What `auto` keeps is
-decided from their stored probabilities of the target's texts, so that a guard can be tried without
-training. One JSON line a model; a killed study goes on where it stopped.
+of a cell and seed share their source phase as a fit with method="auto" does. What they predict for
+the texts is stored, so that a guard of `auto` can be tried without training. One JSON line a model;
+a killed study goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from lengths import draw, frame_of
-from sklearn.metrics import f1_score
+from lengths import draw, frame_of, scores
 
 from dann_transfer import DomainAdapter, datasets
 from dann_transfer.fitting import auto, run
@@ -68,15 +67,6 @@ def texts_of(cell: str, seed: int) -> Frames:
         halves = [goal[goal["label"] == label][: n // 2] for label in kept]
         return labelled, pd.concat(halves).sample(frac=1, random_state=seed), *tests
     return draw(train, n, seed), goal[:n], *tests
-
-
-def scores(prefix: str, p: np.ndarray, classes: np.ndarray, labels: pd.Series) -> dict[str, float]:
-    """Return accuracy and macro-F1 over the classes of the test labels."""
-    predicted, present = classes[p.argmax(1)], np.unique(labels)
-    return {
-        f"{prefix}_accuracy": float((predicted == labels.to_numpy()).mean()),
-        f"{prefix}_macro_f1": float(f1_score(labels, predicted, labels=present, average="macro")),
-    }
 
 
 def group(cell: str, seed: int, params: dict[str, Any], outputs: Path) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ import boards
 import numpy as np
 from dann_transfer.labelling import spread_labels, suggest
 from sklearn.linear_model import LogisticRegression
+from tables import heading
 
 from dann_transfer.judging.neighbors import Neighborhood
 
@@ -114,8 +115,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     lines = [
         f"{len(pairs)} pairs; the model alone: {means(rows, 'model')[0]:.1%}",
         "",
-        "| labels | " + " | ".join(map(str, COUNTS)) + " |",
-        "|---|" + "---|" * len(COUNTS),
+        *heading(["labels", *map(str, COUNTS)]),
     ]
     for strategy, words in STRATEGIES.items():
         own = means(rows, strategy)
@@ -151,7 +151,7 @@ def worth(rows: list[dict[str, Any]], others: list[dict[str, Any]], method: str)
 def readme(rows: list[dict[str, Any]]) -> str:
     """Return the table in README.md: a row for each encoder and choice of texts."""
     head = ["encoder", "texts", *map(str, COUNTS)]
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    lines = heading(head)
     for encoder in dict.fromkeys(row["encoder"] for row in rows):
         own = [row for row in rows if row["encoder"] == encoder]
         for strategy, words in STRATEGIES.items():

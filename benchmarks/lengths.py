@@ -18,9 +18,9 @@ from typing import Any
 import boards
 import numpy as np
 import pandas as pd
-from sklearn.metrics import f1_score
 
 from dann_transfer import DomainAdapter, datasets
+from dann_transfer.judging.scores import METRICS
 
 # Domain to train on and another to test on, and how many classes are drawn; None is all.
 CELLS: dict[str, tuple[str, str, str, int | None]] = {
@@ -79,6 +79,14 @@ def texts_of(
     return labelled, unlabelled[:n], *tests
 
 
+def scores(prefix: str, p: np.ndarray, classes: np.ndarray, labels: pd.Series) -> dict[str, float]:
+    """Return accuracy and macro-F1 over the classes of the labels."""
+    codes = np.searchsorted(classes, labels)
+    return {
+        f"{prefix}_{name}": METRICS[name](codes, p.argmax(1)) for name in ("accuracy", "macro_f1")
+    }
+
+
 def run(cell: str, n: int, steps: str, seed: int, params: dict[str, Any]) -> dict[str, Any]:
     """Train once, and return the row."""
     labelled, unlabelled, own, other = texts_of(cell, n, seed)
@@ -100,12 +108,7 @@ def run(cell: str, n: int, steps: str, seed: int, params: dict[str, Any]) -> dic
     }
     for name, frame in (("source", own), ("target", other)):
         p = adapter.predict_proba(frame["text"].tolist())
-        predicted = adapter.classes_[p.argmax(1)]
-        classes = np.unique(frame["label"])
-        row[f"{name}_accuracy"] = float((predicted == frame["label"].to_numpy()).mean())
-        row[f"{name}_macro_f1"] = float(
-            f1_score(frame["label"], predicted, labels=classes, average="macro")
-        )
+        row |= scores(name, p, adapter.classes_, frame["label"])
         row[f"{name}_confidence"] = float(p.max(1).mean())
     return row
 

@@ -191,7 +191,7 @@ def mean_and_interval(values: dict[tuple[str, str], list[float]], form: str) -> 
 def table(groups: list[Row]) -> str:
     """One line per score or rule."""
     head = ["chosen by", "pairs", "groups", "rank correlation", "regret", "gain", "worst gain"]
-    lines = [tables.row_of(head), "|---" * len(head) + "|"]
+    lines = tables.heading(head)
     rules = list(dict.fromkeys(rule for group in groups for rule in group["choices"]))
     order = {f"always {tables.BASELINE}": 1, "mean of all": 3}
 

@@ -145,7 +145,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     """One line per encoder, start and share of weights: means over pairs of domains."""
     head = ["encoder", "start", "share of training", "sources", "seeds", "held-out source texts"]
     head += ["own test texts", "target", "spread over seeds", "worst", "seeds agree on"]
-    lines = [tables.row_of(head), "|---" * len(head) + "|"]
+    lines = tables.heading(head)
     kinds = dict.fromkeys((row["encoder"], row["start"], row["share"]) for row in rows)
     for kind in kinds:
         own = [r for r in rows if (r["encoder"], r["start"], r["share"]) == kind]

@@ -28,7 +28,7 @@ from dann_transfer.ground.processes import Processes
 from dann_transfer.ground.settings import as_seed, check_names, check_params, plain
 from dann_transfer.judging.choice import BASELINE
 from dann_transfer.judging.decision import check_threshold
-from dann_transfer.judging.diagnostics import FEWEST, mixing, mixing_by_class, proxy_a_distance
+from dann_transfer.judging.diagnostics import alignment_measures
 from dann_transfer.judging.gains import Answers, by_group, doubt, gain_error, harm
 from dann_transfer.judging.scores import METRICS, difference_error
 from dann_transfer.methods import Method
@@ -519,24 +519,10 @@ def _scores(
             answers = Answers.of(outputs.probabilities, codes)
             missing = np.setdiff1d(codes, predicted)
             scores["never_predicted"] = classes[missing].tolist()
-    scores |= _alignment(features, labels if len(labels) == len(features) else None)
+    both = labels if len(labels) == len(features) else (None, None)
+    scores |= alignment_measures(*features, *both)
     history = trained.fitted.history
     last = history[-max(1, len(history) // 10) :]
     accuracies = [step["domain_accuracy"] for step in last if "domain_accuracy" in step]
     scores["domain_accuracy"] = mean(accuracies) if accuracies else None
     return scores, answers
-
-
-def _alignment(
-    features: list[np.ndarray], labels: list[np.ndarray] | None
-) -> dict[str, float | None]:
-    """Return how far the domains can be told apart, within classes too if both have labels."""
-    measures: dict[str, float | None] = dict.fromkeys(("a_distance", "mixing", "class_mixing"))
-    source, target = features
-    if min(len(source), len(target)) < FEWEST:
-        return measures
-    measures |= {"a_distance": proxy_a_distance(source, target), "mixing": mixing(source, target)}
-    if labels is not None:
-        by_class = mixing_by_class(source, labels[0], target, labels[1])
-        measures["class_mixing"] = mean(by_class.values()) if by_class else None
-    return measures

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tables import read, row_of
+from tables import heading, read, row_of
 
 
 def sections() -> list[str]:
@@ -24,7 +24,7 @@ def sections() -> list[str]:
 def table(rows: list[dict[str, Any]]) -> str:
     """Accuracy on both domains and A-distance of each run."""
     head = ["pair", "method", "max_strength", "target", "source", "A-distance"]
-    lines = [row_of(head), "|---" * len(head) + "|"]
+    lines = heading(head)
     for r in rows:
         strength = "" if r["max_strength"] is None else f"{r['max_strength']:g}"
         scores = (f"{100 * r[f'{name}_accuracy']:.1f}" for name in ("target", "source"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import mean
 from typing import Any
 
-from tables import BASELINE, label, of_board, read, row_of
+from tables import BASELINE, heading, label, of_board, read, row_of
 
 CHANGES = {
     "ens3": "the mean of three seeds' source models teaches",
@@ -41,7 +41,7 @@ def table(trials: list[dict[str, Any]], rows: list[dict[str, Any]]) -> str:
         for name in (BASELINE, "student")
     }  # fmt: skip
     head = ["change", "runs", "gain over source_only", "over the student", "worst", "best"]
-    lines = [row_of(head), "|---" * len(head) + "|"]
+    lines = heading(head)
     for name, meaning in CHANGES.items():
         runs = [r for r in trials if r["trial"] == name]
         keys = [(r["source"], r["target"], r["seed"]) for r in runs]

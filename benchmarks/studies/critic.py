@@ -6,7 +6,7 @@ from statistics import mean
 from typing import Any
 
 from boards import TUNED
-from tables import BASELINE, read, row_of
+from tables import BASELINE, heading, read, row_of
 
 
 def sections() -> list[str]:
@@ -28,7 +28,7 @@ def table(rows: list[dict[str, Any]], references: list[dict[str, Any]]) -> str:
     """Runs of a student with a critic, beside source-only and the plain student of a seed."""
     head = ["pair", "passes", BASELINE, "student", "student+wdgrl", "accuracy on the source"]
     head += ["A-distance before", "after"]
-    lines = [row_of(head), "|---" * len(head) + "|"]
+    lines = heading(head)
     usual = {(r["source"], r["target"], r["seed"], r["method"]): r for r in references}
     kept: dict[int, list[tuple[float, ...]]] = {}
     for r in sorted(rows, key=lambda r: (passes_of(r), r["source"], r["target"])):

@@ -13,6 +13,7 @@ from tables import (
     baselines,
     by_pair,
     gain,
+    heading,
     label,
     of_pair,
     read,
@@ -43,7 +44,7 @@ def table(rows: list[dict[str, Any]], costs: list[dict[str, Any]]) -> str:
     head = ["method", "parameters", "time", "peak GiB"]
     for source, target in pairs:
         head += [f"{source} → {target}: accuracy", "macro-F1", "gain", "A-distance"]
-    lines = [row_of(head), "|---" * len(head) + "|"]
+    lines = heading(head)
     cost, before = {row["method"]: row for row in costs}, baselines(rows, BASELINE)
     shown = {r["method"] for r in rows if (r["source"], r["target"]) in pairs}
     for method in sorted(shown, key=lambda m: (ORDER.get(m, 1), m)):
@@ -71,7 +72,7 @@ def short_table(rows: list[dict[str, Any]], costs: list[dict[str, Any]]) -> str:
     pairs = sorted({(r["source"], r["target"]) for r in rows})
     cost, before = {row["method"]: row for row in costs}, baselines(rows, BASELINE)
     names = [f"{source} → {target}" for source, target in pairs]
-    lines = [f"| method | {' | '.join(names)} | time |", "|---" * (len(pairs) + 2) + "|"]
+    lines = heading(["method", *names, "time"])
     for method in sorted({r["method"] for r in rows}, key=lambda m: (ORDER.get(m, 1), m)):
         cells = [method]
         for pair in pairs:

@@ -6,7 +6,7 @@ from statistics import mean
 from typing import Any
 
 from scipy.stats import spearmanr
-from tables import BASELINE, gain_and_loss, of_pair, read, row_of
+from tables import BASELINE, gain_and_loss, heading, of_pair, read, row_of
 
 from studies import family
 
@@ -33,10 +33,7 @@ def correlations(rows: list[dict[str, Any]]) -> str:
     if not judged:
         return ""
     names = sorted(judged[0]["criteria"])
-    lines = [
-        f"| pair | runs | {' | '.join(name.replace('_', ' ') for name in names)} |",
-        "|---" * (len(names) + 2) + "|",
-    ]
+    lines = heading(["pair", "runs", *(name.replace("_", " ") for name in names)])
     for source, target in sorted({(r["source"], r["target"]) for r in judged}):
         runs = of_pair(judged, (source, target))
         accuracy = [r["target_accuracy"] for r in runs]
@@ -62,7 +59,7 @@ def choices(rows: list[dict[str, Any]]) -> str:
             for name in sorted(judged[0]["criteria"])
         },
     }
-    lines = ["| board | groups | judge | regret | gain | worst gain |", "|---" * 6 + "|"]
+    lines = heading(["board", "groups", "judge", "regret", "gain", "worst gain"])
     for board in dict.fromkeys(group[0] for group in groups):
         for name, score in scores.items():
             regrets, gains = [], []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import mean
 from typing import Any
 
-from tables import read, row_of
+from tables import heading, read, row_of
 
 
 def sections() -> list[str]:
@@ -20,7 +20,7 @@ def sections() -> list[str]:
 def table(rows: list[dict[str, Any]]) -> str:
     """What averaging with the ten nearest target texts adds, by encoder and method."""
     head = ["encoder", "method", "pairs", "mean gain", "worst", "best"]
-    lines = [row_of(head), "|---" * len(head) + "|"]
+    lines = heading(head)
     for kind in sorted({(r["encoder"], r["method"]) for r in rows}):
         gains = [
             100 * (r["target_accuracy_neighbors"] - r["target_accuracy"])

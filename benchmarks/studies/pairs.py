@@ -19,6 +19,7 @@ from tables import (
     gain,
     gain_and_loss,
     gap_closed,
+    heading,
     label,
     mean_of_means,
     of_pair,
@@ -124,7 +125,7 @@ def board_table(rows: list[dict[str, Any]], tuned: set[tuple[str, str]]) -> str:
         for name in sorted(methods_of)
         if methods_of[name] not in ORDER and all(complete(pair, name) for pair in pairs)
     ]
-    lines = [row_of(["domains", *ORDER, *shown]), "|---" * (len(shown) + 3) + "|"]
+    lines = heading(["domains", *ORDER, *shown])
     for pair in pairs:
         runs = of_pair(rows, pair)
         bases = {base(r) for r in runs if label(r) in shown}
@@ -147,7 +148,7 @@ def short_table(rows: list[dict[str, Any]], tuned: set[tuple[str, str]]) -> str:
     before, above = baselines(rows, BASELINE), baselines(rows, "target_trained")
     shown = ("dann", "mcc", "student")
     gains: dict[str, dict[tuple[str, str], list[tuple[float, float]]]] = {n: {} for n in shown}
-    lines = [row_of(["domains", BASELINE, *shown, "target_trained"]), "|---" * 6 + "|"]
+    lines = heading(["domains", BASELINE, *shown, "target_trained"])
     for pair in sorted({(r["source"], r["target"]) for r in rows}):
         runs = of_pair(rows, pair)
         cells = [f"{pair[0]} → {pair[1]}{' *' if pair in tuned else ''}"]

@@ -7,7 +7,7 @@ from typing import Any
 import auto
 import numpy as np
 from boards import TUNED
-from tables import BASELINE, by_pair, mean_of_means, of_board, read, row_of
+from tables import BASELINE, by_pair, heading, mean_of_means, of_board, read, row_of
 
 
 def sections() -> list[str]:
@@ -46,7 +46,7 @@ def table(rows: list[dict[str, Any]], usual: list[dict[str, Any]]) -> str:
         before = [group[source, target, seed, BASELINE] for group in accuracies]
         gains = [x - low for group in both for x, low in zip(group, before, strict=True)]
         pairs[f"{source} → {target}{star}"] = [*before, *gains]
-    lines = [row_of(head), "|---" * len(head) + "|"]
+    lines = heading(head)
     parts = {
         "mean": list(pairs.values()),
         "with a star": [values for name, values in pairs.items() if name.endswith("*")],

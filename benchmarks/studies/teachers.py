@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import mean
 from typing import Any
 
-from tables import BASELINE, cells_of, label, of_pair, read, row_of
+from tables import BASELINE, cells_of, heading, label, of_pair, read, row_of
 
 
 def sections() -> list[str]:
@@ -24,7 +24,7 @@ def sections() -> list[str]:
 def table(students: list[dict[str, Any]], rows: list[dict[str, Any]]) -> str:
     """What students gain that others than source-only teach, beside the mean of their teachers."""
     head = ["taught by", "pairs", "source_only", "gain of the teachers", "of the student", "worst"]
-    lines = [row_of(head), "|---" * len(head) + "|"]
+    lines = heading(head)
     kinds: dict[str, list[tuple[float, float, float]]] = {}
     for row in students:
         seeds = row["settings"].get("taught_by_students_of_seeds", [])

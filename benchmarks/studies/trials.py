@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tables import BASELINE, read, row_of
+from tables import BASELINE, heading, read, row_of
 
 
 def sections() -> list[str]:
@@ -27,7 +27,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         for r in rows
         if r["method"] == BASELINE
     }
-    lines = [row_of(["tried", *(" → ".join(p) for p in pairs)]), "|---" * (len(pairs) + 1) + "|"]
+    lines = heading(["tried", *(" → ".join(p) for p in pairs)])
     cells_of: dict[str, dict[tuple[str, str], str]] = {}
     for r in rows:
         pair, settings = (r["source"], r["target"]), json.dumps(r["settings"])

@@ -140,7 +140,7 @@ def _map_of(
     rows = sample([list(range(len(source)))])[0]
     codes, weights = roles.codes["source"][rows], roles.weights
     p = logits.softmax(1).numpy()
-    why = None
+    why: str | None
     if refused is not None:
         # Weights by predictions that contradict the source would move texts between classes.
         why = f"the estimate of the target's class shares was refused ({refused})"

@@ -208,6 +208,49 @@ def mixing_by_class(
     return values
 
 
+def alignment_measures(
+    source: np.ndarray,
+    target: np.ndarray,
+    source_labels: np.ndarray | None = None,
+    target_labels: np.ndarray | None = None,
+) -> dict[str, float | None]:
+    """Return the proxy A-distance, the mixing, and the mean of the mixing within each class.
+
+    Parameters
+    ----------
+    source, target : ndarray, shapes (n, width) and (m, width)
+        Features.
+    source_labels, target_labels : ndarray, shapes (n,) and (m,), optional
+        Without both, the mixing within classes is None.
+
+    Returns
+    -------
+    dict of str to float or None
+        "a_distance", "mixing" and "class_mixing"; all are None if a domain has fewer than 10 texts.
+
+    Raises
+    ------
+    ValueError
+        As `mixing` and `mixing_by_class`.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x, z = rng.normal(size=(200, 5)) - 10, rng.normal(size=(200, 5)) + 10
+    >>> alignment_measures(x, z)
+    {'a_distance': 2.0, 'mixing': 0.0, 'class_mixing': None}
+
+    """
+    measures: dict[str, float | None] = dict.fromkeys(("a_distance", "mixing", "class_mixing"))
+    if min(len(source), len(target)) < FEWEST:
+        return measures
+    measures |= {"a_distance": proxy_a_distance(source, target), "mixing": mixing(source, target)}
+    if source_labels is not None and target_labels is not None:
+        by_class = mixing_by_class(source, source_labels, target, target_labels)
+        measures["class_mixing"] = float(np.mean([*by_class.values()])) if by_class else None
+    return measures
+
+
 def class_shares(codes: np.ndarray, classes: np.ndarray) -> dict[Any, float]:
     """Return the share of each class among class positions.
 
