@@ -23,6 +23,7 @@ from dann_transfer.adapter import DomainAdapter, adapter_of
 from dann_transfer.fitting import auto, run
 from dann_transfer.fitting.predicting import Trained, predict_tokens
 from dann_transfer.fitting.shared import Shared
+from dann_transfer.ground.folders import held
 from dann_transfer.ground.notices import warn
 from dann_transfer.ground.processes import Processes
 from dann_transfer.ground.settings import as_seed, check_names, check_params, plain
@@ -33,6 +34,7 @@ from dann_transfer.judging.gains import Answers, by_group, doubt, gain_error, ha
 from dann_transfer.judging.scores import METRICS, difference_error
 from dann_transfer.methods import Method
 from dann_transfer.methods.registry import classes_of, known
+from dann_transfer.records import Records
 from dann_transfer.texts.copies import warn_of_copies
 from dann_transfer.texts.labels import encode_labels
 from dann_transfer.texts.reading import as_groups, as_labelled
@@ -220,6 +222,7 @@ def compare(
     X_target_labelled: Any = None,
     y_target_labelled: Any = None,
     n_jobs: int = 1,
+    folder: Path | str | None = None,
     **params: Any,
 ) -> Comparison:
     """Train source-only and each method from the same seeds, and score them on held-out texts.
@@ -250,6 +253,10 @@ def compare(
         seeds as processes, each process takes one seed at a time, otherwise one run. They share the
         cores, and each needs the memory of a run and of the models that it has trained. On a GPU
         leave it at 1.
+    folder : path, optional
+        Keep each run there as it ends, and go on from an interrupted comparison, even in the middle
+        of a run. Methods and seeds may be added later. A kept run is not trained again; its adapter
+        is the saved model, which has no `history_`.
     **params
         Passed on to ``DomainAdapter``, except `method` and `random_state`. `method_options` does
         not go to source-only, and each run has its own folder in `checkpoint_dir`.
@@ -257,7 +264,9 @@ def compare(
     Raises
     ------
     TypeError, ValueError
-        On bad input, before any training.
+        On bad input, before any training; if `folder` holds another comparison.
+    RuntimeError
+        If another process is comparing in `folder`.
 
     Examples
     --------
@@ -278,7 +287,12 @@ def compare(
         if wrong in params:
             value = params[wrong]
             raise ValueError(f"compare takes {right}=[{value!r}] and not {wrong}={value!r}.")
-    options, folder = params.pop("method_options", None), params.pop("checkpoint_dir", None)
+    options, checkpoints = params.pop("method_options", None), params.pop("checkpoint_dir", None)
+    if folder is not None and checkpoints is not None:
+        raise ValueError(
+            f"checkpoint_dir={str(checkpoints)!r} and folder={str(folder)!r}: the folder of a "
+            "comparison has its checkpoints too; leave out checkpoint_dir."
+        )
     check_names("compare", params)
     check_params(params)
     _check_jobs(n_jobs, bool(params.get("trust_remote_code", False)))
@@ -296,9 +310,15 @@ def compare(
     texts.roles(params, seeds[0], 1)
     shared = Shared()
     run.check_encoder(params, seeds[0], created, texts, shared)
-    plan = _Plan(texts, tests, params, options, folder, seeds[0])
     names = [BASELINE, *(method for method in methods if method != BASELINE)]
-    done = _all_runs(plan, [(m, seed) for seed in seeds for m in names], shared, n_jobs)
+    with held(folder, "another process is comparing") as place:
+        records = None
+        if place is not None:
+            trusted = bool(params["trust_remote_code"])
+            records = Records(place, params["device"], trusted)
+            records.claim(_identity(texts, tests, params, options))
+        plan = _Plan(texts, tests, params, options, checkpoints, seeds[0], records)
+        done = _all_runs(plan, [(m, seed) for seed in seeds for m in names], shared, n_jobs)
     rows = {(d.row["method"], d.row["seed"]): d.row for d in done}
     answers = {key: d.answers for key, d in zip(rows, done, strict=True) if d.answers is not None}
     for (method, seed), answer in answers.items():
@@ -308,11 +328,34 @@ def compare(
     return Comparison(list(rows.values()), adapters, answers, groups, params["metric"])
 
 
+def _identity(
+    texts: Texts, tests: dict[str, _TestSet], params: dict[str, Any], options: dict[str, Any] | None
+) -> dict[str, Any]:
+    """Return what the rows of a comparison depend on, besides methods and seeds."""
+    kept = {name: value for name, value in params.items() if name not in _ANY}
+    parts: dict[str, Any] = {
+        "source texts": [texts.source, texts.sizes],
+        "source labels": texts.labels.tolist(),
+        "sample_weight": None if texts.sample_weight is None else texts.sample_weight.tolist(),
+        "target texts": [texts.n_target, texts.sample_of_target(LOOKED_AT)],
+    }
+    for name, pair in (("validation", texts.validation), ("labelled target", texts.labelled)):
+        parts[f"{name} texts"] = None if pair is None else [pair[0], pair[1].tolist()]
+    for name, test in tests.items():
+        if test.labels is not None:
+            parts[f"{name} test texts"] = [test.texts, test.labels.tolist()]
+    return parts | {"settings": kept | {"method_options": options}}
+
+
 def _gain_error(metric: str, before: Answers, after: Answers) -> float:
     """Return the standard error of a gain that is due to the choice of test texts."""
     if metric == "accuracy":
         return gain_error(after.hits, before.hits)
     return difference_error(metric, after.codes, before.predicted, after.predicted)
+
+
+_ANY = ("device", "progress", "checkpoint_every", "metric", "method")
+"""Hyperparameters that may differ when a comparison goes on."""
 
 
 class _Done(NamedTuple):
@@ -334,34 +377,56 @@ class _Plan:
     tests: dict[str, _TestSet]
     params: dict[str, Any]
     options: dict[str, Any] | None
-    folder: str | PathLike[str] | None
+    checkpoints: str | PathLike[str] | None
     first: int
+    records: Records | None
+
+    def kept(self, method: str, seed: int) -> _Done | None:
+        """Return a run that ended before, if there is one."""
+        kept = self.records and self.records.read(method, seed, seed == self.first)
+        return _Done(*kept, []) if kept else None
 
     def run(self, method: str, seed: int, shared: Shared) -> _Done:
         """Train one method from one seed, and score it."""
         params = {**self.params, "method": method, "random_state": seed}
         params["method_options"] = None if method == BASELINE else self.options
-        place = None if self.folder is None else Path(self.folder, f"{method}-{seed}")
-        params["checkpoint_dir"] = place
+        if self.records is not None:
+            params["checkpoint_dir"] = self.records.checkpoints(method, seed)
+        elif self.checkpoints is not None:
+            params["checkpoint_dir"] = Path(self.checkpoints, f"{method}-{seed}")
         started = time.perf_counter()
         trained = auto.train(params, run.seed_of(params), self.texts, shared)
         others = trained.fitted.trained.get("shared_seconds", 0.0)
         seconds = time.perf_counter() - started + others
         row = {"method": method, "seed": seed, "seconds": seconds, "shared_seconds": others}
         scores, answers = _scores(trained, params, self.tests, shared)
+        if self.records is not None:
+            # The model that is saved has no folder of checkpoints, since that is removed.
+            params["checkpoint_dir"] = None
         adapter = adapter_of(params, trained) if seed == self.first else None
+        if self.records is not None:
+            self.records.write(method, seed, row | scores, answers, adapter)
         return _Done({**row, **scores}, answers, adapter, [])
 
 
 def _all_runs(plan: _Plan, runs: list[tuple[str, int]], shared: Shared, n_jobs: int) -> list[_Done]:
+    """Return the runs of methods from seeds, in order; those that are not kept are trained."""
+    done = {each: plan.kept(*each) for each in runs}
+    missing = [each for each in runs if done[each] is None]
+    done |= zip(missing, _new_runs(plan, missing, shared, n_jobs), strict=True)
+    return [each for each in done.values() if each is not None]
+
+
+def _new_runs(plan: _Plan, runs: list[tuple[str, int]], shared: Shared, n_jobs: int) -> list[_Done]:
     """Run methods from seeds, in this process or in several, and return them in order."""
     jobs = effective_n_jobs(n_jobs)
-    if jobs == 1:
+    if jobs == 1 or not runs:
         return [plan.run(*each, shared) for each in runs]
     seeds = dict.fromkeys(seed for _, seed in runs)
     # The runs of a seed share what they can, if there are enough seeds.
-    size = len(runs) // len(seeds) if len(seeds) >= jobs else 1
-    shares = [runs[start : start + size] for start in range(0, len(runs), size)]
+    shares = [[each] for each in runs]
+    if len(seeds) >= jobs:
+        shares = [[each for each in runs if each[1] == seed] for seed in seeds]
     classes: dict[str, type[Method]] = {}
     for name in dict.fromkeys(method for method, _ in runs):
         for candidate in auto.candidates(name, plan.options if name != BASELINE else None):

@@ -6,8 +6,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +17,8 @@ from dann_transfer.fitting import run
 from dann_transfer.fitting.predicting import predict_tokens
 from dann_transfer.fitting.shared import Shared
 from dann_transfer.ground.checks import check_number
-from dann_transfer.ground.digests import sha256
-from dann_transfer.ground.folders import write_whole
+from dann_transfer.ground.digests import sha256_of_json
+from dann_transfer.ground.folders import held, write_whole
 from dann_transfer.ground.length import FEWEST
 from dann_transfer.ground.options import AUTO
 from dann_transfer.ground.processes import Processes
@@ -224,7 +223,7 @@ def tune(
         # What would fail every run is said before the search has a folder.
         baseline = {BASELINE: methods.create(BASELINE)}
         run.check_encoder(params, seed, baseline, texts, judge.shared)
-    with _held(folder) as kept:
+    with held(folder, "another process is searching") as kept:
         study = _study(kept, seed, space, _identity(roles, space, common, score))
         return _search(study, space, judge, kept, budget)
 
@@ -281,7 +280,7 @@ def _search(
             params = _propose(trial, space)
             row = next((_scores_of(row) for row in rows if row.items() >= params.items()), None)
             if row is None:
-                place = None if folder is None else folder / "runs" / _digest(params)[:16]
+                place = None if folder is None else folder / "runs" / sha256_of_json(params)[:16]
                 try:
                     adapter, row = judge.run(params, place)
                 except ERRORS as error:
@@ -453,27 +452,6 @@ class _Budget:
         return ended < self.runs and (not ended or time.monotonic() < self.deadline)
 
 
-def _digest(value: Any) -> str:
-    return sha256(json.dumps(value, sort_keys=True, default=str).encode())
-
-
-@contextmanager
-def _held(folder: Path | str | None) -> Iterator[Path | None]:
-    """Make the folder of a search and keep other processes out of it."""
-    if folder is None:
-        yield None
-        return
-    from filelock import FileLock, Timeout
-
-    path = Path(folder).expanduser()
-    path.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(path / ".lock", timeout=0):
-            yield path
-    except Timeout:
-        raise RuntimeError(f"another process is searching in {str(path)!r}.") from None
-
-
 def _study(
     folder: Path | None, seed: int, space: dict[str, Any], identity: dict[str, str]
 ) -> Study:
@@ -570,4 +548,4 @@ def _identity(
     parts: dict[str, Any] = {f"{role} texts": texts for role, texts in roles.texts.items()}
     parts |= {f"{role} labels": codes.tolist() for role, codes in roles.codes.items()}
     parts |= {"space": space, "settings": kept, "score": score}
-    return {name: _digest(value) for name, value in parts.items()}
+    return {name: sha256_of_json(value) for name, value in parts.items()}

@@ -354,9 +354,15 @@ def test_compare_on_files(files, tmp_path):
     out = tmp_path / "rows.csv"
     options = [*encoder, *SMALL, "--method", "dann", "--seed", "0", "--seed", "1"]
     options += ["--test", str(test), "--group-column", "who", "--out", str(out), "--jobs", "2"]
+    options += ["--folder", str(tmp_path / "kept")]
     done = run(cli.app, ["compare", str(source), str(target), *options], env={"COLUMNS": "200"})
     assert done.exit_code == 0, done.output
-    assert len(pd.read_csv(out)) == 4
+    rows = pd.read_csv(out)
+    assert len(rows) == 4
+    again = run(cli.app, ["compare", str(source), str(target), *options])
+    assert again.exit_code == 0, again.output
+    # Seconds too: nothing was trained.
+    pd.testing.assert_frame_equal(pd.read_csv(out), rows)
     assert "2 seeds" in done.stdout
     onto = run(cli.app, ["compare", str(source), str(target), *encoder, "--out", str(source)])
     assert "is the file of texts, which it would replace" in onto.stderr

@@ -156,7 +156,7 @@ def test_the_imports_have_no_circle():
 # From the bottom to the top, as in CONTRIBUTING.md: a room imports only from rooms before it.
 ROOMS = """
 _version ground tracking texts judging model training methods fitting advice adapter serving
-evaluation comparison search plots datasets cli __main__
+evaluation records comparison search plots datasets cli __main__
 """
 
 

@@ -187,6 +187,10 @@ def compare(
     values: Values = None,
     out: Annotated[Path | None, typer.Option(help="CSV or Parquet file for the rows.")] = None,
     jobs: Annotated[int, typer.Option(help="How many processes train at once.")] = 1,
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="Keep each run there as it ends, and go on from where it stopped."),
+    ] = None,
 ) -> None:
     """Train without adaptation and with each method, and show which helped.
 
@@ -228,6 +232,7 @@ def compare(
             methods=methods,
             seeds=seed or [0],
             n_jobs=jobs,
+            folder=folder,
             encoder=encoder_of(encoder),
             **params,
         )

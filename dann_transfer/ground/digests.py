@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from os import PathLike
-from typing import IO
+from typing import IO, Any
 
 
 def sha256(*parts: bytes) -> str:
@@ -20,6 +21,18 @@ def sha256(*parts: bytes) -> str:
     for part in parts:
         digest.update(part)
     return digest.hexdigest()
+
+
+def sha256_of_json(value: Any) -> str:
+    """Return the sha256 of a value written as JSON with sorted keys, 64 hexadecimal digits.
+
+    Examples
+    --------
+    >>> sha256_of_json({"a": 1, "b": 2}) == sha256_of_json({"b": 2, "a": 1})
+    True
+
+    """
+    return sha256(json.dumps(value, sort_keys=True, default=str).encode())
 
 
 def sha256_of_file(path: str | PathLike[str]) -> str:

@@ -129,6 +129,33 @@ def in_place_of(out: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def held(folder: str | os.PathLike[str] | None, said: str) -> Iterator[Path | None]:
+    """Make a folder and keep other processes out of it; if there are several, the first one does.
+
+    Raises
+    ------
+    RuntimeError
+        If another process holds it; the message begins with `said`.
+    OSError
+        If it cannot be made or written.
+
+    """
+    if folder is None:
+        yield None
+        return
+    path = Path(folder).expanduser()
+    if not is_first():
+        yield path
+        return
+    make_writable(path, f"cannot write to {str(path)!r}")
+    try:
+        with FileLock(path / ".lock", timeout=0):
+            yield path
+    except Timeout:
+        raise RuntimeError(f"{said} in {str(path)!r}.") from None
+
+
+@contextmanager
 def workplace(path: Path) -> Iterator[Path]:
     """Make a new folder beside `path` to work in, and remove it at the end.
 
