@@ -7,8 +7,9 @@ A cell is a board, source, target and number of texts of each; then, if any, a n
 drawn by seed 0, or "tail" (the target's classes have shares from 28 % to 1 %, in an order drawn by
 the seed) or "rare" (a tenth of the source has its smaller class, the target half). The three models
 of a cell and seed share their source phase as a fit with method="auto" does. What they predict for
-the texts is stored, so that a guard of `auto` can be tried without training. One JSON line a model;
-a killed study goes on where it stopped.
+the texts is stored, and --choose lets `auto` choose again among the stored predictions, so that a
+guard can be tried without training. One JSON line a model and one for `auto`; a killed study goes
+on where it stopped.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +29,10 @@ from dann_transfer import DomainAdapter, datasets
 from dann_transfer.fitting import auto, run
 from dann_transfer.fitting.predicting import predict_tokens
 from dann_transfer.fitting.shared import Shared
+from dann_transfer.ground.folders import write_whole
 from dann_transfer.judging import choice
 from dann_transfer.judging.findings import Findings
+from dann_transfer.judging.selection import balanced
 from dann_transfer.texts.roles import Inputs
 from dann_transfer.texts.target import sample
 
@@ -109,9 +113,44 @@ def group(cell: str, seed: int, params: dict[str, Any], outputs: Path) -> list[d
             row |= scores(remedy, with_it, fitted.classes, other["label"])
         rows.append({"method": name, **row})
         print(cell, seed, rows[-1], flush=True)
+    rows.append(choose(rows, stored))
+    print(cell, seed, rows[-1], flush=True)
     outputs.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(outputs / file_of(cell, seed), **stored)
     return rows
+
+
+def choose(rows: list[dict[str, Any]], stored: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Return the row of `auto`: which of the models it keeps, why, and that model's scores."""
+    by_method = {row["method"]: row for row in rows if row["method"] in CANDIDATES}
+    shares = np.array(by_method[choice.BASELINE]["shares"])
+    severe = {
+        name: [finding for finding, severity in row["findings"].items() if severity == "severe"]
+        for name, row in by_method.items()
+    }
+    kept = choice.lopsided(shares)
+    if balanced(shares):
+        kept = choice.choose({name: stored[f"{name}.pool"] for name in by_method}, findings=severe)
+    scored = by_method[kept.method]
+    keys = [key for key in scored if key.startswith(("source_", "target_"))]
+    common = {key: scored[key] for key in ("texts", "classes", *keys)}
+    return {"method": auto.AUTO, "kept": kept.method, "reason": kept.reason, **common}
+
+
+def choose_again(out: Path, outputs: Path) -> None:
+    """Write the rows of `auto` anew, from the stored predictions."""
+    lines = []
+    for (cell, seed), rows in read(out).items():
+        models = [row for row in rows.values() if row["method"] != auto.AUTO]
+        file = outputs / file_of(cell, seed)
+        if file.exists():
+            with np.load(file) as stored:
+                models.append({"cell": cell, "seed": seed, **choose(models, stored)})
+        elif auto.AUTO in rows:
+            models.append(rows[auto.AUTO])
+        lines += [json.dumps(row) + "\n" for row in models]
+        print(cell, seed, models[-1].get("reason", "no stored predictions"))
+    write_whole(out, "".join(lines))
 
 
 def file_of(cell: str, seed: int) -> str:
@@ -129,13 +168,17 @@ def read(file: Path) -> dict[tuple[str, int], dict[str, dict[str, Any]]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cells", nargs="+", required=True)
+    parser.add_argument("--cells", nargs="+", default=[])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--minutes", type=float, default=float("inf"), help="start no cell after")
     parser.add_argument("--outputs", type=Path, default=Path("runs/defaults"))
     results = Path(__file__).parent / "results"
     parser.add_argument("--out", type=Path, default=results / "defaults.jsonl")
+    parser.add_argument("--choose", action="store_true", help="choose again, and train nothing")
     args = parser.parse_args()
+    if args.choose:
+        choose_again(args.out, args.outputs)
+        return
     deadline = time.monotonic() + 60 * args.minutes
     for seed in args.seeds:
         for cell in args.cells:

@@ -32,7 +32,7 @@ from dann_transfer.fitting.run import Watch
 from dann_transfer.fitting.shared import Shared
 from dann_transfer.ground.notices import warn
 from dann_transfer.ground.options import AUTO
-from dann_transfer.ground.settings import AT_PREDICTION, check_params, plain
+from dann_transfer.ground.settings import AFTER_TRAINING, AT_PREDICTION, check_params, plain
 from dann_transfer.judging import decision
 from dann_transfer.judging.alignment import AffineMap
 from dann_transfer.judging.findings import Findings
@@ -366,6 +366,56 @@ class DomainAdapter(
         trained = auto.train(params, seed, texts, shared, Watch(on_step, attach), owns_folder)
         trained.fitted.advice = None if advised is None else str(advised)
         return self._take(trained)
+
+    def retarget(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        X_target: Any,
+        sample_weight: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+    ) -> DomainAdapter:
+        """Fit what needs no training on target texts: class shares, map, neighbours, diagnosis.
+
+        A model that was trained for one target, or for none, is prepared for another in seconds,
+        and `align` and `neighbors` can be set after a fit. With the texts of the fit the result is
+        that of a fit with these settings.
+
+        Parameters
+        ----------
+        X, y, sample_weight, X_val, y_val
+            The labelled source texts that the model was fitted on. Those that the fit held out are
+            held out again, since estimates need texts that the model has not learnt.
+        X_target : list, table, path or iterable
+            Target texts, as for `fit`.
+
+        Returns
+        -------
+        DomainAdapter
+            Itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            On bad input, or if the labels are not those of the model; nothing is changed then.
+
+        Examples
+        --------
+        ```python
+        adapter = DomainAdapter.from_pretrained("runs/model").set_params(align="transport")
+        adapter.retarget(texts, labels, X_target=tweets).predict(tweets)
+        ```
+
+        """
+        check_is_fitted(self)
+        changed = {name: plain(getattr(self, name)) for name in AFTER_TRAINING}
+        check_params(changed)
+        params = {**self.params_, **self._check_at_prediction(), **changed}
+        created = auto.created(params)
+        texts = run.check(params, Inputs(X, y, X_target, sample_weight, X_val, y_val), created)
+        return self._take(run.retarget(self._trained, params, texts, created))
 
     def _take(self, trained: Trained) -> DomainAdapter:
         """Become the estimator of a fitted model."""

@@ -255,8 +255,8 @@ def compare(
         leave it at 1.
     folder : path, optional
         Keep each run there as it ends, and go on from an interrupted comparison, even in the middle
-        of a run. Methods and seeds may be added later. A kept run is not trained again; its adapter
-        is the saved model, which has no `history_`.
+        of a run. Methods and seeds may be added later. A kept run is not trained again, and its
+        adapter is loaded.
     **params
         Passed on to ``DomainAdapter``, except `method` and `random_state`. `method_options` does
         not go to source-only, and each run has its own folder in `checkpoint_dir`.

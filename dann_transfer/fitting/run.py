@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import product
 from threading import RLock
@@ -255,6 +255,51 @@ def train(
     )
     trained = Trained(model, method.state_dict(), fitted)
     return afterwards.look(trained, tokens, roles, runtime)
+
+
+def retarget(
+    trained: Trained, params: Mapping[str, Any], texts: Texts, created: Mapping[str, Method]
+) -> Trained:
+    """Look at what a trained model predicts for target texts, which may be others than it saw.
+
+    Parameters
+    ----------
+    trained : Trained
+    params : mapping
+        Those of the fit, and what is set now of that which needs no training.
+    texts : Texts
+    created : mapping of str to Method
+        The methods of the fit.
+
+    Raises
+    ------
+    ValueError
+        If the source's classes are not those of the model, or if there are no target texts.
+
+    """
+    fitted = trained.fitted
+    if not np.array_equal(texts.classes, fitted.classes):
+        raise ValueError(
+            f"the labels are {texts.classes.tolist()}, but the model knows "
+            f"{fitted.classes.tolist()}; pass the source texts that it was fitted on."
+        )
+    passes = max(passes_of(method, params["epochs"]) for method in created.values())
+    roles = texts.roles(params, fitted.seed, passes)
+    if not roles.texts["target"]:
+        raise ValueError("retarget needs target texts; pass X_target.")
+    tokens, truncated, unknown = _tokenize(
+        params, trained.model.encoder, roles, Shared(several=False)
+    )
+    fitted = replace(
+        fitted,
+        n_target=roles.n_target,
+        n_target_sampled=len(roles.texts["target"]),
+        truncated=truncated,
+        unknown=unknown,
+        params={**params, "random_state": fitted.seed},
+    )
+    blank = Trained(trained.model, trained.method_weights, fitted)
+    return afterwards.look(blank, tokens, roles, runtime_of(params))
 
 
 def full(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -215,6 +215,10 @@ AT_PREDICTION = ("correct_prior", "text_column", "label_column", "device", "prec
 """What can be changed on a fitted adapter with effect; all else stays as it was fitted."""
 
 
+AFTER_TRAINING = ("align", "neighbors")
+"""What can be changed on a fitted adapter with effect if it is then retargeted."""
+
+
 def plain(value: Any) -> Any:
     """Turn numbers and arrays of numpy and torch into Python values, and sets into lists, at any
     depth.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from copy import copy
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import pytest
 from conftest import same, toy_texts, weights
 from safetensors.torch import load_file, save_file
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 
 from dann_transfer import Domain, DomainAdapter, compare, evaluate, tune
@@ -88,6 +90,81 @@ def trained_on(adapter: DomainAdapter) -> tuple[list[str], list[str]]:
     codes = np.searchsorted(adapter.classes_, SOURCE[1])
     rows, _ = hold_out(codes, HELD_OUT_SHARE, 0, groups_of(SOURCE[0]))
     return [SOURCE[0][i] for i in rows], [SOURCE[1][i] for i in rows]
+
+
+def outcome(adapter: DomainAdapter) -> tuple[list, ...]:
+    """What retargeting decides."""
+    fitted = adapter.fitted_
+    return (
+        *(array.tolist() for array in adapter.outputs(NEW[0])),
+        {name: prior.tolist() for name, prior in fitted.target_prior.items()},
+        fitted.refused_prior,
+        fitted.target_shares,
+        fitted.findings.to_json(),
+        fitted.n_target,
+        fitted.truncated,
+        adapter.params_,
+    )
+
+
+@pytest.mark.parametrize("params", [{}, {"neighbors": 10}, {"method": "dann", "neighbors": 5}])
+def test_a_fitted_model_may_get_its_map_and_its_target_later(params, small, tmp_path):
+    other = toy_texts(120, "tweet lol omg today friend", 5)[0]
+    expected = small(**params).fit(*SOURCE, X_target=TARGET)
+    plain = small(**{**params, "align": None, "neighbors": None}).fit(*SOURCE, X_target=TARGET)
+    plain.save_pretrained(tmp_path / "model")
+    loaded = DomainAdapter.from_pretrained(tmp_path / "model", device="cpu")
+    settings = {"align": "transport", "neighbors": params.get("neighbors")}
+    for adapter in (plain, loaded):
+        # Through another target and back.
+        elsewhere = adapter.set_params(**settings).retarget(*SOURCE, X_target=other)
+        assert elsewhere is adapter
+        assert adapter.n_target_ == 120
+        assert not np.array_equal(adapter.alignment_.matrix, expected.alignment_.matrix)
+        adapter.retarget(*SOURCE, X_target=TARGET)
+        assert np.array_equal(adapter.alignment_.matrix, expected.alignment_.matrix)
+        assert same(weights(adapter), weights(expected))
+    paths = {"encoder", "progress"}
+    one, two = (outcome(adapter) for adapter in (plain, expected))
+    assert one == two
+    three = outcome(loaded)
+    assert three[:-1] == two[:-1]
+    assert {k: v for k, v in three[-1].items() if k not in paths} == {
+        k: v for k, v in two[-1].items() if k not in paths
+    }
+
+
+def test_what_cannot_be_retargeted_is_said_and_nothing_changes(pair):
+    plain = copy(pair[0])
+    before = outcome(plain)
+    texts, labels = SOURCE
+    for given, words in (
+        ((texts, ["good" if label == "pos" else label for label in labels]), "the model knows"),
+        ((texts, labels[:-1]), "labels"),
+        ((texts, None), "y"),
+    ):
+        with pytest.raises((ValueError, TypeError), match=words):
+            plain.retarget(*given, X_target=TARGET)
+    with pytest.raises((ValueError, TypeError), match="X_target"):
+        plain.retarget(*SOURCE, X_target=None)
+    with pytest.raises((ValueError, TypeError), match="X_target"):
+        plain.retarget(*SOURCE, X_target=[])
+    with pytest.raises(ValueError, match="align"):
+        plain.set_params(align="rotate").retarget(*SOURCE, X_target=TARGET)
+    plain.set_params(align=None)
+    assert outcome(plain) == before
+    with pytest.raises(NotFittedError):
+        DomainAdapter("none").retarget(*SOURCE, X_target=TARGET)
+
+
+def test_a_model_without_a_target_may_get_one(tiny):
+    settings = {"method": "source_only", "epochs": 4, "validation_fraction": HELD_OUT_SHARE}
+    adapter = tiny(**settings).fit(*SOURCE)
+    with pytest.raises(ValueError, match="nothing was diagnosed"):
+        adapter.diagnose()
+    adapter.retarget(*SOURCE, X_target=TARGET)
+    assert adapter.diagnose() is adapter.findings_
+    assert adapter.target_prior_["em"].shape == (2,)
 
 
 def test_the_domains_are_told_apart_less_and_mix_more(pair):
