@@ -109,6 +109,8 @@ def test_demo_does_the_main_job(tmp_path, tiny_encoder, monkeypatch):
     assert [row["method"] for row in report["rows"]] == ["source_only", "dann", "student"]
     assert list(report["verdicts"]) == ["dann", "student"]
     assert all(verdict in done.output for verdict in report["verdicts"].values())
+    # Twelve held-out texts are too few to estimate class shares, so that there is no map.
+    assert report["mapped"] is None
     for row in report["rows"]:
         assert f"{row['target_accuracy']:.1%}" in done.output
         assert f"{row['a_distance']:.2f}" in done.output
@@ -117,11 +119,23 @@ def test_demo_does_the_main_job(tmp_path, tiny_encoder, monkeypatch):
     assert adapter.score(texts, labels) == report["rows"][2]["target_accuracy"]
     for picture in ("alignment.png", "history_dann.png", "history_student.png"):
         assert (out / picture).read_bytes()[:4] == b"\x89PNG"
-    # A second run replaces the first, with the requested options.
-    asked = ["demo", "--out", str(out), "--epochs", "1", "--method", "mcc"]
-    assert run(cli.app, asked).exit_code == 0
-    rows = json.loads((out / "report.json").read_text())["rows"]
-    assert [row["method"] for row in rows] == ["source_only", "mcc"]
+    # A second run replaces the first, with the requested options; enough is held out for a map.
+    for name, value in (
+        ("validation_fraction", 0.4),
+        ("learning_rate", 2e-3),
+        ("freeze_layers", 0),
+    ):
+        monkeypatch.setitem(cli.DEMO, name, value)
+    asked = ["demo", "--out", str(out), "--epochs", "8", "--method", "mcc"]
+    done = run(cli.app, asked, env={"COLUMNS": "120"})
+    assert done.exit_code == 0, done.output
+    report = json.loads((out / "report.json").read_text())
+    assert [row["method"] for row in report["rows"]] == ["source_only", "mcc"]
+    mapped = report["mapped"]
+    assert mapped["method"] == "mcc with a map"
+    assert mapped["source_accuracy"] == report["rows"][1]["source_accuracy"]
+    assert mapped["a_distance"] < report["rows"][1]["a_distance"]
+    assert f"{mapped['target_accuracy']:.1%}" in done.output
 
 
 def test_demo_says_what_is_wrong(tmp_path, monkeypatch):

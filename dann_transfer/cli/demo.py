@@ -6,12 +6,16 @@ import csv
 import json
 import sys
 import time
+from copy import copy
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dann_transfer.cli.app import app, errors_in_a_line
+
+if TYPE_CHECKING:
+    from dann_transfer import DomainAdapter
 
 # Freezing four of six layers halves the time and calls for a larger rate. At its usual strength of
 # 0.2 the effect of DANN on so few texts is too small to see; at 1 it aligns, as it is meant to.
@@ -72,17 +76,26 @@ def demo(
             epochs=epochs,
             **DEMO,
         )
-    _print_table(result.rows, source, target)
+        last = names[-1]
+        tests = (X_test, y_test), (T_test, t_test)
+        mapped, row = _mapped(result.adapters[last], last, (X, y, T), tests)
+    _print_table([*result.rows, *([] if row is None else [row])], source, target)
     verdicts = {name: result.verdict(name) for name in names}
     for verdict in verdicts.values():
         typer.secho(verdict, bold=True)
-    result.adapters[names[-1]].save_pretrained(out / "model")
+    result.adapters[last].save_pretrained(out / "model")
     typer.echo("Drawing ...")
-    _draw(result.adapters, (source, X_test, y_test), (target, T_test, t_test), out)
+    shown = dict(result.adapters)
+    if row is not None:
+        del shown[last]
+        shown[row["method"]] = mapped
+    _draw_features(shown, (source, X_test, y_test), (target, T_test, t_test), out)
+    _draw_losses(result.adapters, source, target, out)
     report = {
         "source": source,
         "target": target,
         "rows": result.rows,
+        "mapped": row,
         "verdicts": verdicts,
         "settings": {**DEMO, "epochs": epochs, "seed": seed, "train_texts": len(X)},
         "max_strength": {name: result.adapters[name].max_strength_ for name in names},
@@ -94,10 +107,37 @@ def demo(
         with (out / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows([("text", "label"), *zip(texts, labels, strict=True)])
     typer.echo(
-        f"{report['seconds']:.0f} s. In {out}: model/ ({names[-1]}), pictures, report.json, and "
+        f"{report['seconds']:.0f} s. In {out}: model/ ({last}), pictures, report.json, and "
         "the test texts as CSV."
     )
     _say_what_is_next(out, source, target)
+
+
+def _mapped(
+    adapter: DomainAdapter,
+    name: str,
+    texts: tuple[list[str], Any, list[str]],
+    tests: tuple[tuple[list[str], Any], tuple[list[str], Any]],
+) -> tuple[DomainAdapter, dict[str, Any] | None]:
+    """Return a model with a map of target features, and its row, or None if it can have no map."""
+    import numpy as np
+
+    from dann_transfer.judging.diagnostics import alignment_measures
+    from dann_transfer.judging.scores import METRICS
+
+    started, (X, y, T) = time.perf_counter(), texts
+    mapped = copy(adapter).set_params(align="transport").retarget(X, y, X_target=T)
+    if mapped.alignment_ is None:
+        return mapped, None
+    seconds, features, scores = time.perf_counter() - started, [], {}
+    for domain, (test, labels) in zip(("source", "target"), tests, strict=True):
+        outputs = mapped.outputs(test, domain)
+        features.append(outputs.features)
+        codes = np.searchsorted(mapped.classes_, labels)
+        for metric, score in METRICS.items():
+            scores[f"{domain}_{metric}"] = score(codes, outputs.probabilities.argmax(1))
+    row = {"method": f"{name} with a map", "seconds": seconds, "domain_accuracy": None}
+    return mapped, row | scores | alignment_measures(*features)
 
 
 def _say_what_is_next(out: Path, source: str, target: str) -> None:
@@ -138,36 +178,48 @@ def _print_table(rows: list[dict[str, Any]], source: str, target: str) -> None:
     Console().print(table)
 
 
-def _draw(
-    adapters: dict[str, Any],
+def _draw_features(
+    adapters: dict[str, DomainAdapter],
     source: tuple[str, Any, Any],
     target: tuple[str, Any, Any],
     out: Path,
 ) -> None:
-    try:
-        import matplotlib as mpl
-        import pandas  # noqa: F401
-    except ImportError:
+    if not _can_draw():
         typer.echo("No pictures: pip install 'dann_transfer[plots]'", err=True)
         return
-    mpl.use("Agg")
-    from matplotlib.figure import Figure
-
     from dann_transfer import plots
     from dann_transfer.texts.reading import Domain
 
     axes = plots.alignment(
         adapters, Domain(*source[1:]), Domain(*target[1:]), names=(source[0], target[0])
     )
-    figure = axes[0].figure
-    assert isinstance(figure, Figure)
+    figure = axes[0].get_figure(root=True)
+    assert figure is not None
     figure.suptitle(f"{source[0]} → {target[0]}: features of unseen texts, one UMAP")
     figure.savefig(out / "alignment.png", dpi=130)
+
+
+def _draw_losses(adapters: dict[str, DomainAdapter], source: str, target: str, out: Path) -> None:
+    if not _can_draw():
+        return
+    from dann_transfer import plots
+
     for name in adapters.keys() - {"source_only"}:
         panels = plots.training(adapters[name])
-        panels[0].set(title=f"{source[0]} → {target[0]}, {name}: losses")
+        panels[0].set(title=f"{source} → {target}, {name}: losses")
         for panel in panels[1:]:
             panel.set(title="strength, and the method's own measurements")
-        history = panels[0].figure
-        assert isinstance(history, Figure)
-        history.savefig(out / f"history_{name}.png", dpi=130)
+        figure = panels[0].get_figure(root=True)
+        assert figure is not None
+        figure.savefig(out / f"history_{name}.png", dpi=130)
+
+
+def _can_draw() -> bool:
+    """Return whether what pictures need is installed; if it is, draw to files alone."""
+    try:
+        import matplotlib as mpl
+        import pandas  # noqa: F401
+    except ImportError:
+        return False
+    mpl.use("Agg")
+    return True

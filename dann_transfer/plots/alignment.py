@@ -14,7 +14,7 @@ from dann_transfer.ground.checks import check_number
 from dann_transfer.judging.decision import labels
 from dann_transfer.judging.diagnostics import mixing, proxy_a_distance
 from dann_transfer.plots.display import Display, axes_for, named, plain
-from dann_transfer.plots.maps import embed_all, feature_map, legend_for, share_limits
+from dann_transfer.plots.maps import embed_all, feature_map, legend_for, limits_of
 from dann_transfer.texts.reading import Domain, EmptyTextWarning, as_domain
 
 if TYPE_CHECKING:
@@ -252,11 +252,13 @@ class AlignmentDisplay(Display):
     ) -> AlignmentDisplay:
         """Draw a panel for each model; see `feature_map` for `colour` and `density`."""
         self.axes_ = axes_for(ax, len(self.points), 5.2, 5.4)
+        shared = limits_of(np.concatenate(list(self.points.values())))
         for axes, (title, xy) in zip(self.axes_, self.points.items(), strict=True):
             heading = f"{plain(title)}\n{self.measured(title)}"
-            feature_map(xy, self.domains, self.labels, heading, axes, False, colour, density)
+            feature_map(
+                xy, self.domains, self.labels, heading, axes, False, colour, density, shared
+            )
         legend_for(self.figure_, self.domains, self.labels, colour, 6)
-        share_limits(self.axes_, list(self.points.values()))
         return self
 
 

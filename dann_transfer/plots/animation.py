@@ -17,7 +17,7 @@ from dann_transfer.judging.diagnostics import FEWEST, proxy_a_distance
 from dann_transfer.model.model import Classifier, infer
 from dann_transfer.model.runtime import Runtime
 from dann_transfer.plots.display import Display, axes_for
-from dann_transfer.plots.maps import embed_all, feature_map, legend_for, share_limits
+from dann_transfer.plots.maps import embed_all, feature_map, legend_for, limits_of
 from dann_transfer.texts.reading import Domain, as_domain
 from dann_transfer.texts.tokens import Tokens, tokenize
 
@@ -226,10 +226,9 @@ class AnimationDisplay(Display):
         i = len(self.steps) - 1 if step is None else self.steps.index(step)
         self.axes_ = axes_for(ax, 1, 5.5, 5.6)
         heading = f"step {self.steps[i]}: A-distance {self.distances[i]:.2f} of 2"
-        feature_map(
-            self.points[i], self.domains, self.labels, heading, self.ax_, False, colour, False
-        )
-        share_limits(self.axes_, self.points)
+        shared = limits_of(np.concatenate(list(self.points)))
+        look = (self.ax_, False, colour, False, shared)
+        feature_map(self.points[i], self.domains, self.labels, heading, *look)
         return self
 
     def save(self, path: str | PathLike[str], seconds: float = 0.6, colour: str = "domain") -> Path:

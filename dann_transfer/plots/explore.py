@@ -8,9 +8,12 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from dann_transfer.ground.folders import write_whole
 from dann_transfer.plots.alignment import AlignmentDisplay
 from dann_transfer.plots.display import PALETTE, shortened
+from dann_transfer.plots.maps import limits_of, ranges_of
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -99,8 +102,10 @@ def figure(display: AlignmentDisplay) -> go.Figure:
                     "opacity": 0.65,
                 }
                 _add_points(page, rows, domain, kind, labelled, column, marker)
-    page.update_xaxes(visible=False)
-    page.update_yaxes(visible=False)
+    # Points outside can be reached with the mouse.
+    x, y = ranges_of(limits_of(np.concatenate(list(display.points.values()))))
+    page.update_xaxes(visible=False, range=x)
+    page.update_yaxes(visible=False, range=y)
     page.update_layout(
         template="plotly_white",
         legend={"orientation": "h", "y": -0.02, "yanchor": "top"},

@@ -213,6 +213,7 @@ def feature_map(
     legend: bool = True,
     colour: str = "domain",
     density: bool | None = None,
+    limits: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Axes:
     """Scatter points (n, 2): the colour shows the domain, the marker shows the class.
 
@@ -234,6 +235,9 @@ def feature_map(
     density : bool, optional
         Draw lines around the densest half and nine tenths of the points of each colour. None
         draws them from 3,000 points upwards.
+    limits : pair of ndarray, shapes (2,), optional
+        Low and high ends of the map, by default those that `limits_of` finds. A point outside is
+        drawn at the edge.
 
     """
     if labels is not None and any(label is None for label in labels):
@@ -255,6 +259,9 @@ def feature_map(
     if marked.max(initial=0) >= len(MARKERS):
         marked = np.zeros(len(points), dtype=int)
     (ax,) = axes_for(ax, 1, 5.5, 5.0)
+    given, shared = points, limits is not None
+    limits = limits or limits_of(points)
+    points = points.clip(*limits)
     # Small blocks of each kind are drawn in turn: each marker needs its own call, and drawing all
     # of one kind last would make it look like the more frequent one.
     order = np.random.default_rng(0).permutation(len(points))
@@ -277,19 +284,60 @@ def feature_map(
         for i in range(count):
             _contours(ax, points[coloured == i], palette[i])
     ax.set(xticks=[], yticks=[], title=title)
-    ax.set_aspect("equal", adjustable="datalim")
+    ax.set_aspect("auto" if shared else "equal", adjustable="datalim")
+    show_limits(ax, given, limits)
     if legend:
         entries = keys(names, classes, colour)
         legend_below(ax, entries, 4, loc="upper center", bbox_to_anchor=(0.5, -0.01))
     return ax
 
 
-def share_limits(axes: Sequence[Axes], points: Sequence[np.ndarray]) -> None:
-    """Give all Axes limits that contain every set of points."""
-    every = np.concatenate(list(points))
-    low, high = every.min(0), every.max(0)
-    margin = 0.05 * (high - low)
-    for ax in axes:
-        ax.set(xlim=(low[0] - margin[0], high[0] + margin[0]))
-        ax.set(ylim=(low[1] - margin[1], high[1] + margin[1]))
-        ax.set_aspect("auto")
+def limits_of(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the low and high ends of a map, shapes (2,), which a few far points do not decide.
+
+    Along each axis they are those of all points, unless the outermost hundredth, or the two
+    outermost of few, makes the map more than a quarter longer. Fewer than fifty points all count.
+
+    Parameters
+    ----------
+    points : ndarray, shape (n, 2)
+
+    Examples
+    --------
+    >>> square = np.random.default_rng(0).uniform(size=(1000, 2))
+    >>> [end.round(1).tolist() for end in limits_of(square)]
+    [[0.0, 0.0], [1.0, 1.0]]
+    >>> [end.round(1).tolist() for end in limits_of(np.append(square, [[9, 0.5]], axis=0))]
+    [[0.0, 0.0], [1.0, 1.0]]
+
+    """
+    if not len(points):
+        return np.zeros(2), np.ones(2)
+    low, high = points.min(0), points.max(0)
+    ranked = np.sort(points, axis=0)
+    left_out = max(1, len(points) // 200) if len(points) >= 50 else 0
+    inner_low, inner_high = ranked[left_out], ranked[-1 - left_out]
+    size = inner_high - inner_low
+    far = high - low > 1.25 * size
+    margin = 0.05 * np.where(far, size, 0)
+    low = np.where(far, np.maximum(low, inner_low - margin), low)
+    high = np.where(far, np.minimum(high, inner_high + margin), high)
+    return low, high
+
+
+def ranges_of(limits: tuple[np.ndarray, np.ndarray]) -> list[list[float]]:
+    """Return both ends of each axis of a map, with a margin around its limits."""
+    low, high = limits
+    margin = np.where(high > low, 0.05 * (high - low), 0.5)
+    return np.stack([low - margin, high + margin], axis=1).tolist()
+
+
+def show_limits(ax: Axes, points: np.ndarray, limits: tuple[np.ndarray, np.ndarray]) -> None:
+    """Give a map its limits, and say how many of its points lie outside, if any do."""
+    low, high = limits
+    x, y = ranges_of(limits)
+    ax.set(xlim=x, ylim=y)
+    outside = int(((points < low) | (points > high)).any(1).sum())
+    if outside:
+        said = "1 text lies" if outside == 1 else f"{outside} texts lie"
+        ax.set_xlabel(f"{said} outside, drawn at the edge", fontsize="small", color="0.4")

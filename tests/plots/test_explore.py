@@ -167,3 +167,15 @@ def test_long_names_are_shortened(display):
     assert max(len(trace.name) for trace in drawing.data) <= 98
     assert len(drawing.layout.annotations[0].text) < 100
     assert max(len(row[1]) for trace in drawing.data for row in trace.customdata) <= 48
+
+
+def test_a_far_text_does_not_empty_the_page(display):
+    points = {title: xy.copy() for title, xy in display.points.items()}
+    first = next(iter(points.values()))
+    first[0] += 1000 * np.ptp(first, axis=0)
+    page = figure(replace(display, points=points))
+    ranges = {tuple(axis.range) for axis in page.select_xaxes()}
+    assert len(ranges) == 1
+    low, high = ranges.pop()
+    assert np.ptp(first[1:, 0]) > 0.3 * (high - low)
+    assert sum(len(trace.x) for trace in page.data) == sum(map(len, points.values()))

@@ -173,3 +173,42 @@ def test_features_without_spread_reach_no_layout(layout, said, monkeypatch):
 def test_few_different_rows_are_enough_for_a_map():
     x = np.random.default_rng(0).normal(size=(4, 5))[np.arange(12) % 4]
     assert np.isfinite(plots.embed(x, layout="pca")).all()
+
+
+@pytest.mark.parametrize("far", [[[60, 0]], [[0, -40], [0.5, 50], [30, 30]]])
+def test_a_few_far_points_do_not_empty_a_map(far):
+    points = np.concatenate([np.random.default_rng(0).normal(size=(700, 2)), far])
+    names = ["source"] * 350 + ["target"] * (350 + len(far))
+    ax = plots.feature_map(points, names)
+    for axis, (low, high) in enumerate((ax.get_xlim(), ax.get_ylim())):
+        near = points[:700, axis]
+        assert np.ptp(near) > 0.7 * (high - low)
+    # Every point is drawn, inside.
+    places = np.concatenate([np.asarray(part.get_offsets()) for part in ax.collections])
+    assert len(places) == len(points)
+    for axis, (low, high) in enumerate((ax.get_xlim(), ax.get_ylim())):
+        assert ((places[:, axis] >= low) & (places[:, axis] <= high)).all()
+    outside = int(ax.get_xlabel().split()[0])
+    assert len(far) <= outside <= len(far) + 7
+    assert ax.get_xlabel().endswith("outside, drawn at the edge")
+
+
+@pytest.mark.parametrize(
+    "points",
+    [np.random.default_rng(0).uniform(size=(300, 2)), np.zeros((5, 2)), np.empty((0, 2))],
+)
+def test_without_far_points_a_map_holds_all(points, recwarn):
+    names = ["source", "target", *["target"] * len(points)][: len(points)]
+    ax = plots.feature_map(points, names, legend=False)
+    assert ax.get_xlabel() == ""
+    for axis, (low, high) in enumerate((ax.get_xlim(), ax.get_ylim())):
+        assert low < high
+        assert ((points[:, axis] > low) & (points[:, axis] < high)).all()
+    assert not recwarn.list
+
+
+def test_a_clump_far_away_stays_in_the_map():
+    rng = np.random.default_rng(0)
+    points = np.concatenate([rng.normal(size=(600, 2)), rng.normal(size=(60, 2)) + 40])
+    ax = plots.feature_map(points, ["source"] * 600 + ["target"] * 60)
+    assert ax.get_xlim()[1] > 39
