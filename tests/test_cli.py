@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from functools import partial
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from conftest import toy_texts
 from typer.testing import CliRunner
 
 from dann_transfer import DomainAdapter, __version__, cli, datasets
+from dann_transfer.cli.demo import print_table
 from dann_transfer.ground.options import METHODS
 from dann_transfer.serving.onnx import OnnxModel
 from dann_transfer.texts import files as tables
@@ -132,10 +134,16 @@ def test_demo_does_the_main_job(tmp_path, tiny_encoder, monkeypatch):
     report = json.loads((out / "report.json").read_text())
     assert [row["method"] for row in report["rows"]] == ["source_only", "mcc"]
     mapped = report["mapped"]
-    assert mapped["method"] == "mcc with a map"
+    assert mapped["method"] == "mcc + map"
     assert mapped["source_accuracy"] == report["rows"][1]["source_accuracy"]
     assert mapped["a_distance"] < report["rows"][1]["a_distance"]
     assert f"{mapped['target_accuracy']:.1%}" in done.output
+    # The table fits a terminal of the usual width, with every heading whole.
+    narrow = StringIO()
+    print_table([*report["rows"], mapped], "movies", "tweets", narrow)
+    table = narrow.getvalue()
+    assert max(map(len, table.splitlines())) <= 80
+    assert "…" not in table
 
 
 def test_demo_says_what_is_wrong(tmp_path, monkeypatch):

@@ -116,7 +116,12 @@ SHIFTS = {
 
 @cache
 def target_accuracy(
-    shift: str, seed: int, method: str = "source_only", strength: float = 0, options: str = ""
+    shift: str,
+    seed: int,
+    method: str = "source_only",
+    strength: float = 0,
+    options: str = "",
+    batch_size: int = 100,
 ) -> float:
     source, labels = SHIFTS[shift](seed, target=False)
     target, target_labels = SHIFTS[shift](seed, target=True)
@@ -141,7 +146,9 @@ def target_accuracy(
         model = Classifier(encoder, head)
         settings = Settings.of(params, seed, adaptation.default_strength)
         unlabelled = tokens(target) if adaptation.uses_target else None
-        batches = PairedBatches(tokens(source), labels, unlabelled, 50, seed, domains=domains)
+        batches = PairedBatches(
+            tokens(source), labels, unlabelled, batch_size, seed, domains=domains
+        )
         phases = adaptation.phases(settings.epochs)
         Trainer(model, adaptation, phases, batches, settings, CPU).run()
     _, logits = infer(model, tokens(target), CPU)
@@ -179,9 +186,15 @@ MADE_FOR = [
 ]
 
 
+# These need the steps that smaller batches give them.
+IN_SMALL_BATCHES = {"dann", "cdan", "iwdan"}
+
+
 def test_weights_by_class_help_where_class_shares_differ():
     def mean(method: str) -> float:
-        runs = [target_accuracy("lopsided", seed, method, 1.0, "adversary") for seed in range(5)]
+        runs = [
+            target_accuracy("lopsided", seed, method, 1.0, "adversary", 50) for seed in range(5)
+        ]
         return float(np.mean(runs))
 
     assert mean("iwdan") > mean("dann") + 0.03
@@ -189,9 +202,11 @@ def test_weights_by_class_help_where_class_shares_differ():
 
 @pytest.mark.parametrize(("method", "shift", "strength", "options", "margin"), MADE_FOR)
 def test_a_method_beats_source_only_on_its_shift(method, shift, strength, options, margin):
-    seeds = range(3)
-    before = np.array([target_accuracy(shift, seed) for seed in seeds])
-    after = np.array([target_accuracy(shift, seed, method, strength, options) for seed in seeds])
+    size, seeds = 50 if method in IN_SMALL_BATCHES else 100, range(3)
+    before = np.array([target_accuracy(shift, seed, batch_size=size) for seed in seeds])
+    after = np.array(
+        [target_accuracy(shift, seed, method, strength, options, size) for seed in seeds]
+    )
     gains = after - before
     print(f"{method} on {shift}: {before.mean():.3f} -> {after.mean():.3f}, {np.round(gains, 3)}")
     assert gains.mean() > margin
@@ -218,7 +233,7 @@ def reviews(seed: int, part: str, n: int = 300) -> tuple[list[str], np.ndarray]:
 
 def test_mlm_learns_the_targets_words(tiny_encoder):
     before, after = [], []
-    for seed in range(5):
+    for seed in range(3):
         test, labels = reviews(seed, "test")
         for method, scores in (("source_only", before), ("mlm", after)):
             adapter = DomainAdapter(
@@ -236,7 +251,7 @@ def test_mlm_learns_the_targets_words(tiny_encoder):
             scores.append((adapter.predict(test) == labels).mean())
     print(f"mlm: {np.round(before, 2)} -> {np.round(after, 2)}")
     assert np.mean(after) > np.mean(before) + 0.2
-    assert (np.array(after) > np.array(before)).sum() >= 4
+    assert (np.array(after) > np.array(before)).all()
 
 
 def test_every_method_has_its_shift():
