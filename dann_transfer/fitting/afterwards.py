@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dann_transfer.fitting.predicting import Trained, aligned
+from dann_transfer.fitting.predicting import Passed, Trained, aligned, pass_once
 from dann_transfer.ground.notices import warn
 from dann_transfer.judging import decision
 from dann_transfer.judging.alignment import AffineMap, AlignmentWarning, obstacle, transport
@@ -65,8 +65,10 @@ def look(trained: Trained, tokens: Mapping[str, Tokens], roles: Roles, runtime: 
         fitted.calibration = calibration_of(held_out[1].numpy(), codes)
         return trained
     looked_at = tokens["target"].take(sample([list(range(len(tokens["target"])))])[0])
-    features, logits = infer(model, looked_at, runtime)
+    features, logits = pass_once(model, looked_at, runtime)
     check_outputs(features, logits)
+    if runtime.processes.world == 1:
+        trained = replace(trained, passed=Passed(looked_at, features, logits))
     estimates = estimate(held_out[1].numpy(), codes, logits.numpy())
     fitted.target_prior, fitted.refused_prior = estimates.priors, estimates.refused
     fitted.prior_intervals, fitted.calibration = estimates.intervals, estimates.calibration

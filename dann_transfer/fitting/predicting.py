@@ -38,6 +38,14 @@ class Outputs(NamedTuple):
     """Class probabilities, shape (n, n_classes), in the order of ``classes_``."""
 
 
+class Passed(NamedTuple):
+    """Texts that went through a model after its training, which need not do so again."""
+
+    tokens: Tokens
+    features: Tensor
+    logits: Tensor
+
+
 @dataclass(frozen=True)
 class Trained:
     """What a run leaves behind."""
@@ -51,6 +59,8 @@ class Trained:
     """The target's texts that predictions are averaged with, if `neighbors` is set."""
     alignment: AffineMap | None = None
     """The map of target texts' features, if `align` is set and nothing speaks against it."""
+    passed: Passed | None = None
+    """The target texts that were looked at after training, before the map. Not kept by adapters."""
 
 
 def target_rows(domain: Any, n: int, name: str = "domain") -> np.ndarray:
@@ -168,13 +178,36 @@ def predict_tokens(
     trained: Trained, params: Mapping[str, Any], tokens: Tokens, domain: str = "target"
 ) -> Outputs:
     """Return the outputs of texts that are tokenised already, as `predict_parts` would."""
-    prior = _prior(trained, params)
+    prior, passed = _prior(trained, params), trained.passed
     of_target = target_rows(domain, len(tokens))
-    places = (range(i, min(i + PART, len(tokens))) for i in range(0, len(tokens), PART))
+    known = passed if passed is not None and passed.tokens.same_as(tokens) else None
     parts = (
-        _predict(trained, params, prior, tokens.take(part), of_target[part]) for part in places
+        _predict(
+            trained,
+            params,
+            prior,
+            tokens.take(range(len(tokens))[part]),
+            of_target[part],
+            None if known is None else (known.features[part], known.logits[part]),
+        )
+        for part in _parts(len(tokens))
     )
     return joined(parts, trained)
+
+
+def pass_once(model: Classifier, tokens: Tokens, runtime: Runtime) -> tuple[Tensor, Tensor]:
+    """Return features and logits of texts, to the last bit those that `predict_tokens` computes."""
+    if runtime.processes.world > 1:
+        return infer(model, tokens, runtime)
+    parts = [
+        infer(model, tokens.take(range(len(tokens))[part]), runtime) for part in _parts(len(tokens))
+    ]
+    features, logits = (torch.cat(each) for each in zip(*parts, strict=True))
+    return features, logits
+
+
+def _parts(n: int) -> list[slice]:
+    return [slice(start, start + PART) for start in range(0, n, PART)]
 
 
 def aligned(
@@ -232,8 +265,12 @@ def _predict(
     prior: np.ndarray | None,
     tokens: Tokens,
     of_target: np.ndarray,
+    known: tuple[Tensor, Tensor] | None = None,
 ) -> Outputs:
-    """Pass texts through the model once, then the map, the head, and neighbours or prior."""
+    """Pass texts through the model, then the map, the head, and neighbours or prior.
+
+    Features and logits that are known already, those before the map, save the first step.
+    """
     model, neighborhood = trained.model, trained.neighborhood
     device = next(model.parameters()).device
     if params["device"] is not None:
@@ -242,7 +279,7 @@ def _predict(
             model.to(wanted)
             device = wanted
     runtime = Runtime(device, params["precision"])
-    features, logits = infer(model, tokens, runtime)
+    features, logits = known or infer(model, tokens, runtime)
     check_outputs(features, logits)
     features, logits = aligned(trained, features, logits, of_target, runtime)
     p = decision.probabilities(logits, trained.fitted, prior)

@@ -284,8 +284,16 @@ def feature_map(
         for i in range(count):
             _contours(ax, points[coloured == i], palette[i])
     ax.set(xticks=[], yticks=[], title=title)
-    ax.set_aspect("auto" if shared else "equal", adjustable="datalim")
-    show_limits(ax, given, limits)
+    if shared:
+        x, y = ranges_of(limits)
+        ax.set(xlim=x, ylim=y)
+    else:
+        # Only where limits are free can the axes have one scale.
+        ax.set_aspect("equal", adjustable="datalim")
+    outside = int((given != points).any(1).sum())
+    if outside:
+        said = "1 text lies" if outside == 1 else f"{outside} texts lie"
+        ax.set_xlabel(f"{said} outside, drawn at the edge", fontsize="small", color="0.4")
     if legend:
         entries = keys(names, classes, colour)
         legend_below(ax, entries, 4, loc="upper center", bbox_to_anchor=(0.5, -0.01))
@@ -330,14 +338,3 @@ def ranges_of(limits: tuple[np.ndarray, np.ndarray]) -> list[list[float]]:
     low, high = limits
     margin = np.where(high > low, 0.05 * (high - low), 0.5)
     return np.stack([low - margin, high + margin], axis=1).tolist()
-
-
-def show_limits(ax: Axes, points: np.ndarray, limits: tuple[np.ndarray, np.ndarray]) -> None:
-    """Give a map its limits, and say how many of its points lie outside, if any do."""
-    low, high = limits
-    x, y = ranges_of(limits)
-    ax.set(xlim=x, ylim=y)
-    outside = int(((points < low) | (points > high)).any(1).sum())
-    if outside:
-        said = "1 text lies" if outside == 1 else f"{outside} texts lie"
-        ax.set_xlabel(f"{said} outside, drawn at the edge", fontsize="small", color="0.4")

@@ -40,6 +40,14 @@ class Tokens:
         """Return the texts at `rows`, in that order."""
         return Tokens.from_rows([self.text(i) for i in rows], self.pad_id)
 
+    def same_as(self, other: Tokens) -> bool:
+        """Return whether these are the same texts in the same order."""
+        return (
+            np.array_equal(self.offsets, other.offsets)
+            and np.array_equal(self.ids, other.ids)
+            and self.pad_id == other.pad_id
+        )
+
     @classmethod
     def from_rows(cls, rows: Sequence[Any], pad_id: int = 0) -> Tokens:
         """Store texts, each a sequence of token ids, one after the other.

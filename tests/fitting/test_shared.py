@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter
-from dataclasses import fields
+from dataclasses import fields, replace
 
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import TINY, Killed, same, toy_texts, weights
@@ -13,7 +14,7 @@ from ignite.engine import Events
 
 from dann_transfer import DomainAdapter, compare, methods, tune
 from dann_transfer.adapter import adapter_of
-from dann_transfer.fitting import auto, run, shared
+from dann_transfer.fitting import auto, predicting, run, shared
 from dann_transfer.fitting.shared import Shared
 from dann_transfer.model import loading
 from dann_transfer.texts import tokens, unpacking
@@ -99,6 +100,39 @@ def test_auto_reads_loads_and_tokenises_once(counted, tiny_encoder):
     once(seen)
     # Five steps each of source-only and mcc, five that the student repeats and five of its own.
     assert seen["steps"] == {False: 15, True: 5}
+
+
+@pytest.mark.parametrize("part", [7, 4096])
+@pytest.mark.parametrize("changes", [{}, {"neighbors": 5}, {"correct_prior": "em"}])
+def test_target_texts_pass_once_after_training(
+    monkeypatch, source, target, tiny_encoder, changes, part
+):
+    """What was looked at is not passed again, and is to the last bit what a new pass gives."""
+    monkeypatch.setattr(predicting, "PART", part)
+    params = run.full({**COMMON, **changes, "encoder": tiny_encoder, "method": "source_only"})
+    texts = run.check(params, Inputs(*source, target), auto.created(params))
+    shared, passes, infer = Shared(), Counter(), predicting.infer
+
+    def watched(model, tokens, runtime):
+        passes[len(tokens)] += 1
+        return infer(model, tokens, runtime)
+
+    monkeypatch.setattr(predicting, "infer", watched)
+    trained = run.train(params, 0, texts, shared)
+    assert sum(n * count for n, count in passes.items()) == len(target)
+    passes.clear()
+    tokens, _ = shared.tokens(trained.model.encoder, params, target)
+    known = predicting.predict_tokens(trained, params, tokens)
+    assert not passes
+    anew = predicting.predict_tokens(replace(trained, passed=None), params, tokens)
+    for one, other in zip(known, anew, strict=True):
+        assert np.array_equal(one, other)
+    assert sum(n * count for n, count in passes.items()) == len(target)
+    # Other texts pass, also as many of them.
+    other, _ = shared.tokens(trained.model.encoder, params, target[::-1])
+    assert not np.array_equal(
+        predicting.predict_tokens(trained, params, other).features, known.features
+    )
 
 
 def test_compare_reads_loads_and_tokenises_once(counted, tiny_encoder):

@@ -207,6 +207,19 @@ def test_without_far_points_a_map_holds_all(points, recwarn):
     assert not recwarn.list
 
 
+def test_a_map_of_one_scale_is_drawn_without_a_word(caplog, recwarn):
+    points = np.random.default_rng(0).normal(size=(400, 2)) * [5, 1]
+    ax = plots.feature_map(points, ["source"] * 200 + ["target"] * 200)
+    ax.figure.canvas.draw()
+    assert not caplog.records
+    assert not recwarn.list
+    box = ax.get_window_extent()
+    scales = [size / np.ptp(ends) for size, ends in (
+        (box.width, ax.get_xlim()), (box.height, ax.get_ylim())
+    )]  # fmt: skip
+    assert scales[0] == pytest.approx(scales[1], rel=0.01)
+
+
 def test_a_clump_far_away_stays_in_the_map():
     rng = np.random.default_rng(0)
     points = np.concatenate([rng.normal(size=(600, 2)), rng.normal(size=(60, 2)) + 40])
