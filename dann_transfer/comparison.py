@@ -23,6 +23,7 @@ from dann_transfer.adapter import DomainAdapter, adapter_of
 from dann_transfer.fitting import auto, run
 from dann_transfer.fitting.predicting import Trained, predict_tokens
 from dann_transfer.fitting.shared import Shared
+from dann_transfer.ground.digests import sha256_of_file
 from dann_transfer.ground.folders import held
 from dann_transfer.ground.notices import warn
 from dann_transfer.ground.processes import Processes
@@ -344,6 +345,11 @@ def _identity(
     for name, test in tests.items():
         if test.labels is not None:
             parts[f"{name} test texts"] = [test.texts, test.labels.tolist()]
+    encoder = Path(params["encoder"]).expanduser()
+    if encoder.is_dir():
+        # Another encoder may have been saved to the same folder.
+        files = sorted(path for path in encoder.iterdir() if path.is_file())
+        parts["encoder"] = {path.name: sha256_of_file(path) for path in files}
     return parts | {"settings": kept | {"method_options": options}}
 
 

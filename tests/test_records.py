@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
-from conftest import TINY, Killed, kill_at, toy_texts
+from conftest import TINY, Killed, kill_at, make_tiny_encoder, toy_texts
 from filelock import FileLock
 
 from dann_transfer import compare
@@ -122,6 +122,15 @@ def test_another_comparison_is_refused(compared, tmp_path, changes, words):
         compared(folder=tmp_path, methods=[], seeds=[0], epochs=1, **changes)
     # What has no influence on rows may differ.
     compared(folder=tmp_path, methods=[], seeds=[0], epochs=1, metric="macro_f1", progress=True)
+
+
+def test_another_encoder_in_the_same_folder_is_refused(compared, tmp_path):
+    encoder = make_tiny_encoder(tmp_path / "encoder")
+    few = {"folder": tmp_path / "kept", "methods": [], "seeds": [0], "epochs": 1}
+    compared(encoder=encoder, **few)
+    make_tiny_encoder(tmp_path / "encoder", hidden_dropout_prob=0.2)
+    with pytest.raises(ValueError, match="holds a different comparison: encoder differ"):
+        compared(encoder=encoder, **few)
 
 
 def test_what_stands_in_the_way_is_said(compared, tmp_path):

@@ -298,8 +298,10 @@ def retarget(
         unknown=unknown,
         params={**params, "random_state": fitted.seed},
     )
+    runtime = runtime_of(params)
+    trained.model.to(runtime.device)
     blank = Trained(trained.model, trained.method_weights, fitted)
-    return afterwards.look(blank, tokens, roles, runtime_of(params))
+    return afterwards.look(blank, tokens, roles, runtime)
 
 
 def full(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,12 +7,14 @@ import inspect
 import json
 import logging
 from collections.abc import Sequence
+from difflib import get_close_matches
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
+from dann_transfer import datasets
 from dann_transfer.ground.notices import warn
 from dann_transfer.model.modules import Declared, place_of
 from dann_transfer.model.modules import read as read_declared
@@ -43,7 +45,10 @@ class Loaded(NamedTuple):
 def load(
     name: str | PathLike[str], trust_remote_code: bool = False, local_files_only: bool = False
 ) -> Loaded:
-    """Load an encoder by the name of a hub model or from a folder, and try texts on it.
+    """Load an encoder from a folder, the package index or a hub, and try texts on it.
+
+    A name of `datasets.ENCODERS`, such as "minilm", is of the package index, unless a folder has
+    that name.
 
     Weights are read only from safetensors, and those of a folder only from files in it.
 
@@ -59,6 +64,8 @@ def load(
 
     """
     root = _name_of(name)
+    if root in datasets.ENCODERS and not Path(root).is_dir():
+        root = datasets.encoder(root)
     options: dict[str, Any] = {
         "trust_remote_code": trust_remote_code,
         "local_files_only": local_files_only,
@@ -113,6 +120,9 @@ def _name_of(name: object) -> str:
     windows = "\\" in text or text[1:2] == ":"
     if folder.is_absolute() or windows or text.startswith((".", "~")) or text.count("/") > 1:
         raise ValueError(f"encoder folder {text!r} does not exist; check the path.")
+    near = get_close_matches(text.lower(), datasets.ENCODERS, 1, 0.8)
+    if near and text not in datasets.ENCODERS:
+        raise ValueError(f"there is no encoder {text!r}; did you mean {near[0]!r}?")
     return text
 
 
@@ -158,7 +168,7 @@ def _read(name: str, options: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]
         raise ValueError(
             f"encoder {name!r} cannot be loaded: {where}{type(error).__name__}: "
             f"{_first_line(error)}{_hint(name, error, options)} Pass a Hugging Face folder, "
-            "a model name that the hub knows, or dann_transfer.datasets.encoder('minilm')."
+            "a model name that the hub knows, or 'minilm', which comes from the package index."
         ) from error
 
 

@@ -10,10 +10,12 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from conftest import make_tiny_encoder
 from safetensors.torch import load_file, save_file
 from test_encoder import KINDS, build
 from transformers import AutoTokenizer, FunnelConfig, FunnelModel
 
+from dann_transfer import DomainAdapter, datasets
 from dann_transfer.model import loading
 from dann_transfer.model.encoder import Encoder
 from dann_transfer.texts.tokens import pad
@@ -262,3 +264,23 @@ def test_a_text_that_is_read_differently_each_time_is_refused(folder, monkeypatc
     monkeypatch.setattr(BertModel, "forward", noisy)
     with pytest.raises(ValueError, match="gives a text other states each time"):
         Encoder.from_pretrained(folder)
+
+
+def test_an_encoder_of_the_package_index_is_found_by_its_name(tiny_encoder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    asked = []
+    monkeypatch.setattr(datasets, "encoder", lambda name: asked.append(name) or tiny_encoder)
+    assert loading.load("minilm").model.config.hidden_size == 32
+    assert asked == ["minilm"]
+    # A folder of that name comes first.
+    make_tiny_encoder(tmp_path / "minilm", hidden_size=16)
+    assert loading.load("minilm").model.config.hidden_size == 16
+    assert asked == ["minilm"]
+
+
+@pytest.mark.parametrize(
+    ("name", "near"), [("minlm", "minilm"), ("MiniLM", "minilm"), ("mpnets", "mpnet")]
+)
+def test_a_name_that_is_nearly_right_is_not_looked_for_on_a_hub(name, near):
+    with pytest.raises(ValueError, match=f"there is no encoder '{name}'; did you mean '{near}'"):
+        DomainAdapter(name, method="source_only").fit(["good", "bad"] * 20, [0, 1] * 20)
