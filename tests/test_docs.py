@@ -67,7 +67,7 @@ def test_the_first_example_of_the_readme_works_as_it_stands(tmp_path, monkeypatc
     """With toy texts in place of the real ones, and a tiny encoder of the default length."""
     monkeypatch.chdir(tmp_path)
     domains = {
-        "movies": Domain(*toy_texts(120, "film plot actor scene the", 0)),
+        "movies": Domain(*toy_texts(600, "film plot actor scene the", 0)),
         "tweets": Domain(*toy_texts(600, "tweet lol omg today friend", 1)),
     }
     encoder = make_tiny_encoder(tmp_path / "encoder", max_position_embeddings=256)
