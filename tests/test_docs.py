@@ -78,4 +78,4 @@ def test_the_first_example_of_the_readme_works_as_it_stands(tmp_path, monkeypatc
     names = {}
     exec(blocks("README.md")[0], names)
     assert (tmp_path / "model" / "adapter.json").is_file()
-    assert len(names["adapter"].predict(names["new_texts"])) == 100
+    assert len(names["adapter"].predict(names["new_texts"])) == len(names["new_texts"]) > 100
