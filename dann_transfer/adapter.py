@@ -386,8 +386,8 @@ class DomainAdapter(
         Parameters
         ----------
         X, y, sample_weight, X_val, y_val
-            The labelled source texts that the model was fitted on. Those that the fit held out are
-            held out again, since estimates need texts that the model has not learnt.
+            The labelled source texts that the model was fitted on, in the same order. Those that
+            the fit held out are held out again, since estimates need texts that are not learnt.
         X_target : list, table, path or iterable
             Target texts, as for `fit`.
 
@@ -399,7 +399,8 @@ class DomainAdapter(
         Raises
         ------
         TypeError, ValueError
-            On bad input, or if the labels are not those of the model; nothing is changed then.
+            On bad input, if labels or number of the source texts are not those of the fit, or if
+            a method of the user's is not registered. The model predicts as before then.
 
         Examples
         --------
@@ -414,6 +415,8 @@ class DomainAdapter(
         check_params(changed)
         params = {**self.params_, **self._check_at_prediction(), **changed}
         created = auto.created(params)
+        if self.fitted_.choice is not None:
+            created = {self.fitted_.choice.method: created[self.fitted_.choice.method]}
         texts = run.check(params, Inputs(X, y, X_target, sample_weight, X_val, y_val), created)
         return self._take(run.retarget(self._trained, params, texts, created))
 

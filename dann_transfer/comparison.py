@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import pickle
 import time
 import warnings
 from collections.abc import Iterable
 from contextlib import chdir
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Integral
 from os import PathLike
 from pathlib import Path
@@ -19,11 +20,12 @@ import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 
 from dann_transfer import methods as registry
+from dann_transfer._version import __version__
 from dann_transfer.adapter import DomainAdapter, adapter_of
 from dann_transfer.fitting import auto, run
 from dann_transfer.fitting.predicting import Trained, predict_tokens
 from dann_transfer.fitting.shared import Shared
-from dann_transfer.ground.digests import sha256_of_file
+from dann_transfer.ground.digests import sha256_of_file, sha256_of_json
 from dann_transfer.ground.folders import held
 from dann_transfer.ground.notices import warn
 from dann_transfer.ground.processes import Processes
@@ -257,7 +259,8 @@ def compare(
     folder : path, optional
         Keep each run there as it ends, and go on from an interrupted comparison, even in the middle
         of a run. Methods and seeds may be added later. A kept run is not trained again, and its
-        adapter is loaded.
+        adapter is loaded; only models of the first seed are kept, so that the runs of another seed
+        are trained again if it becomes the first.
     **params
         Passed on to ``DomainAdapter``, except `method` and `random_state`. `method_options` does
         not go to source-only, and each run has its own folder in `checkpoint_dir`.
@@ -294,6 +297,11 @@ def compare(
             f"checkpoint_dir={str(checkpoints)!r} and folder={str(folder)!r}: the folder of a "
             "comparison has its checkpoints too; leave out checkpoint_dir."
         )
+    if folder is not None and Processes.current().world > 1:
+        raise ValueError(
+            f"folder={str(folder)!r}, but {Processes.current().world} processes train together, "
+            "which would have to agree on what is kept; leave out folder, or pass checkpoint_dir."
+        )
     check_names("compare", params)
     check_params(params)
     _check_jobs(n_jobs, bool(params.get("trust_remote_code", False)))
@@ -317,7 +325,7 @@ def compare(
         if place is not None:
             trusted = bool(params["trust_remote_code"])
             records = Records(place, params["device"], trusted)
-            records.claim(_identity(texts, tests, params, options))
+            records.claim(_identity(texts, tests, params))
         plan = _Plan(texts, tests, params, options, checkpoints, seeds[0], records)
         done = _all_runs(plan, [(m, seed) for seed in seeds for m in names], shared, n_jobs)
     rows = {(d.row["method"], d.row["seed"]): d.row for d in done}
@@ -329,11 +337,14 @@ def compare(
     return Comparison(list(rows.values()), adapters, answers, groups, params["metric"])
 
 
-def _identity(
-    texts: Texts, tests: dict[str, _TestSet], params: dict[str, Any], options: dict[str, Any] | None
-) -> dict[str, Any]:
+def _identity(texts: Texts, tests: dict[str, _TestSet], params: dict[str, Any]) -> dict[str, Any]:
     """Return what the rows of a comparison depend on, besides methods and seeds."""
-    kept = {name: value for name, value in params.items() if name not in _ANY}
+    # The same number may be written in two ways.
+    kept = {
+        name: float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+        for name, value in params.items()
+        if name not in _MAY_DIFFER
+    }
     parts: dict[str, Any] = {
         "source texts": [texts.source, texts.sizes],
         "source labels": texts.labels.tolist(),
@@ -348,9 +359,13 @@ def _identity(
     encoder = Path(params["encoder"]).expanduser()
     if encoder.is_dir():
         # Another encoder may have been saved to the same folder.
-        files = sorted(path for path in encoder.iterdir() if path.is_file())
-        parts["encoder"] = {path.name: sha256_of_file(path) for path in files}
-    return parts | {"settings": kept | {"method_options": options}}
+        files = [path for path in sorted(encoder.rglob("*")) if path.is_file()]
+        parts["files of the encoder"] = {
+            str(path.relative_to(encoder)): sha256_of_file(path)
+            for path in files
+            if path.suffix != ".md" and not path.name.startswith(".")
+        }
+    return parts | kept
 
 
 def _gain_error(metric: str, before: Answers, after: Answers) -> float:
@@ -360,8 +375,25 @@ def _gain_error(metric: str, before: Answers, after: Answers) -> float:
     return difference_error(metric, after.codes, before.predicted, after.predicted)
 
 
-_ANY = ("device", "progress", "checkpoint_every", "metric", "method")
-"""Hyperparameters that may differ when a comparison goes on."""
+_MAY_DIFFER = (
+    "device", "progress", "checkpoint_every", "checkpoint_dir", "method", "method_options",
+    "random_state", "micro_batch_size", "torch_compile", "text_column", "label_column",
+)  # fmt: skip
+"""Hyperparameters that may differ when a comparison goes on; each run has its method's options."""
+
+
+def _identity_of(method: str, options: dict[str, Any] | None) -> str:
+    """Return what tells a method from another of the same name: options, version and code."""
+    code = []
+    for candidate in auto.candidates(method, options):
+        for name, kind in classes_of(candidate).items():
+            if not kind.__module__.startswith("dann_transfer."):
+                try:
+                    code.append([name, inspect.getsource(kind)])
+                except (OSError, TypeError):
+                    # Typed into an interpreter that keeps no lines.
+                    code.append([name, kind.__qualname__])
+    return sha256_of_json([__version__, options or None, code])
 
 
 class _Done(NamedTuple):
@@ -389,13 +421,19 @@ class _Plan:
 
     def kept(self, method: str, seed: int) -> _Done | None:
         """Return a run that ended before, if there is one."""
-        kept = self.records and self.records.read(method, seed, seed == self.first)
+        if self.records is None:
+            return None
+        identity = _identity_of(method, self._options(method))
+        kept = self.records.read(method, seed, identity, seed == self.first)
         return _Done(*kept, []) if kept else None
+
+    def _options(self, method: str) -> dict[str, Any] | None:
+        return None if method == BASELINE else self.options
 
     def run(self, method: str, seed: int, shared: Shared) -> _Done:
         """Train one method from one seed, and score it."""
         params = {**self.params, "method": method, "random_state": seed}
-        params["method_options"] = None if method == BASELINE else self.options
+        params["method_options"] = self._options(method)
         if self.records is not None:
             params["checkpoint_dir"] = self.records.checkpoints(method, seed)
         elif self.checkpoints is not None:
@@ -407,11 +445,16 @@ class _Plan:
         row = {"method": method, "seed": seed, "seconds": seconds, "shared_seconds": others}
         scores, answers = _scores(trained, params, self.tests, shared)
         if self.records is not None:
-            # The model that is saved has no folder of checkpoints, since that is removed.
+            # The folder of checkpoints is removed.
             params["checkpoint_dir"] = None
+            fitted = replace(
+                trained.fitted, params={**trained.fitted.params, "checkpoint_dir": None}
+            )
+            trained = replace(trained, fitted=fitted)
         adapter = adapter_of(params, trained) if seed == self.first else None
         if self.records is not None:
-            self.records.write(method, seed, row | scores, answers, adapter)
+            identity = _identity_of(method, self._options(method))
+            self.records.write(method, seed, identity, row | scores, answers, adapter)
         return _Done({**row, **scores}, answers, adapter, [])
 
 

@@ -7,6 +7,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -57,7 +58,8 @@ class Records:
             write_whole(path, json.dumps(digests, indent=1))
             return
         before = _read(path)
-        if different := [name for name in digests if before.get(name) != digests[name]]:
+        names = {**before, **digests}
+        if different := [name for name in names if before.get(name) != digests.get(name)]:
             raise ValueError(
                 f"{str(self.folder)!r} holds a different comparison: {', '.join(different)} "
                 "differ. Use another folder, or delete this one."
@@ -72,7 +74,7 @@ class Records:
         return self.place(method, seed) / "checkpoints"
 
     def read(
-        self, method: str, seed: int, with_model: bool
+        self, method: str, seed: int, identity: str, with_model: bool
     ) -> tuple[dict[str, Any], Answers | None, DomainAdapter | None] | None:
         """Return row, answers and model of a run, or None if it has to be trained.
 
@@ -80,6 +82,8 @@ class Records:
         ----------
         method : str
         seed : int
+        identity : str
+            Of the method: a run of another one by the same name is trained again.
         with_model : bool
             Whether the model is needed. It is kept for the first seed alone, so that a run without
             one is trained again if it is now that of the first seed.
@@ -93,23 +97,29 @@ class Records:
         place = self.place(method, seed)
         if not (place / _ROW).exists() or (with_model and not (place / _MODEL).exists()):
             return None
-        answers, adapter = None, None
-        if (place / _ANSWERS).exists():
+        kept = _read(place / _ROW)
+        if set(kept) != {"row", "method"} or not isinstance(kept["row"], dict):
+            raise _damaged(place / _ROW)
+        if kept["method"] != identity:
+            return None
+        answers, adapter, row = None, None, kept["row"]
+        if row.get("target_accuracy") is not None:
             try:
                 with np.load(place / _ANSWERS, allow_pickle=False) as stored:
                     answers = Answers(**stored)
-            except (OSError, ValueError, TypeError, EOFError) as error:
+            except (OSError, ValueError, TypeError, EOFError, BadZipFile) as error:
                 raise _damaged(place / _ANSWERS) from error
         if with_model:
             adapter = DomainAdapter.from_pretrained(
                 place / _MODEL, self.device, self.trust_remote_code
             )
-        return _read(place / _ROW), answers, adapter
+        return row, answers, adapter
 
     def write(
         self,
         method: str,
         seed: int,
+        identity: str,
         row: dict[str, Any],
         answers: Answers | None,
         adapter: DomainAdapter | None,
@@ -123,7 +133,7 @@ class Records:
             with stored.open("wb") as file:
                 np.savez(file, **vars(answers))
             stored.replace(place / _ANSWERS)
-        write_whole(place / _ROW, json.dumps(row))
+        write_whole(place / _ROW, json.dumps({"row": row, "method": identity}))
         if is_first():
             shutil.rmtree(self.checkpoints(method, seed), ignore_errors=True)
 

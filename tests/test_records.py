@@ -8,8 +8,9 @@ import pytest
 from conftest import TINY, Killed, kill_at, make_tiny_encoder, toy_texts
 from filelock import FileLock
 
-from dann_transfer import compare
+from dann_transfer import compare, methods
 from dann_transfer.fitting import auto
+from dann_transfer.methods import registered
 from dann_transfer.training.loop import Trainer
 
 pytestmark = [
@@ -112,7 +113,10 @@ def test_methods_seeds_and_processes_may_be_added(compared, tmp_path, trained):
         ({"y": ["neg"] * 24 + ["pos"] * 24}, "source labels differ"),
         ({"X_target": ["lol"] * 40}, "target texts differ"),
         ({"y_target_test": ["pos", "neg"] * 20}, "target test texts differ"),
-        ({"learning_rate": 3e-3}, "settings differ"),
+        ({"learning_rate": 3e-3}, "learning_rate differ"),
+        # It decides which epoch is kept.
+        ({"metric": "macro_f1"}, "metric differ"),
+        ({"X_target_test": None, "y_target_test": None}, "target test texts differ"),
         ({"sample_weight": [1.0, 2.0] * 24}, "sample_weight differ"),
     ],
 )
@@ -121,7 +125,7 @@ def test_another_comparison_is_refused(compared, tmp_path, changes, words):
     with pytest.raises(ValueError, match=f"holds a different comparison: {words}"):
         compared(folder=tmp_path, methods=[], seeds=[0], epochs=1, **changes)
     # What has no influence on rows may differ.
-    compared(folder=tmp_path, methods=[], seeds=[0], epochs=1, metric="macro_f1", progress=True)
+    compared(folder=tmp_path, methods=[], seeds=[0], epochs=1, micro_batch_size=4, progress=True)
 
 
 def test_another_encoder_in_the_same_folder_is_refused(compared, tmp_path):
@@ -129,7 +133,7 @@ def test_another_encoder_in_the_same_folder_is_refused(compared, tmp_path):
     few = {"folder": tmp_path / "kept", "methods": [], "seeds": [0], "epochs": 1}
     compared(encoder=encoder, **few)
     make_tiny_encoder(tmp_path / "encoder", hidden_dropout_prob=0.2)
-    with pytest.raises(ValueError, match="holds a different comparison: encoder differ"):
+    with pytest.raises(ValueError, match="different comparison: files of the encoder differ"):
         compared(encoder=encoder, **few)
 
 
@@ -155,8 +159,29 @@ def test_a_damaged_file_is_named(compared, tmp_path, name, content):
         compared(folder=tmp_path, methods=[], seeds=[0], epochs=1)
 
 
-def test_damaged_answers_are_named(compared, tmp_path):
+@pytest.mark.parametrize("content", [b"", b"PK", b"PK\x03\x04" + bytes(40)])
+def test_damaged_answers_are_named(compared, tmp_path, content):
     compared(folder=tmp_path, methods=[], seeds=[0], epochs=1)
-    (tmp_path / "source_only-0" / "answers.npz").write_bytes(b"PK")
+    (tmp_path / "source_only-0" / "answers.npz").write_bytes(content)
     with pytest.raises(ValueError, match=r"answers\.npz' is damaged"):
         compared(folder=tmp_path, methods=[], seeds=[0], epochs=1)
+
+
+def test_another_method_of_the_same_name_is_trained_anew(compared, tmp_path, trained):
+    class One(methods.create("mcc").__class__):
+        """Minimum class confusion under another name."""
+
+    class Two(methods.create("mmd").__class__):
+        """Another method."""
+
+    arguments = {"folder": tmp_path, "methods": ["mine"], "seeds": [0], "epochs": 1}
+    for kind, runs in ((One, 2), (One, 0), (Two, 1)):
+        del trained[:]
+        with registered("mine", kind):
+            compared(**arguments)
+        assert len(trained) == runs
+    # Of other options too; source-only has none.
+    del trained[:]
+    for options in (None, {"step": 2.0}, {"step": 2.0}):
+        compared(**{**arguments, "methods": ["afn"]}, method_options=options)
+    assert trained == [("afn", 0)] * 2

@@ -139,7 +139,13 @@ def _mapped(
     from dann_transfer.judging.scores import METRICS
 
     started, (X, y, T) = time.perf_counter(), texts
-    mapped = copy(adapter).set_params(align="transport").retarget(X, y, X_target=T)
+    mapped = copy(adapter).set_params(align="transport")
+    try:
+        mapped.retarget(X, y, X_target=T)
+    except ValueError as error:
+        # Of few texts.
+        typer.echo(f"No map of the target's features: {error}", err=True)
+        return adapter, None
     if mapped.alignment_ is None:
         return mapped, None
     seconds, features, classes, scores = time.perf_counter() - started, [], [], {}

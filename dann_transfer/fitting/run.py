@@ -285,6 +285,11 @@ def retarget(
         )
     passes = max(passes_of(method, params["epochs"]) for method in created.values())
     roles = texts.roles(params, fitted.seed, passes)
+    if roles.n_source != fitted.n_source:
+        raise ValueError(
+            f"there are {roles.n_source} source texts, but the model was fitted on "
+            f"{fitted.n_source}; pass the same, of which the same ones are held out."
+        )
     if not roles.texts["target"]:
         raise ValueError("retarget needs target texts; pass X_target.")
     tokens, truncated, unknown = _tokenize(
@@ -294,8 +299,8 @@ def retarget(
         fitted,
         n_target=roles.n_target,
         n_target_sampled=len(roles.texts["target"]),
-        truncated=truncated,
-        unknown=unknown,
+        truncated={**fitted.truncated, **truncated},
+        unknown={**fitted.unknown, **unknown},
         params={**params, "random_state": fitted.seed},
     )
     runtime = runtime_of(params)

@@ -290,7 +290,7 @@ def feature_map(
     else:
         # Only where limits are free can the axes have one scale.
         ax.set_aspect("equal", adjustable="datalim")
-    outside = int((given != points).any(1).sum())
+    outside = int((np.isfinite(given) & (given != points)).any(1).sum())
     if outside:
         said = "1 text lies" if outside == 1 else f"{outside} texts lie"
         ax.set_xlabel(f"{said} outside, drawn at the edge", fontsize="small", color="0.4")
@@ -303,12 +303,14 @@ def feature_map(
 def limits_of(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the low and high ends of a map, shapes (2,), which a few far points do not decide.
 
-    Along each axis they are those of all points, unless the outermost hundredth, or the two
-    outermost of few, makes the map more than a quarter longer. Fewer than fifty points all count.
+    Along each axis they are those of all points, unless a gap of more than a third of the map
+    separates at most one in two hundred (or one of few) from the others. Fewer than fifty points
+    all count.
 
     Parameters
     ----------
     points : ndarray, shape (n, 2)
+        Rows that are not finite are left out.
 
     Examples
     --------
@@ -319,18 +321,21 @@ def limits_of(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     [[0.0, 0.0], [1.0, 1.0]]
 
     """
+    points = points[np.isfinite(points).all(1)]
     if not len(points):
         return np.zeros(2), np.ones(2)
-    low, high = points.min(0), points.max(0)
-    ranked = np.sort(points, axis=0)
-    left_out = max(1, len(points) // 200) if len(points) >= 50 else 0
-    inner_low, inner_high = ranked[left_out], ranked[-1 - left_out]
-    size = inner_high - inner_low
-    far = high - low > 1.25 * size
-    margin = 0.05 * np.where(far, size, 0)
-    low = np.where(far, np.maximum(low, inner_low - margin), low)
-    high = np.where(far, np.minimum(high, inner_high + margin), high)
-    return low, high
+    ends = [(_high(-axis), _high(axis)) for axis in points.T]
+    return np.array([-low for low, _ in ends]), np.array([high for _, high in ends])
+
+
+def _high(values: np.ndarray) -> float:
+    """Return the largest value that no gap separates from the others."""
+    ranked = np.sort(values)
+    most = max(1, len(ranked) // 200) if len(ranked) >= 50 else 0
+    size = ranked[-1 - most] - ranked[most]
+    outer = ranked[-1 - most :]
+    gaps = np.flatnonzero((np.diff(outer) > size / 3) & (size > 0))
+    return float(outer[gaps[0]] if len(gaps) else outer[-1])
 
 
 def ranges_of(limits: tuple[np.ndarray, np.ndarray]) -> list[list[float]]:

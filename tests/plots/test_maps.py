@@ -207,6 +207,25 @@ def test_without_far_points_a_map_holds_all(points, recwarn):
     assert not recwarn.list
 
 
+@pytest.mark.parametrize("n", [50, 500, 5000])
+def test_an_ordinary_cloud_keeps_its_outermost_points(n):
+    clouds = [np.random.default_rng(seed).normal(size=(n, 2)) for seed in range(40)]
+    cut = [
+        (cloud.min(0) < low).any() or (cloud.max(0) > high).any()
+        for cloud in clouds
+        for low, high in [maps.limits_of(cloud)]
+    ]
+    assert np.mean(cut) < 0.2
+
+
+def test_points_that_are_not_finite_are_left_out():
+    points = np.random.default_rng(0).normal(size=(100, 2))
+    points[3] = np.nan
+    low, high = maps.limits_of(points)
+    assert np.isfinite([low, high]).all()
+    assert plots.feature_map(points, ["source"] * 50 + ["target"] * 50).get_xlabel() == ""
+
+
 def test_a_map_of_one_scale_is_drawn_without_a_word(caplog, recwarn):
     points = np.random.default_rng(0).normal(size=(400, 2)) * [5, 1]
     ax = plots.feature_map(points, ["source"] * 200 + ["target"] * 200)
