@@ -13,8 +13,7 @@ import numpy as np
 
 from dann_transfer.adapter import DomainAdapter
 from dann_transfer.ground.digests import sha256_of_json
-from dann_transfer.ground.folders import write_whole
-from dann_transfer.ground.notices import is_first
+from dann_transfer.ground.folders import in_place_of, write_whole
 from dann_transfer.judging.gains import Answers
 
 _IDENTITY, _ROW, _ANSWERS, _MODEL = "comparison.json", "row.json", "answers.npz", "model"
@@ -128,14 +127,12 @@ class Records:
         place = self.place(method, seed)
         if adapter is not None:
             adapter.save_pretrained(place / _MODEL)
-        if answers is not None and is_first():
-            stored = place / f".{_ANSWERS}"
-            with stored.open("wb") as file:
+        if answers is not None:
+            place.mkdir(parents=True, exist_ok=True)
+            with in_place_of(place / _ANSWERS) as work, work.open("wb") as file:
                 np.savez(file, **vars(answers))
-            stored.replace(place / _ANSWERS)
         write_whole(place / _ROW, json.dumps({"row": row, "method": identity}))
-        if is_first():
-            shutil.rmtree(self.checkpoints(method, seed), ignore_errors=True)
+        shutil.rmtree(self.checkpoints(method, seed), ignore_errors=True)
 
 
 def _read(path: Path) -> dict[str, Any]:

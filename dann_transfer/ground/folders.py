@@ -130,7 +130,7 @@ def in_place_of(out: Path) -> Iterator[Path]:
 
 @contextmanager
 def held(folder: str | os.PathLike[str] | None, said: str) -> Iterator[Path | None]:
-    """Make a folder and keep other processes out of it; if there are several, the first one does.
+    """Make a folder and keep other processes out of it.
 
     Raises
     ------
@@ -144,9 +144,6 @@ def held(folder: str | os.PathLike[str] | None, said: str) -> Iterator[Path | No
         yield None
         return
     path = Path(folder).expanduser()
-    if not is_first():
-        yield path
-        return
     make_writable(path, f"cannot write to {str(path)!r}")
     try:
         with FileLock(path / ".lock", timeout=0):
