@@ -22,6 +22,7 @@ from dann_transfer.fitting.shared import Shared
 from dann_transfer.ground import length, streams
 from dann_transfer.ground.processes import Processes
 from dann_transfer.ground.settings import HYPERPARAMETERS, Settings, as_seed, check_params
+from dann_transfer.judging.scores import check_metric
 from dann_transfer.methods import Method
 from dann_transfer.model.caching import all_frozen_states
 from dann_transfer.model.encoder import Encoder
@@ -122,7 +123,9 @@ def check(
 
     columns = params["text_column"], params["label_column"]
     adapts = any(method.uses_target for method in created.values())
-    return read(inputs, columns, f"method={params['method']!r}" if adapts else "", passes_over)
+    texts = read(inputs, columns, f"method={params['method']!r}" if adapts else "", passes_over)
+    check_metric(params["metric"], len(texts.classes))
+    return texts
 
 
 def epochs_of(params: Mapping[str, Any], texts: Texts) -> int:
