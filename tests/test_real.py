@@ -29,7 +29,7 @@ def runs(parts, minilm) -> dict[str, DomainAdapter]:
     (X, _, y, _), (T, _, _, _) = parts
     common = {"freeze_layers": 4, "epochs": 3, "random_state": 0, "progress": False}
     # With few steps, training needs a larger rate and a stronger reversal.
-    common |= {"learning_rate": 2e-4, "max_length": 128, "max_strength": 2.0}
+    common |= {"learning_rate": 2e-4, "max_length": 64, "max_strength": 2.0}
     return {
         method: DomainAdapter(minilm, method=method, **common).fit(X, y, X_target=T)
         for method in ("source_only", "dann")
