@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pkgutil
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import make_tiny_encoder, toy_texts
 
 import dann_transfer
@@ -79,3 +81,31 @@ def test_the_first_example_of_the_readme_works_as_it_stands(tmp_path, monkeypatc
     exec(blocks("README.md")[0], names)
     assert (tmp_path / "model" / "adapter.json").is_file()
     assert len(names["adapter"].predict(names["new_texts"])) == len(names["new_texts"]) > 100
+
+
+def test_the_citations_name_this_release():
+    entry = re.search(r"```bibtex\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
+    assert entry
+    facts = dict(re.findall(r"(\w+) = \{+(.*?)\}+,?$", entry[1].replace("\\_", "_"), flags=re.M))
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert facts["version"] == citation["version"] == dann_transfer.__version__
+    assert facts["title"] == citation["title"]
+    assert facts["author"] == citation["authors"][0]["name"]
+
+
+def test_the_readme_lists_every_extra():
+    text = (ROOT / "README.md").read_text()
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    # A browser is for the tests alone.
+    assert [name for name in extras if f"`{name}`" not in text and f"[{name}]" not in text] == [
+        "browser"
+    ]
+
+
+def test_the_demo_sets_up_no_tools_of_development():
+    rules = (ROOT / "Makefile").read_text()
+    assert re.search(r"^demo: \$\(DEMO\)$", rules, flags=re.M)
+    assert re.search(r"^DEMO = \$\(VENV\)/\.explore-installed$", rules, flags=re.M)
+    assert re.search(r"^\$\(DEV\) \$\(DEMO\): .*: pyproject.toml constraints.txt$", rules, re.M)
