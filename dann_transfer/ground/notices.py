@@ -1,4 +1,4 @@
-"""Which of several processes prints, and warnings that point at the user's line."""
+"""Which process prints, where bars can be drawn, and warnings that point at the user's line."""
 
 from __future__ import annotations
 
@@ -17,6 +17,14 @@ def is_first() -> bool:
     if distributed is None or not (distributed.is_available() and distributed.is_initialized()):
         return True
     return bool(distributed.get_rank() == 0)
+
+
+def shows_bars() -> bool:
+    """Return whether a progress bar can be drawn over itself: on a terminal or in a notebook.
+
+    In a file each redrawn bar would be a line of its own.
+    """
+    return sys.stderr.isatty() or "ipykernel" in sys.modules
 
 
 def warn(message: str, category: type[Warning]) -> None:
