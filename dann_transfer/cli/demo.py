@@ -88,7 +88,8 @@ def demo(
     for verdict in verdicts.values():
         typer.secho(verdict, bold=True)
     _say_who_left_the_source(result, source, target)
-    result.adapters[last].save_pretrained(out / "model")
+    for folder, name in (("model", last), ("source_only", "source_only")):
+        result.adapters[name].save_pretrained(out / folder)
     if row is not None:
         del outputs[last]
     tests = Domain(X_test, y_test), Domain(T_test, t_test)
@@ -110,8 +111,8 @@ def demo(
     }
     _write(out, report, {source: (X_test, y_test), target: (T_test, t_test)})
     typer.echo(
-        f"{report['seconds']:.0f} s. In {out}: model/ ({last}), pictures, report.json, and "
-        "the test texts as CSV."
+        f"{report['seconds']:.0f} s. In {out}: model/ ({last}), source_only/, pictures, "
+        "report.json, and the test texts as CSV."
     )
     _say_what_is_next(out, source, target)
 
@@ -219,7 +220,7 @@ def _say_what_is_next(out: Path, source: str, target: str) -> None:
     typer.echo("Try next: labels for a file, a page about the model, and texts of your own:")
     for command in (
         f"predict {out / 'model'} {out / target}.csv --out {out / 'labels.csv'}",
-        f"report {out / 'model'} {out / 'report.html'} {files}",
+        f"report {out / 'model'} {out / 'report.html'} {files} --baseline {out / 'source_only'}",
         "compare labelled.csv unlabelled.csv --encoder minilm --method student",
     ):
         typer.echo(f"  {program} {command}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 
 # In a pipeline or a search, scikit-learn comes between the user and the package.
@@ -37,3 +39,24 @@ def warn(message: str, category: type[Warning]) -> None:
         if outside or frame.f_back is None:
             break
     warnings.warn(message, category, stacklevel=level)
+
+
+@contextmanager
+def each_once() -> Iterator[None]:
+    """Give the warnings of a block at its end, each once, however often the block repeats it.
+
+    Examples
+    --------
+    >>> with warnings.catch_warnings(record=True) as heard:
+    ...     warnings.simplefilter("always")
+    ...     with each_once():
+    ...         warn("cut", UserWarning)
+    ...         warn("cut", UserWarning)
+    >>> len(heard)
+    1
+
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        yield
+    for message, category in dict.fromkeys((str(w.message), w.category) for w in caught):
+        warn(message, category)

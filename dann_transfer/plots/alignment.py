@@ -12,18 +12,19 @@ import numpy as np
 from dann_transfer.adapter import DomainAdapter
 from dann_transfer.fitting.predicting import Outputs
 from dann_transfer.ground.checks import check_number
+from dann_transfer.ground.notices import each_once
 from dann_transfer.judging.decision import labels
 from dann_transfer.judging.diagnostics import mixing, proxy_a_distance
 from dann_transfer.plots.display import Display, axes_for, named, plain
 from dann_transfer.plots.maps import embed_all, feature_map, legend_for, limits_of
 from dann_transfer.texts.reading import Domain, EmptyTextWarning, as_domain
-from dann_transfer.texts.tokens import TruncationWarning
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
 
+@each_once()
 def features_frame(
     adapters: DomainAdapter | Mapping[str, DomainAdapter],
     source: Domain | Sequence[str],
@@ -70,21 +71,17 @@ def features_frame(
         raise ImportError("tables need pandas: pip install 'dann_transfer[plots]'") from error
     if names[0] == names[1]:
         raise ValueError(f"names={names!r} gives both domains the same name; use two names.")
-    parts, lengths = [], set()
+    parts = []
     for title, adapter in named(adapters).items():
-        columns, length = (adapter.text_column, adapter.label_column), adapter.params_["max_length"]
+        columns = adapter.text_column, adapter.label_column
         for name, texts, role in zip(names, (source, target), ("source", "target"), strict=True):
             domain = as_domain(texts, f"the {name} domain", *columns)
             with warnings.catch_warnings():
                 # Empty texts are named above.
                 warnings.simplefilter("ignore", EmptyTextWarning)
-                if length in lengths:
-                    # Another model has cut the same texts, and said so.
-                    warnings.simplefilter("ignore", TruncationWarning)
                 # One pass gives both features and predictions.
                 outputs = adapter.outputs(domain.texts, role)
             parts.append(rows_of(title, name, domain, outputs, adapter.classes_))
-        lengths.add(length)
     return pd.concat(parts, ignore_index=True)
 
 
