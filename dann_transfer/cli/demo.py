@@ -85,19 +85,13 @@ def demo(
         row = _add_map(result.adapters[last], last, (X, y, T), (y_test, t_test), outputs)
     print_table([*result.rows, *([] if row is None else [row])], source, target)
     verdicts = {name: result.verdict(name) for name in names}
-    for verdict in verdicts.values():
-        typer.secho(verdict, bold=True)
-    _say_who_left_the_source(result, source, target)
+    _say_verdicts(verdicts, result, source, target)
     for folder, name in (("model", last), ("source_only", "source_only")):
         result.adapters[name].save_pretrained(out / folder)
     if row is not None:
         del outputs[last]
     tests = Domain(X_test, y_test), Domain(T_test, t_test)
-    if _can_draw():
-        _draw_features(outputs, tests, (source, target), result.adapters[last].classes_, out)
-        _draw_losses(result.adapters, source, target, out)
-    else:
-        typer.echo("No pictures: pip install 'dann_transfer[plots]'", err=True)
+    _draw(result.adapters, outputs, tests, (source, target), out)
     report = {
         "source": source,
         "target": target,
@@ -178,8 +172,9 @@ def _add_map(
         for domain, code in zip(both, codes, strict=True)
         for metric, score in METRICS.items()
     }
-    row = {"method": f"{name} + map", "seconds": seconds, "domain_accuracy": None}
-    outputs[row["method"]] = both
+    title = f"{name} + map"
+    outputs[title] = both
+    row = {"method": title, "seconds": seconds, "domain_accuracy": None}
     features = (each.features for each in both.values())
     return row | scores | alignment_measures(*features, *codes)
 
@@ -199,10 +194,12 @@ def _through(adapter: DomainAdapter, features: np.ndarray) -> Outputs:
     return Outputs(mapped, logits.softmax(1).numpy())
 
 
-def _say_who_left_the_source(result: Comparison, source: str, target: str) -> None:
-    """Say why the accuracy on the source has fallen, where training ended on the target alone."""
+def _say_verdicts(verdicts: dict[str, str], result: Comparison, source: str, target: str) -> None:
+    """Print the verdicts, and why the accuracy on the source has fallen where it had to."""
     from dann_transfer.training.history import ends_on_target
 
+    for verdict in verdicts.values():
+        typer.secho(verdict, bold=True)
     before, *rows = result.rows
     for row in rows:
         lost = row["source_accuracy"] < before["source_accuracy"]
@@ -250,6 +247,21 @@ def print_table(
             f"{row['seconds']:.0f} s",
         )
     Console(file=file).print(table)
+
+
+def _draw(
+    adapters: dict[str, DomainAdapter],
+    outputs: dict[str, dict[str, Outputs]],
+    tests: tuple[Domain, Domain],
+    names: tuple[str, str],
+    out: Path,
+) -> None:
+    """Draw features and losses, if what pictures need is installed."""
+    if not _can_draw():
+        typer.echo("No pictures: pip install 'dann_transfer[plots]'", err=True)
+        return
+    _draw_features(outputs, tests, names, adapters["source_only"].classes_, out)
+    _draw_losses(adapters, *names, out)
 
 
 def _draw_features(

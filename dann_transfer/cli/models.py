@@ -271,7 +271,7 @@ def report(
     source: SourceTexts = None,
     target: TargetTexts = None,
     baseline: Annotated[
-        Path | None,
+        str | None,
         typer.Option(help="The model without adaptation, to show next to it; needs target labels."),
     ] = None,
     text_column: TextColumn = "text",

@@ -167,7 +167,7 @@ def _umap_module(searches: bool) -> Any:
 
     """
     try:
-        from numba import config
+        config: Any = importlib.import_module("numba").config
     except ImportError as error:
         raise ImportError(
             "this picture needs umap-learn: pip install 'dann_transfer[plots]'"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -9,6 +10,7 @@ from conftest import toy_texts
 from sklearn.exceptions import NotFittedError
 
 from dann_transfer import Domain, DomainAdapter, plots
+from dann_transfer.plots.report import _held_out
 
 EVIL = "<script>document.title='stolen'</script>"
 
@@ -149,3 +151,14 @@ def test_long_names_are_whole_in_the_tables(tiny, source, tmp_path):
     text = plots.report(adapter, tmp_path / "page.html", Domain(texts), target).read_text()
     for name in names.values():
         assert f'<td class="text">{name}</td>' in text
+
+
+def test_a_report_says_why_a_student_loses_on_the_source():
+    history = [{"epoch": 1, "task_loss": 0.5}, {"epoch": 2, "pseudo_loss": 0.4}]
+    scores = [{"epoch": epoch, "validation_accuracy": 0.9 - epoch / 10} for epoch in (1, 2)]
+    run = SimpleNamespace(history_=history, validation_=scores)
+    shown = _held_out(run, ("films", "tweets"))
+    assert shown["rows"] == [(1, 0.8), (2, 0.7)]
+    assert shown["note"].startswith("After epoch 1 the model learns from the target alone (tweets)")
+    run.history_ = history[:1]
+    assert not _held_out(run, ("films", "tweets"))["note"]
