@@ -156,7 +156,7 @@ class DomainAdapter(
         How often a run is saved within an epoch: a number of steps, or minutes such as "10 min";
         None saves only at the end of the epoch.
     progress : bool
-        Show a progress bar.
+        Show a progress bar on a terminal or in a notebook, elsewhere a line for each epoch.
     random_state : int, RandomState or None
         The same integer gives the same weights, bit for bit, on the same CPU with the same
         number of threads.

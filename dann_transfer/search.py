@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from dann_transfer.ground.checks import check_number
 from dann_transfer.ground.digests import sha256_of_json
 from dann_transfer.ground.folders import held, write_whole
 from dann_transfer.ground.length import FEWEST
+from dann_transfer.ground.notices import shows_bars
 from dann_transfer.ground.options import AUTO
 from dann_transfer.ground.processes import Processes
 from dann_transfer.ground.settings import (
@@ -151,7 +153,7 @@ def tune(
     random_state : int
         Seeds every run and the proposals.
     progress : bool
-        Show a progress bar.
+        Show a progress bar on a terminal or in a notebook, elsewhere a line for each run.
     **params
         Hyperparameters of all runs, passed on to ``DomainAdapter``.
 
@@ -274,7 +276,9 @@ def _search(
 
     best: DomainAdapter | None = None
     rows = _rows(study, space)
-    with tqdm(total=budget.runs, initial=len(rows), disable=not budget.progress) as bar:
+    bars = shows_bars()
+    hidden = not (budget.progress and bars)
+    with tqdm(total=budget.runs, initial=len(rows), disable=hidden) as bar:
         while budget.allows(len(rows)):
             trial = study.ask()
             params = _propose(trial, space)
@@ -299,6 +303,9 @@ def _search(
                 study.tell(trial, row["score"])
             rows = _rows(study, space)
             bar.update()
+            if budget.progress and not bars:
+                said = f"failed: {row['failed']}" if row["failed"] else f"score {row['score']:.4f}"
+                print(f"tune {len(rows)}/{budget.runs}: {said}", file=sys.stderr, flush=True)
     top = _best(rows)
     if top is None:
         raise RuntimeError(f"no run finished; the last one failed with: {rows[-1]['failed']}")

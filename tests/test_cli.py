@@ -99,6 +99,7 @@ def test_demo_does_the_main_job(tmp_path, tiny_encoder, monkeypatch):
         "model",
         "movies.csv",
         "report.json",
+        "source_only",
         "tweets.csv",
     ]
     assert "Try next" in done.output
@@ -107,6 +108,14 @@ def test_demo_does_the_main_job(tmp_path, tiny_encoder, monkeypatch):
     assert predict in done.output
     assert run(cli.app, predict.split()).exit_code == 0
     assert (out / "labels.csv").read_text().startswith("text,label,predicted,probability")
+    page = next(line for line in done.output.splitlines() if " report " in line)
+    assert run(cli.app, page.split()[1:]).exit_code == 0
+    text = (out / "report.html").read_text()
+    assert "<h1>student, movies → tweets: " in text
+    assert '<td class="text">without adaptation</td>' in text
+    # Where nobody watches, there are lines and no bars.
+    assert "%|" not in done.output
+    assert all(f"{name}, seed 0: scoring" in done.output for name in ("source_only", "student"))
     report = json.loads((out / "report.json").read_text())
     assert [row["method"] for row in report["rows"]] == ["source_only", "dann", "student"]
     assert list(report["verdicts"]) == ["dann", "student"]
@@ -137,6 +146,11 @@ def test_demo_does_the_main_job(tmp_path, tiny_encoder, monkeypatch):
     assert mapped["method"] == "mcc + map"
     assert mapped["source_accuracy"] == report["rows"][1]["source_accuracy"]
     assert mapped["a_distance"] < report["rows"][1]["a_distance"]
+    X, _, y, _ = datasets.split(domains["movies"])
+    T, texts, _, labels = datasets.split(domains["tweets"])
+    adapter = DomainAdapter.from_pretrained(out / "model").set_params(align="transport")
+    again = adapter.retarget(X, y, X_target=T).score(texts, labels)
+    assert mapped["target_accuracy"] == again
     assert f"{mapped['target_accuracy']:.1%}" in done.output
     # The table fits a terminal of the usual width, with every heading whole.
     narrow = StringIO()

@@ -317,6 +317,9 @@ def test_runs_in_processes_of_their_own_are_the_same_runs(tiny_encoder, source, 
                 result = compare(*source, seeds=(0, 1), n_jobs=n_jobs, **common, **test)
             own = {w.filename for w in heard if w.category is TruncationWarning}
             assert own == {__file__}
+            if n_jobs == 1:
+                # One for the texts of all four runs, and one for those that they are scored on.
+                assert sum(w.category is TruncationWarning for w in heard) == 2
             kept.append(result)
         # With fewer seeds than processes, each run has its own process.
         fewer = compare(*source, seeds=(0,), n_jobs=2, **common, **test)

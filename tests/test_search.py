@@ -134,8 +134,13 @@ def test_a_killed_search_goes_on(tiny_encoder, tmp_path):
     assert (tmp_path / "best").is_dir()
 
 
-def test_a_run_that_diverges_is_a_row_and_no_end(search):
-    result = search(space={"method": ["dann"], "learning_rate": [1e-3, 1e20]}, runs=8)
+def test_a_run_that_diverges_is_a_row_and_no_end(search, capfd):
+    space = {"method": ["dann"], "learning_rate": [1e-3, 1e20]}
+    result = search(space=space, runs=8, progress=True)
+    # Without a terminal there is a line for each run, and no bar.
+    shown = [line for line in capfd.readouterr().err.splitlines() if line.startswith("tune ")]
+    assert len(shown) == len(result.rows)
+    assert {"failed" in line for line in shown} == {True, False}
     failed = [row for row in result.rows if row["failed"]]
     assert failed
     assert all("not finite" in row["failed"] and row["score"] is None for row in failed)

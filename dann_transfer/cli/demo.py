@@ -6,6 +6,7 @@ import csv
 import json
 import sys
 import time
+import warnings
 from collections.abc import Mapping
 from copy import copy
 from pathlib import Path
@@ -16,7 +17,11 @@ import typer
 from dann_transfer.cli.app import app, errors_in_a_line
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from dann_transfer import Domain, DomainAdapter
+    from dann_transfer.comparison import Comparison
+    from dann_transfer.fitting.predicting import Outputs
 
 # Freezing four of six layers halves the time and calls for a larger rate. At its usual strength of
 # 0.2 the effect of DANN on so few texts is too small to see; at 1 it aligns, as it is meant to.
@@ -43,7 +48,7 @@ def demo(
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
     """Adapt a pretrained BERT from movie reviews to tweets, and show whether it helped."""
-    from dann_transfer import datasets
+    from dann_transfer import Domain, datasets
     from dann_transfer.comparison import compare
     from dann_transfer.fitting import saving
 
@@ -58,6 +63,8 @@ def demo(
         X, y, X_test, y_test = _split(domains, source, train_texts)
         T, _, T_test, t_test = _split(domains, target, train_texts)
         typer.echo(f"{source}: {len(X)} labelled texts. {target}: {len(T)} texts without labels.")
+        listed = " and ".join([", ".join(["source_only", *names[:-1]]), names[-1]])
+        typer.echo(f"Training {listed}, and scoring each on texts that it has not seen ...")
         result = compare(
             X,
             y,
@@ -73,20 +80,18 @@ def demo(
             **DEMO,
         )
         last = names[-1]
-        tests = (X_test, y_test), (T_test, t_test)
-        mapped, row = _mapped(result.adapters[last], last, (X, y, T), tests)
+        outputs = dict(result.outputs)
+        typer.echo(f"Fitting a map of the target's features for {last}, without training ...")
+        row = _add_map(result.adapters[last], last, (X, y, T), (y_test, t_test), outputs)
     print_table([*result.rows, *([] if row is None else [row])], source, target)
     verdicts = {name: result.verdict(name) for name in names}
-    for verdict in verdicts.values():
-        typer.secho(verdict, bold=True)
-    result.adapters[last].save_pretrained(out / "model")
-    typer.echo("Drawing ...")
-    shown = dict(result.adapters)
+    _say_verdicts(verdicts, result, source, target)
+    for folder, name in (("model", last), ("source_only", "source_only")):
+        result.adapters[name].save_pretrained(out / folder)
     if row is not None:
-        del shown[last]
-        shown[row["method"]] = mapped
-    _draw_features(shown, (source, X_test, y_test), (target, T_test, t_test), out)
-    _draw_losses(result.adapters, source, target, out)
+        del outputs[last]
+    tests = Domain(X_test, y_test), Domain(T_test, t_test)
+    _draw(result.adapters, outputs, tests, (source, target), out)
     report = {
         "source": source,
         "target": target,
@@ -100,8 +105,8 @@ def demo(
     }
     _write(out, report, {source: (X_test, y_test), target: (T_test, t_test)})
     typer.echo(
-        f"{report['seconds']:.0f} s. In {out}: model/ ({last}), pictures, report.json, and "
-        "the test texts as CSV."
+        f"{report['seconds']:.0f} s. In {out}: model/ ({last}), source_only/, pictures, "
+        "report.json, and the test texts as CSV."
     )
     _say_what_is_next(out, source, target)
 
@@ -126,38 +131,83 @@ def _write(out: Path, report: dict[str, Any], tests: dict[str, tuple[list[str], 
             csv.writer(file).writerows([("text", "label"), *zip(texts, labels, strict=True)])
 
 
-def _mapped(
+def _add_map(
     adapter: DomainAdapter,
     name: str,
     texts: tuple[list[str], Any, list[str]],
-    tests: tuple[tuple[list[str], Any], tuple[list[str], Any]],
-) -> tuple[DomainAdapter, dict[str, Any] | None]:
-    """Return a model with a map of target features, and its row, or None if it can have no map."""
+    labels: tuple[Any, Any],
+    outputs: dict[str, dict[str, Outputs]],
+) -> dict[str, Any] | None:
+    """Fit a map of a model's target features; add the outputs with it, and return their row.
+
+    None is returned, and nothing added, if the model can have no map.
+    """
     import numpy as np
 
     from dann_transfer.judging.diagnostics import alignment_measures
     from dann_transfer.judging.scores import METRICS
+    from dann_transfer.texts.tokens import TruncationWarning
 
     started, (X, y, T) = time.perf_counter(), texts
     mapped = copy(adapter).set_params(align="transport")
     try:
-        mapped.retarget(X, y, X_target=T)
+        with warnings.catch_warnings():
+            # The training has said which texts are cut.
+            warnings.simplefilter("ignore", TruncationWarning)
+            mapped.retarget(X, y, X_target=T)
     except ValueError as error:
         # Of few texts.
         typer.echo(f"No map of the target's features: {error}", err=True)
-        return adapter, None
+        return None
     if mapped.alignment_ is None:
-        return mapped, None
-    seconds, features, classes, scores = time.perf_counter() - started, [], [], {}
-    for domain, (test, labels) in zip(("source", "target"), tests, strict=True):
-        outputs = mapped.outputs(test, domain)
-        features.append(outputs.features)
-        codes = np.searchsorted(mapped.classes_, labels)
-        classes.append(codes)
-        for metric, score in METRICS.items():
-            scores[f"{domain}_{metric}"] = score(codes, outputs.probabilities.argmax(1))
-    row = {"method": f"{name} + map", "seconds": seconds, "domain_accuracy": None}
-    return mapped, row | scores | alignment_measures(*features, *classes)
+        return None
+    seconds = time.perf_counter() - started
+    both = {
+        "source": outputs[name]["source"],
+        "target": _through(mapped, outputs[name]["target"].features),
+    }
+    codes = [np.searchsorted(mapped.classes_, each) for each in labels]
+    scores = {
+        f"{domain}_{metric}": score(code, both[domain].probabilities.argmax(1))
+        for domain, code in zip(both, codes, strict=True)
+        for metric, score in METRICS.items()
+    }
+    title = f"{name} + map"
+    outputs[title] = both
+    row = {"method": title, "seconds": seconds, "domain_accuracy": None}
+    features = (each.features for each in both.values())
+    return row | scores | alignment_measures(*features, *codes)
+
+
+def _through(adapter: DomainAdapter, features: np.ndarray) -> Outputs:
+    """Return the outputs of target texts from their features before the map."""
+    import torch
+
+    from dann_transfer.fitting.predicting import Outputs
+    from dann_transfer.model.model import logits_of
+    from dann_transfer.model.runtime import Runtime
+
+    assert adapter.alignment_ is not None
+    mapped = adapter.alignment_(features)
+    runtime = Runtime.of(adapter.device, adapter.precision)
+    logits = logits_of(adapter.model_, torch.from_numpy(mapped), runtime)
+    return Outputs(mapped, logits.softmax(1).numpy())
+
+
+def _say_verdicts(verdicts: dict[str, str], result: Comparison, source: str, target: str) -> None:
+    """Print the verdicts, and why the accuracy on the source has fallen where it had to."""
+    from dann_transfer.training.history import ends_on_target
+
+    for verdict in verdicts.values():
+        typer.secho(verdict, bold=True)
+    before, *rows = result.rows
+    for row in rows:
+        lost = row["source_accuracy"] < before["source_accuracy"]
+        if lost and ends_on_target(result.adapters[row["method"]].history_):
+            typer.echo(
+                f"{row['method']} learns from {target} alone in the end; that its accuracy on "
+                f"{source} falls is to be expected."
+            )
 
 
 def _say_what_is_next(out: Path, source: str, target: str) -> None:
@@ -167,7 +217,7 @@ def _say_what_is_next(out: Path, source: str, target: str) -> None:
     typer.echo("Try next: labels for a file, a page about the model, and texts of your own:")
     for command in (
         f"predict {out / 'model'} {out / target}.csv --out {out / 'labels.csv'}",
-        f"report {out / 'model'} {out / 'report.html'} {files}",
+        f"report {out / 'model'} {out / 'report.html'} {files} --baseline {out / 'source_only'}",
         "compare labelled.csv unlabelled.csv --encoder minilm --method student",
     ):
         typer.echo(f"  {program} {command}")
@@ -199,32 +249,54 @@ def print_table(
     Console(file=file).print(table)
 
 
-def _draw_features(
+def _draw(
     adapters: dict[str, DomainAdapter],
-    source: tuple[str, Any, Any],
-    target: tuple[str, Any, Any],
+    outputs: dict[str, dict[str, Outputs]],
+    tests: tuple[Domain, Domain],
+    names: tuple[str, str],
     out: Path,
 ) -> None:
+    """Draw features and losses, if what pictures need is installed."""
     if not _can_draw():
         typer.echo("No pictures: pip install 'dann_transfer[plots]'", err=True)
         return
-    from dann_transfer import plots
-    from dann_transfer.texts.reading import Domain
+    _draw_features(outputs, tests, names, adapters["source_only"].classes_, out)
+    _draw_losses(adapters, *names, out)
 
-    axes = plots.alignment(
-        adapters, Domain(*source[1:]), Domain(*target[1:]), names=(source[0], target[0])
+
+def _draw_features(
+    outputs: dict[str, dict[str, Outputs]],
+    tests: tuple[Domain, Domain],
+    names: tuple[str, str],
+    classes: np.ndarray,
+    out: Path,
+) -> None:
+    """Draw the features of the test texts, which have gone through every model already."""
+    import pandas as pd
+
+    from dann_transfer import plots
+    from dann_transfer.plots.alignment import rows_of
+
+    typer.echo(
+        "Drawing the features: one UMAP for all models. The first time in an installation it "
+        "compiles code ..."
     )
+    parts = [
+        rows_of(title, name, domain, each[role], classes)
+        for title, each in outputs.items()
+        for role, name, domain in zip(("source", "target"), names, tests, strict=True)
+    ]
+    axes = plots.alignment(pd.concat(parts, ignore_index=True))
     figure = axes[0].get_figure(root=True)
     assert figure is not None
-    figure.suptitle(f"{source[0]} → {target[0]}: features of unseen texts, one UMAP")
+    figure.suptitle(f"{names[0]} → {names[1]}: features of unseen texts, one UMAP")
     figure.savefig(out / "alignment.png", dpi=130)
 
 
 def _draw_losses(adapters: dict[str, DomainAdapter], source: str, target: str, out: Path) -> None:
-    if not _can_draw():
-        return
     from dann_transfer import plots
 
+    typer.echo("Drawing the losses ...")
     for name in adapters.keys() - {"source_only"}:
         panels = plots.training(adapters[name])
         panels[0].set(title=f"{source} → {target}, {name}: losses")

@@ -256,12 +256,24 @@ def _of_classes(domain: Any, adapter: DomainAdapter) -> Any:
     return Domain(domain.texts, as_classes(domain.labels, adapter.classes_))
 
 
+def _names_of(source: Path | None, target: Path | None) -> tuple[str, str]:
+    """Return what the domains are called: as their files are."""
+    names = [path.stem if path else role for role, path in (("source", source), ("target", target))]
+    if names[0] == names[1]:
+        return f"source: {names[0]}", f"target: {names[1]}"
+    return names[0], names[1]
+
+
 @app.command()
 def report(
     model: ModelFolder,
     page: Page,
     source: SourceTexts = None,
     target: TargetTexts = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(help="The model without adaptation, to show next to it; needs target labels."),
+    ] = None,
     text_column: TextColumn = "text",
     label_column: ShownLabels = None,
     encoding: Encoding = None,
@@ -285,7 +297,9 @@ def report(
         }
         adapter = _load(model, trust_remote_code)
         domains = {name: _of_classes(domain, adapter) for name, domain in shown.items()}
-        plots.report(adapter, page, **domains)
+        before = None if baseline is None else _load(baseline, trust_remote_code)
+        names = _names_of(source, target)
+        plots.report(adapter, page, **domains, baseline=before, names=names)
     typer.echo(f"wrote {page}")
 
 
@@ -312,9 +326,7 @@ def explore(
     with errors_in_a_line():
         check_file_to_write(page, source, target)
         shown = _domain(source, *columns), _domain(target, *columns)
-        names = source.stem, target.stem
-        if names[0] == names[1]:
-            names = f"source: {names[0]}", f"target: {names[1]}"
+        names = _names_of(source, target)
         adapter = _load(model, trust_remote_code)
         one, two = (_of_classes(domain, adapter) for domain in shown)
         display = plots.AlignmentDisplay.from_estimator(adapter, one, two, names=names)

@@ -360,9 +360,10 @@ def _tokenize(
         if texts:
             tokens[role], cut[role] = shared.tokens(encoder, params, texts)
     max_length = params["max_length"]
-    warn_truncated({role: (cut[role], len(tokens[role])) for role in cut}, max_length)
+    counts = {role: (n, len(tokens[role])) for role, n in cut.items() if n}
+    warn_truncated(shared.unheard(f"max_length={max_length}", counts), max_length)
     unknown = {role: unknown_share(encoder.tokenizer, part) for role, part in tokens.items()}
-    warn_unknown(unknown)
+    warn_unknown(shared.unheard(f"unknown to {params['encoder']}", unknown))
     return tokens, cut, unknown
 
 

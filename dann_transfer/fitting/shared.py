@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,6 +16,8 @@ from dann_transfer.model.caching import MAX_BYTES
 from dann_transfer.model.encoder import Encoder
 from dann_transfer.texts.tokens import Tokens, TokenStore
 from dann_transfer.training.source_phase import SourcePhase
+
+T = TypeVar("T")
 
 # What a phase on the source alone does not depend on.
 _OF_METHODS = {*ADAPTATION, *AT_PREDICTION, "method", "neighbors", "align", "patience"}
@@ -40,6 +42,7 @@ class Shared:
         self._loaded: dict[tuple[Any, ...], loading.Loaded] = {}
         self._stores: dict[tuple[Any, ...], TokenStore] = {}
         self._source_phases: dict[str, SourcePhase] = {}
+        self._heard: set[tuple[str, str]] = set()
 
     def encoder(self, params: Mapping[str, Any], seed: int) -> Encoder:
         """Return a run's encoder, as its folder has it; what the folder lacks is drawn by seed.
@@ -74,6 +77,15 @@ class Shared:
         if key not in self._stores:
             self._stores[key] = TokenStore(encoder.tokenizer, params["max_length"])
         return self._stores[key].tokens(texts)
+
+    def unheard(self, what: str, by_role: Mapping[str, T]) -> dict[str, T]:
+        """Return the roles that no run has warned of yet, which this one does.
+
+        Runs on the same texts would repeat the same warnings.
+        """
+        new = {role: value for role, value in by_role.items() if (what, role) not in self._heard}
+        self._heard.update((what, role) for role in new)
+        return new
 
     def source_phase(self, params: Mapping[str, Any], seed: int) -> SourcePhase | None:
         """Return the source phase of a run, if another has trained the same one."""

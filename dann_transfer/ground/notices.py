@@ -1,9 +1,11 @@
-"""Which of several processes prints, and warnings that point at the user's line."""
+"""Which process prints, where bars can be drawn, and warnings that point at the user's line."""
 
 from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 
 # In a pipeline or a search, scikit-learn comes between the user and the package.
@@ -19,6 +21,14 @@ def is_first() -> bool:
     return bool(distributed.get_rank() == 0)
 
 
+def shows_bars() -> bool:
+    """Return whether a progress bar can be drawn over itself: on a terminal or in a notebook.
+
+    In a file each redrawn bar would be a line of its own.
+    """
+    return sys.stderr.isatty() or "ipykernel" in sys.modules
+
+
 def warn(message: str, category: type[Warning]) -> None:
     """Warn at the first line outside the package and scikit-learn, once for all processes."""
     if not is_first():
@@ -29,3 +39,24 @@ def warn(message: str, category: type[Warning]) -> None:
         if outside or frame.f_back is None:
             break
     warnings.warn(message, category, stacklevel=level)
+
+
+@contextmanager
+def each_once() -> Iterator[None]:
+    """Give the warnings of a block at its end, each once, however often the block repeats it.
+
+    Examples
+    --------
+    >>> with warnings.catch_warnings(record=True) as heard:
+    ...     warnings.simplefilter("always")
+    ...     with each_once():
+    ...         warn("cut", UserWarning)
+    ...         warn("cut", UserWarning)
+    >>> len(heard)
+    1
+
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        yield
+    for message, category in dict.fromkeys((str(w.message), w.category) for w in caught):
+        warn(message, category)

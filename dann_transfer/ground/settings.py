@@ -196,7 +196,11 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
         "None saves only at the end of the epoch",
         verify=interval_of,
     ),
-    "progress": H(True, "show a progress bar", verify=check_flag),
+    "progress": H(
+        True,
+        "show a progress bar on a terminal or in a notebook, elsewhere a line for each epoch",
+        verify=check_flag,
+    ),
     "random_state": H(
         None,
         "the same integer gives the same weights, bit for bit, on the same CPU with the same "

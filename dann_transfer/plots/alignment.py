@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dann_transfer.adapter import DomainAdapter
+from dann_transfer.fitting.predicting import Outputs
 from dann_transfer.ground.checks import check_number
+from dann_transfer.ground.notices import each_once
 from dann_transfer.judging.decision import labels
 from dann_transfer.judging.diagnostics import mixing, proxy_a_distance
 from dann_transfer.plots.display import Display, axes_for, named, plain
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@each_once()
 def features_frame(
     adapters: DomainAdapter | Mapping[str, DomainAdapter],
     source: Domain | Sequence[str],
@@ -77,17 +80,26 @@ def features_frame(
                 # Empty texts are named above.
                 warnings.simplefilter("ignore", EmptyTextWarning)
                 # One pass gives both features and predictions.
-                features, p = adapter.outputs(domain.texts, role)
-            table = {
-                "model": title,
-                "domain": name,
-                "text": domain.texts,
-                "label": None if domain.labels is None else list(domain.labels),
-                "predicted": labels(p, adapter.classes_),
-                "features": list(features),
-            }
-            parts.append(pd.DataFrame(table).astype({"label": object}))
+                outputs = adapter.outputs(domain.texts, role)
+            parts.append(rows_of(title, name, domain, outputs, adapter.classes_))
     return pd.concat(parts, ignore_index=True)
+
+
+def rows_of(
+    title: str, name: str, domain: Domain, outputs: Outputs, classes: np.ndarray
+) -> pd.DataFrame:
+    """Return the rows of `features_frame` for one model and domain, from computed outputs."""
+    import pandas as pd
+
+    table = {
+        "model": title,
+        "domain": name,
+        "text": domain.texts,
+        "label": None if domain.labels is None else list(domain.labels),
+        "predicted": labels(outputs.probabilities, classes),
+        "features": list(outputs.features),
+    }
+    return pd.DataFrame(table).astype({"label": object})
 
 
 def _by_model(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dann_transfer.datasets import cache_folder
 from dann_transfer.plots.display import CLASS_PALETTE, PALETTE, axes_for, legend_below, plain
 
 if TYPE_CHECKING:
@@ -16,6 +21,8 @@ if TYPE_CHECKING:
 MARKERS = "o^sDvP*X<>"
 LAYOUTS = ("umap", "aligned_umap", "tsne", "pca")
 FEWEST = 4
+# From as many rows on UMAP searches for neighbours approximately.
+APPROXIMATE = 4096
 # With more points than this, a panel also shows where a domain is dense: dots alone form a blot.
 CROWDED = 3000
 PALETTES = {"domain": PALETTE, "class": CLASS_PALETTE}
@@ -114,27 +121,25 @@ def _umap(
 
     ends = np.cumsum([len(part) for part in parts])[:-1]
     threads = torch.get_num_threads()
-    try:
-        from umap import UMAP, AlignedUMAP
-    except ImportError as error:
-        raise ImportError(
-            "this picture needs umap-learn: pip install 'dann_transfer[plots]'"
-        ) from error
+    searches = layout == "aligned_umap" and len(parts[0]) >= APPROXIMATE
+    umap = _umap_module(searches)
     try:
         with warnings.catch_warnings():
             # With a fixed seed UMAP uses one thread, and warns of that each time.
             warnings.filterwarnings("ignore", message=".*n_jobs.*")
             if layout == "umap":
                 near = min(15, len(pooled) - 1)
-                knn = _neighbours(pooled, near) if len(pooled) >= 4096 else (None, None, None)
                 warnings.filterwarnings("ignore", message=".*knn_search_index.*")
-                reducer = UMAP(
-                    n_neighbors=near, random_state=random_state, n_jobs=1, precomputed_knn=knn
+                reducer = umap.UMAP(
+                    n_neighbors=near,
+                    random_state=random_state,
+                    n_jobs=1,
+                    precomputed_knn=_neighbours(pooled, near),
                 )
                 return np.split(np.asarray(reducer.fit_transform(pooled)), ends)
             same = [{i: i for i in range(len(part))} for part in parts[:-1]]
             near = min(15, len(parts[0]) - 1)
-            aligned = AlignedUMAP(n_neighbors=near, random_state=random_state)
+            aligned = umap.AlignedUMAP(n_neighbors=near, random_state=random_state)
             aligned.fit([np.asarray(part) for part in parts], relations=same)
             return [np.asarray(points) for points in aligned.embeddings_]
     finally:
@@ -143,11 +148,61 @@ def _umap(
         torch.set_num_threads(threads)
 
 
+@cache
+def _umap_module(searches: bool) -> Any:
+    """Import UMAP, of whose compiled code only that is compiled which is needed.
+
+    At its import, pynndescent compiles its search for neighbours, which takes most of a minute in a
+    new installation. A map whose neighbours are searched here does not need it.
+
+    Parameters
+    ----------
+    searches : bool
+        Whether UMAP has to search for neighbours itself.
+
+    Raises
+    ------
+    ImportError
+        If umap-learn is not installed.
+
+    """
+    try:
+        config: Any = importlib.import_module("numba").config
+    except ImportError as error:
+        raise ImportError(
+            "this picture needs umap-learn: pip install 'dann_transfer[plots]'"
+        ) from error
+    if searches or "pynndescent" in sys.modules:
+        return importlib.import_module("umap")
+    before, folder = config.DISABLE_JIT, config.CACHE_DIR
+    try:
+        config.DISABLE_JIT = True
+        importlib.import_module("pynndescent")
+        config.DISABLE_JIT = before
+        config.CACHE_DIR = folder or str(cache_folder() / "numba")
+        umap = importlib.import_module("umap")
+        for function in (
+            umap.umap_.smooth_knn_dist,
+            umap.umap_.compute_membership_strengths,
+            umap.layouts._nb_optimize_layout_euclidean_single_epoch,
+        ):
+            # Without a folder to write to they are compiled in each process.
+            with suppress(RuntimeError, OSError):
+                function.enable_caching()
+    finally:
+        config.DISABLE_JIT, config.CACHE_DIR = before, folder
+        # Whoever imports them later gets them compiled.
+        for name in [*sys.modules]:
+            if name.partition(".")[0] in ("umap", "pynndescent"):
+                del sys.modules[name]
+    return umap
+
+
 def _neighbours(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Find each row's nearest rows, starting with itself, and their distances.
 
-    From 4,096 rows on, UMAP searches for them approximately, with code that first takes most of a
-    minute to compile. Exact search takes seconds, even for several times as many rows.
+    UMAP would search for them with code that takes ten seconds to compile in each process, and for
+    many rows approximately. Exact search takes seconds, even for several times as many rows.
     """
     from sklearn.neighbors import NearestNeighbors
 

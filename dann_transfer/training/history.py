@@ -3,7 +3,7 @@ states."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -71,3 +71,15 @@ class PhaseStates:
             phase.load_state_dict(state["phases"][str(i)])
         # Its rows go into batches, which are made on the CPU.
         self.method.memory = {name: values.cpu() for name, values in state["memory"].items()}
+
+
+def ends_on_target(history: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether the last step of a run learnt nothing from labelled source texts.
+
+    Examples
+    --------
+    >>> ends_on_target([{"task_loss": 0.7}, {"pseudo_loss": 0.6}]), ends_on_target([])
+    (True, False)
+
+    """
+    return bool(history) and "task_loss" not in history[-1]

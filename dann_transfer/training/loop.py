@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from ignite.handlers import EarlyStopping, ProgressBar
 from torch import Tensor, nn
 
 from dann_transfer.ground import streams
+from dann_transfer.ground.notices import shows_bars
 from dann_transfer.ground.settings import Settings
 from dann_transfer.judging.scores import metric_of
 from dann_transfer.model.model import Classifier, check_outputs, infer, trainable
@@ -331,12 +333,15 @@ class Trainer:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.end_epoch)
         if self.settings.progress and self.runtime.processes.first:
             name = type(self.parts["method"]).__name__
-            bar = ProgressBar(desc=name, mininterval=0.5, file=sys.stderr)
-            bar.attach(engine, output_transform=_bar_numbers)
+            say: Callable[[str], object] = partial(print, file=sys.stderr, flush=True)
+            if shows_bars():
+                bar = ProgressBar(desc=name, mininterval=0.5, file=sys.stderr)
+                bar.attach(engine, output_transform=_bar_numbers)
+                say = bar.log_message
 
             @engine.on(Events.EPOCH_COMPLETED)
             def _say_epoch(engine: Engine) -> None:
-                bar.log_message(self.epoch_line(engine))
+                say(self.epoch_line(engine))
 
         stopper = self._stopper()
         if stopper is not None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 import warnings
 
 import matplotlib.pyplot as plt
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from drawn import drawn, rgb
+from numba import config
 from sklearn.neighbors import NearestNeighbors
 
 from dann_transfer import plots
@@ -48,23 +50,35 @@ def test_embedding_is_repeatable_and_leaves_torch_its_threads():
         torch.set_num_threads(before)
 
 
-def test_many_points_are_laid_out_without_a_compiled_search(monkeypatch):
-    """UMAP takes most of a minute to compile its approximate search; exact neighbours need none."""
+def test_a_map_compiles_no_search_and_leaves_imports_as_they_were(monkeypatch):
+    """Others who import UMAP after a map get it, and its search, compiled."""
+    for name in [*sys.modules]:
+        if name.partition(".")[0] in ("umap", "pynndescent"):
+            monkeypatch.delitem(sys.modules, name)
+    maps._umap_module.cache_clear()
+    before = config.DISABLE_JIT, config.CACHE_DIR
+    umap = maps._umap_module(False)
+    assert not {"umap", "pynndescent"} & set(sys.modules)
+    assert before == (config.DISABLE_JIT, config.CACHE_DIR)
+    # Its code is compiled, and kept from process to process; that of the search is not.
+    assert umap.umap_.smooth_knn_dist.stats.cache_path
+    assert not hasattr(umap.umap_.NNDescent.__init__.__globals__["tau_rand_int"], "signatures")
 
     class Never:
         def __init__(self, *args, **kwargs):
-            raise AssertionError("the approximate search was called")
+            raise AssertionError("UMAP searched for neighbours")
 
-    monkeypatch.setattr("umap.umap_.NNDescent", Never)
-    x = np.random.default_rng(0).normal(size=(4200, 6)).astype(np.float32)
-    x[:2100, 0] += 12
+    for name in ("NNDescent", "fast_knn_indices"):
+        monkeypatch.setattr(umap.umap_, name, Never)
+    x = np.random.default_rng(0).normal(size=(300, 6)).astype(np.float32)
+    x[:150, 0] += 12
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         points = plots.embed(x)
     # Two clouds stay two: no point's nearest neighbour in the map is in the other cloud.
     nearest = NearestNeighbors(n_neighbors=2).fit(points).kneighbors(points)[1][:, 1]
-    assert points.shape == (4200, 2)
-    assert np.mean((nearest < 2100) == (np.arange(4200) < 2100)) > 0.99
+    assert points.shape == (300, 2)
+    assert np.mean((nearest < 150) == (np.arange(300) < 150)) > 0.99
 
 
 def test_colour_can_tell_the_class():
@@ -164,8 +178,9 @@ def test_features_without_spread_reach_no_layout(layout, said, monkeypatch):
     def never(*args, **settings):
         pytest.fail("a layout was called")
 
-    for name in ("sklearn.manifold.TSNE", "sklearn.decomposition.PCA", "umap.UMAP"):
+    for name in ("sklearn.manifold.TSNE", "sklearn.decomposition.PCA"):
         monkeypatch.setattr(name, never)
+    monkeypatch.setattr(maps, "_umap", never)
     with pytest.raises(maps.LayoutError, match=said.removesuffix(" either")):
         plots.embed(alike(20)[said], layout=layout)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -9,6 +10,7 @@ from conftest import toy_texts
 from sklearn.exceptions import NotFittedError
 
 from dann_transfer import Domain, DomainAdapter, plots
+from dann_transfer.plots.report import _held_out
 
 EVIL = "<script>document.title='stolen'</script>"
 
@@ -25,7 +27,7 @@ def page(fitted, tmp_path_factory):
 
 def test_a_report_tells_the_run(page, fitted):
     text = page.read_text()
-    assert "<h1>dann: 90 source and 70 target texts</h1>" in text
+    assert "<h1>dann, source → target: 90 and 70 texts</h1>" in text
     assert text.count("<img ") == 2
     assert not plt.get_fignums()
     rows = dict(re.findall(r'<tr><td class="text">(\w+)</td><td class="text">(.*?)</td>', text))
@@ -44,7 +46,7 @@ def test_a_report_tells_the_run(page, fitted):
 def test_a_report_needs_no_texts(fitted, tmp_path):
     text = plots.report(fitted, tmp_path / "plain.html").read_text()
     assert text.count("<img ") == 1
-    assert "Target texts" not in text
+    assert "Most and least" not in text
     with pytest.raises(NotFittedError):
         plots.report(DomainAdapter(), tmp_path / "none.html")
 
@@ -54,7 +56,7 @@ def test_a_report_needs_no_texts(fitted, tmp_path):
 def test_the_report_in_chromium(browser, page, width):
     opened, errors, requests = browser(page, width, 800)
     opened.wait_for_load_state("load")
-    assert opened.title().startswith("dann: 90 source")
+    assert opened.title().startswith("dann, source")
     for image in opened.locator("img").all():
         assert image.evaluate("i => i.naturalWidth") > 300
     # Nothing is wider than a phone's screen.
@@ -69,8 +71,18 @@ def test_a_report_of_labelled_target_texts(fitted, tiny, source, target, tmp_pat
     groups = ["<b>"] * 20 + ["other"] * 10
     before = tiny(method="source_only", epochs=1).fit(*source, X_target=target)
     out = tmp_path / "report.html"
-    plots.report(fitted, out, target=Domain(texts, labels), groups=groups, baseline=before)
+    shown = Domain(*toy_texts(12, "film plot actor", 5)), Domain(texts, labels)
+    names = "films", "tweets"
+    plots.report(fitted, out, *shown, groups=groups, baseline=before, names=names)
     text = out.read_text()
+    assert "<h1>dann, films → tweets: 90 and 70 texts</h1>" in text
+    assert "<h2>Labelled texts: tweets</h2>" in text
+    # The map, scores and losses show both models, in pairs with captions.
+    for model in (before, fitted):
+        accuracy = model.score(shown[0].texts, shown[0].labels)
+        assert f'<td class="number">{accuracy:.3g}</td>' in text
+    assert text.count("<figcaption>") == text.count("<img ") == 7
+    assert len(re.findall('<div class="pictures">', text)) == 2
     gain = fitted.score(texts, labels) - before.score(texts, labels)
     assert f"{fitted.score(texts, labels):.1%} of 30 texts are right" in text
     assert f"a gain of {100 * gain:+.1f} points" in text
@@ -104,7 +116,7 @@ def test_a_report_takes_tables_and_few_texts(fitted, tmp_path):
     text = out.read_text()
     assert "<h2>By group</h2>" in text
     # Nine texts are too few for a distance.
-    assert "A map of both domains" not in text
+    assert "near points have like features" not in text
 
 
 def test_a_report_refuses_what_it_would_misread(fitted, tiny, source, target, tmp_path):
@@ -139,3 +151,14 @@ def test_long_names_are_whole_in_the_tables(tiny, source, tmp_path):
     text = plots.report(adapter, tmp_path / "page.html", Domain(texts), target).read_text()
     for name in names.values():
         assert f'<td class="text">{name}</td>' in text
+
+
+def test_a_report_says_why_a_student_loses_on_the_source():
+    history = [{"epoch": 1, "task_loss": 0.5}, {"epoch": 2, "pseudo_loss": 0.4}]
+    scores = [{"epoch": epoch, "validation_accuracy": 0.9 - epoch / 10} for epoch in (1, 2)]
+    run = SimpleNamespace(history_=history, validation_=scores)
+    shown = _held_out(run, ("films", "tweets"))
+    assert shown["rows"] == [(1, 0.8), (2, 0.7)]
+    assert shown["note"].startswith("After epoch 1 the model learns from the target alone (tweets)")
+    run.history_ = history[:1]
+    assert not _held_out(run, ("films", "tweets"))["note"]

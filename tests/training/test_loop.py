@@ -344,16 +344,18 @@ def test_cuda(tiny, source, target, precision):
     assert np.allclose(adapter.predict_proba(target), again.predict_proba(target), atol=1e-2)
 
 
-def test_a_bar_leaves_a_line_for_each_epoch(tiny, source, target, capfd):
+@pytest.mark.parametrize("terminal", [True, False])
+def test_each_epoch_leaves_a_line_and_only_a_terminal_has_bars(
+    tiny, source, target, capfd, monkeypatch, terminal
+):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
     adapter = tiny(progress=True).fit(*source, X_target=target)
     shown = capfd.readouterr()
     assert shown.out == ""
-    lines = [
-        line
-        for line in re.split(r"[\r\n]+", shown.err)
-        if line.startswith("DANN ") and ": " in line
-    ]
-    lines = [line for line in lines if "texts/s" in line]
+    assert ("%|" in shown.err) == terminal
+    lines = re.split(r"[\r\n]+", shown.err.strip())
+    if terminal:
+        lines = [line for line in lines if line.startswith("DANN ") and "texts/s" in line]
     assert [line.split(":")[0] for line in lines] == ["DANN 1/2", "DANN 2/2"]
     for epoch, line in enumerate(lines, start=1):
         rows = [row for row in adapter.history_ if row["epoch"] == epoch]
