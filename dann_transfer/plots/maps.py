@@ -181,14 +181,15 @@ def _umap_module(searches: bool) -> Any:
         config.DISABLE_JIT = before
         config.CACHE_DIR = folder or str(cache_folder() / "numba")
         umap = importlib.import_module("umap")
-        for function in (
-            umap.umap_.smooth_knn_dist,
-            umap.umap_.compute_membership_strengths,
-            umap.layouts._nb_optimize_layout_euclidean_single_epoch,
+        for place, name in (
+            ("umap_", "smooth_knn_dist"),
+            ("umap_", "compute_membership_strengths"),
+            ("layouts", "_nb_optimize_layout_euclidean_single_epoch"),
         ):
-            # Without a folder to write to they are compiled in each process.
-            with suppress(RuntimeError, OSError):
-                function.enable_caching()
+            # Without a folder to write to, or in another release of UMAP, they are compiled in
+            # each process.
+            with suppress(AttributeError, RuntimeError, OSError):
+                getattr(getattr(umap, place), name).enable_caching()
     finally:
         config.DISABLE_JIT, config.CACHE_DIR = before, folder
         # Whoever imports them later gets them compiled.
