@@ -121,19 +121,6 @@ def test_imbalanced_learn_samples_a_table_before_the_adapter(tiny, source, targe
     assert pipeline[-1].fitted_.n_source == 2 * labels.count("neg") > len(labels)
 
 
-def test_frouros_tells_domains_apart(fitted, source, target):
-    from frouros.detectors.data_drift import MMD
-
-    texts = np.random.default_rng(0).permutation(source[0])
-    features = fitted.transform(texts, domain="source")
-    distances = []
-    for other in (fitted.transform(target), features[45:]):
-        detector = MMD()
-        detector.fit(X=features[:45])
-        distances.append(detector.compare(X=other)[0].distance)
-    assert distances[0] > 3 * abs(distances[1])
-
-
 def test_sentence_transformers_gives_the_same_features(fitted, target, tmp_path):
     from sentence_transformers import SentenceTransformer
 
