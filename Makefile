@@ -11,13 +11,13 @@ RAY = $(VENV)/.ray-installed
 
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder --durations 15
 
-.PHONY: demo docs test test-machines test-tutorials test-wheel tutorials lint format clean
+.PHONY: demo docs test test-interop test-machines test-tutorials test-wheel tutorials lint format clean
 
 demo: $(DEMO)
 	$(BIN)/dann-transfer demo
 
 test: $(DEV)
-	$(PYTEST) -m "not tutorials and not machines"
+	$(PYTEST) -m "not tutorials and not machines and not interop"
 
 docs: $(DOCS)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
@@ -28,6 +28,13 @@ test-tutorials: $(LAB)
 
 test-machines: $(RAY)
 	$(BIN)/python -m pytest -m machines tests
+
+# Other libraries in an environment of their own, since their requirements may contradict ours.
+test-interop:
+	$(PYTHON) -m venv build/interop-venv
+	build/interop-venv/bin/python -m pip install --quiet --disable-pip-version-check \
+	    -c constraints.txt -r tests/interop/requirements.txt -e . pytest pytest-xdist
+	build/interop-venv/bin/python -m pytest -m interop tests/interop
 
 # The built wheel in an environment that has nothing else; the clone is out of its sight.
 test-wheel: $(DEV)

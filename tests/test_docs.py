@@ -139,3 +139,10 @@ def test_every_page_and_notebook_is_in_the_menu():
     pages = {page.name for page in (ROOT / "docs").glob("*.md")}
     pages |= {f"tutorials/{path.name}" for path in (ROOT / "tutorials").glob("*.ipynb")}
     assert not [page for page in pages if not re.search(rf"[ :-] {re.escape(page)}$", menu, re.M)]
+
+
+def test_the_page_of_other_tools_names_the_versions_that_are_tested():
+    pins = (ROOT / "tests" / "interop" / "requirements.txt").read_text()
+    rows = (ROOT / "docs" / "with-other-tools.md").read_text()
+    tested = set(re.findall(r"^([\w-]+)==(.+)$", pins, flags=re.M))
+    assert tested == set(re.findall(r"^\| ([\w-]+) (\d\S+) \|", rows, flags=re.M))
