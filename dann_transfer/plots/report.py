@@ -20,6 +20,7 @@ from dann_transfer.adapter import DomainAdapter
 from dann_transfer.evaluation import Evaluation, evaluate
 from dann_transfer.ground.checks import check_number
 from dann_transfer.ground.folders import write_whole
+from dann_transfer.ground.settings import public_name
 from dann_transfer.judging.decision import labels
 from dann_transfer.judging.diagnostics import FEWEST
 from dann_transfer.judging.gains import by_group, gain_error
@@ -177,6 +178,9 @@ def report(
     params = dict(adapter.params_)
     params |= {"max_strength": adapter.max_strength_, "random_state": adapter.seed_}
     params["learning_rate"] = adapter.learning_rate_
+    # A page may be passed on, and where files lie is of no use to others.
+    params["encoder"] = public_name(params["encoder"])
+    params.pop("checkpoint_dir", None)
     title = (
         f"{params['method']}: {adapter.n_source_:,} source and {adapter.n_target_:,} target texts"
     )

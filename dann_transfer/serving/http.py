@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, FailFast, Field
 from dann_transfer._version import __version__
 from dann_transfer.adapter import DomainAdapter
 from dann_transfer.ground.checks import check_number
+from dann_transfer.ground.settings import public_name
 from dann_transfer.judging import decision
 from dann_transfer.texts.reading import as_texts
 from dann_transfer.texts.tokens import tokenize
@@ -245,7 +246,7 @@ def create_app(adapter: DomainAdapter, limits: Limits | None = None) -> FastAPI:
         return {
             "method": str(adapter.params_["method"]),
             "classes": adapter.classes_.tolist(),
-            "encoder": str(adapter.params_["encoder"]),
+            "encoder": public_name(adapter.params_["encoder"]),
             "max_length": adapter.params_["max_length"],
             "align": None if adapter.alignment_ is None else adapter.params_["align"],
         }

@@ -38,6 +38,8 @@ def test_it_answers_as_the_model_does(client, fitted, target):
     assert [label is None for label in labels] == (p.max(1) < threshold).tolist()
     assert client.get("/health").json() == {"status": "ok", "waiting": 0}
     assert client.get("/model").json()["classes"] == ["neg", "pos"]
+    # The last part of its path.
+    assert client.get("/model").json()["encoder"] == "encoder"
     assert client.get("/docs").status_code == 200
 
 
