@@ -26,10 +26,10 @@ from dann_transfer.fitting.predicting import (
     joined,
     parts_with_domains,
     predict_parts,
-    target_rows,
 )
 from dann_transfer.fitting.run import Watch
 from dann_transfer.fitting.shared import Shared
+from dann_transfer.ground.checks import check_threshold
 from dann_transfer.ground.notices import warn
 from dann_transfer.ground.options import AUTO
 from dann_transfer.ground.settings import AFTER_TRAINING, AT_PREDICTION, check_params, plain
@@ -42,6 +42,7 @@ from dann_transfer.model.model import Classifier
 from dann_transfer.texts.files import PART
 from dann_transfer.texts.reading import as_texts
 from dann_transfer.texts.roles import Inputs, Texts
+from dann_transfer.texts.target import target_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -348,8 +349,9 @@ class DomainAdapter(
         if folder := getattr(self, "_loaded_from", None):
             warn(
                 f"the model of {folder!r} is not trained further: fit starts again from the "
-                f"encoder {str(params['encoder'])!r}. To start from what it has learnt about "
-                f"texts, pass its folder as the encoder: DomainAdapter({folder!r}).",
+                f"encoder {str(params['encoder'])!r}, of which a folder is saved by its name "
+                "alone: set_params(encoder=...) says where it lies. To start from what it has "
+                f"learnt about texts, pass its folder as the encoder: DomainAdapter({folder!r}).",
                 RefitWarning,
             )
         inputs = Inputs(
@@ -563,7 +565,7 @@ class DomainAdapter(
         ```
 
         """
-        decision.check_threshold("abstain_below", abstain_below)
+        check_threshold("abstain_below", abstain_below)
         p = self.predict_proba(X, domain)
         if not abstain_below and label is None:
             return decision.labels(p, self.classes_)

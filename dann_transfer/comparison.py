@@ -26,16 +26,18 @@ from dann_transfer.adapter import DomainAdapter, adapter_of
 from dann_transfer.fitting import auto, run
 from dann_transfer.fitting.predicting import Outputs, Trained, predict_tokens
 from dann_transfer.fitting.shared import Shared
+from dann_transfer.ground.checks import check_threshold
 from dann_transfer.ground.digests import sha256_of_file, sha256_of_json
 from dann_transfer.ground.folders import held
 from dann_transfer.ground.notices import is_first, warn
 from dann_transfer.ground.processes import Processes
 from dann_transfer.ground.settings import as_seed, check_names, check_params, plain
+from dann_transfer.judging import tables
 from dann_transfer.judging.choice import BASELINE
-from dann_transfer.judging.decision import check_threshold
 from dann_transfer.judging.diagnostics import alignment_measures
 from dann_transfer.judging.gains import Answers, by_group, doubt, gain_error, harm
 from dann_transfer.judging.scores import METRICS, difference_error, metric_of
+from dann_transfer.judging.tables import Table
 from dann_transfer.methods import Method
 from dann_transfer.methods.registry import classes_of, known
 from dann_transfer.records import Records
@@ -89,6 +91,26 @@ class Comparison:
         import pandas as pd
 
         return pd.DataFrame(self.rows)
+
+    def tables(self) -> list[Table]:
+        """Return the scores as a table to read, and each method's gains if there are groups."""
+        shown = [tables.scores(self.rows, self.metric)]
+        if self.groups is not None and len(self.adapters) > 1:
+            frame = self.by_group()
+            for _, rows in frame.groupby("method", sort=False):
+                shown.append(tables.group_gains(rows.to_dict("records")))
+        return shown
+
+    def verdicts(self) -> list[str]:
+        """Return the `verdict` on each method that was compared with source-only."""
+        ran = dict.fromkeys(row["method"] for row in self.rows)
+        return [self.verdict(method) for method in ran if method != BASELINE]
+
+    def __repr__(self) -> str:
+        return "\n".join([*map(str, self.tables()), *self.verdicts()])
+
+    def _repr_html_(self) -> str:
+        return tables.page([*self.tables(), *self.verdicts()])
 
     def _of(self, method: str, key: str) -> list[float]:
         rows = [row for row in self.rows if row["method"] == method]

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dann_transfer.adapter import DomainAdapter
-from dann_transfer.judging.decision import calibration_error, check_threshold, coverage_curve
+from dann_transfer.ground.checks import check_threshold
+from dann_transfer.judging import tables
+from dann_transfer.judging.decision import calibration_error, coverage_curve
 from dann_transfer.judging.gains import Answers, accuracy_rows
 from dann_transfer.judging.scores import macro_f1
+from dann_transfer.judging.tables import Table
 from dann_transfer.texts.labels import encode_labels
 from dann_transfer.texts.reading import as_groups, as_labelled
 
@@ -78,6 +81,19 @@ class Evaluation:
         return (
             f"{text}." if not s["coverage"] else f"{text}, {s['covered_accuracy']:.1%} correctly."
         )
+
+    def tables(self) -> list[Table]:
+        """Return the scores of each class as a table to read, and of each group if there are."""
+        shown = [tables.classes(self.classes().to_dict("records"))]
+        if self.group_names is not None:
+            shown.append(tables.groups(self.groups().to_dict("records")))
+        return shown
+
+    def __repr__(self) -> str:
+        return "\n".join([self.summary(), *map(str, self.tables())])
+
+    def _repr_html_(self) -> str:
+        return tables.page([self.summary(), *self.tables()])
 
     def classes(self) -> pd.DataFrame:
         """Return precision, recall, F1 and number of texts of each class."""

@@ -22,7 +22,7 @@ from dann_transfer.ground.digests import sha256_of_json
 from dann_transfer.ground.folders import held, write_whole
 from dann_transfer.ground.length import FEWEST
 from dann_transfer.ground.notices import shows_bars
-from dann_transfer.ground.options import AUTO
+from dann_transfer.ground.options import AUTO, check_score
 from dann_transfer.ground.processes import Processes
 from dann_transfer.ground.settings import (
     ADAPTATION,
@@ -32,9 +32,11 @@ from dann_transfer.ground.settings import (
     check_params,
     plain,
 )
+from dann_transfer.judging import tables
 from dann_transfer.judging.choice import BASELINE
 from dann_transfer.judging.diagnostics import class_shares
 from dann_transfer.judging.selection import MIN_TEXTS, SCORES, Evidence, balanced
+from dann_transfer.judging.tables import Table
 from dann_transfer.methods import Method
 from dann_transfer.texts.roles import Inputs, Roles, Texts
 
@@ -88,8 +90,22 @@ class Search:
 
         return pd.DataFrame(self.rows).sort_values("score", ascending=False, kind="stable")
 
-    def __str__(self) -> str:
-        return f"{self.frame().to_string(index=False)}\n\n{self.verdict()}"
+    def tables(self) -> list[Table]:
+        """Return the runs as a table to read, the best first."""
+        rows = self.rows
+        rows = sorted(rows, key=lambda row: math.inf if row["failed"] else -row["score"])
+        return [tables.runs(rows, self.score, self._searched())]
+
+    def _searched(self) -> list[str]:
+        """Return the names of the searched hyperparameters."""
+        passed = {"run", *SCORED}
+        return list(dict.fromkeys(name for row in self.rows for name in row if name not in passed))
+
+    def __repr__(self) -> str:
+        return "\n".join([*map(str, self.tables()), self.verdict()])
+
+    def _repr_html_(self) -> str:
+        return tables.page([*self.tables(), self.verdict()])
 
     def verdict(self) -> str:
         """State in a sentence what was chosen, and by which score."""
@@ -181,8 +197,8 @@ def tune(
     ```
 
     """
-    if score is not None and score not in SCORES:
-        raise ValueError(f"score={score!r} is not known; choose one of {list(SCORES)}.")
+    if score is not None:
+        check_score(score)
     if Processes.current().world > 1:
         raise ValueError(
             "tune searches in one process; start it without torchrun, or several times, each with "

@@ -204,7 +204,7 @@ PARAMS: dict[str, tuple[dict, type[Exception], str]] = {
     "unknown method": (
         {"method": "dan"},
         ValueError,
-        "method='dan' is not known; the methods are [",
+        "method='dan' is not known; did you mean 'dann'? The methods are [",
     ),
     "unknown option": (
         {"method_options": {"depth": 3}},

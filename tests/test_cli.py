@@ -327,7 +327,8 @@ def test_what_is_wrong_with_a_file_is_one_line(tmp_path, fitted):
     done = run(cli.app, ["predict", str(tmp_path / "model"), str(blank)])
     assert done.exit_code == 0, done.output
     assert len(done.stdout.splitlines()) == 4
-    assert "warning: 1 of 3 texts of X are empty" in done.stderr
+    assert f"warning: '{blank}', row 2, line 3 of the file: text is empty" in done.stderr
+    assert "texts of X" not in done.stderr
     tabs = tmp_path / "tabs.csv"
     tabs.write_text("text\tn\ngood film\t1\n")
     done = run(cli.app, ["predict", str(tmp_path / "model"), str(tabs), "--separator", "\\t"])
@@ -361,7 +362,7 @@ def test_a_model_is_evaluated_diagnosed_and_asked_what_to_label(files, tmp_path)
     scored = run(cli.app, ["evaluate", model, str(test), "--group-column", "who"], env=wide)
     assert scored.exit_code == 0, scored.output
     assert f"{adapter.score(frame.text, frame.label):.1%} of 30 texts are right" in scored.stdout
-    assert "coverage" in scored.stdout
+    assert "covered" in scored.stdout
     diagnosed = run(cli.app, ["diagnose", model])
     assert diagnosed.stdout.strip() == str(adapter.diagnose())
     out = tmp_path / "to_label.csv"
@@ -369,8 +370,17 @@ def test_a_model_is_evaluated_diagnosed_and_asked_what_to_label(files, tmp_path)
     assert asked.exit_code == 0, asked.output
     table = pd.read_csv(out)
     texts = pd.read_csv(target).text
-    assert table.row.tolist() == adapter.suggest(texts.tolist(), 5).tolist()
-    assert table.text.tolist() == texts[table.row].tolist()
+    # Rows are counted from 1, as in errors.
+    assert (table.row - 1).tolist() == adapter.suggest(texts.tolist(), 5).tolist()
+    assert table.text.tolist() == texts[table.row - 1].tolist()
+    assert asked.stdout == f"wrote 5 rows to {out}\n"
+    lines = tmp_path / "labels.jsonl"
+    sure = ["predict", model, str(target), "--abstain-below", "1.0", "--out", str(lines)]
+    assert run(cli.app, sure).stdout == f"wrote 50 rows to {lines}\n"
+    first = json.loads(lines.read_text().splitlines()[0])
+    assert list(first) == ["text", "predicted", "probability"]
+    assert first["predicted"] is None
+    assert 0.5 <= first["probability"] <= 1
     unsure = run(cli.app, ["predict", model, str(target), "--abstain-below", "1.0"])
     rows = list(csv.DictReader(unsure.stdout.splitlines()))
     assert [row["predicted"] for row in rows] == [""] * 50
@@ -400,6 +410,10 @@ def test_compare_on_files(files, tmp_path):
     # Seconds too: nothing was trained.
     pd.testing.assert_frame_equal(pd.read_csv(out), rows)
     assert "2 seeds" in done.stdout
+    # Into a pipe tables are 80 letters wide, with every heading whole and no column of nothing.
+    assert max(map(len, done.stdout.splitlines()[:9])) <= 80
+    assert "…" not in again.stdout
+    assert "None" not in again.stdout
     onto = run(cli.app, ["compare", str(source), str(target), *encoder, "--out", str(source)])
     assert "is the file of texts, which it would replace" in onto.stderr
 
@@ -469,8 +483,8 @@ def test_help_shows_an_example(name):
 
 REFUSED = [
     (
-        ["predict", "{model}", "{target}", "--out", "o.jsonl"],
-        "ends in neither '.csv' nor '.parquet'",
+        ["predict", "{model}", "{target}", "--out", "o.txt"],
+        "ends in none of ['.csv', '.parquet', '.jsonl', '.ndjson']",
     ),
     (["predict", "{model}", "{target}", "--out", "{tmp}"], "is a folder; name a file"),
     (["predict", "{model}", "{twice}", "--out", "{tmp}/o.parquet"], "has several columns 'id'"),
@@ -696,24 +710,110 @@ def test_a_number_of_processes_that_is_none_is_one_line(monkeypatch, tmp_path):
     assert wrong.stderr == "error: SLURM_STEP_NUM_TASKS='many' is not a number of processes.\n"
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["adapt", "a.csv", "b.csv", "out", "--method", "dan"],
-        ["compare", "a.csv", "b.csv", "--method", "dann", "--method", "dan"],
-    ],
-)
-def test_a_misspelt_method_is_answered_before_torch_is_imported(arguments):
+TYPOS = [
+    (
+        "adapt {s} {t} m --lr 1e-3",
+        "no option --lr; did you mean --set learning_rate=VALUE?",
+    ),
+    ("adapt {s} {t} m --learning-rate 1", "did you mean --set learning_rate=VALUE?"),
+    ("adapt {s} {t} m --text_column a", "did you mean --text-column? See dann-transfer adapt"),
+    ("predict m {t} --zzz 1", "There is no option --zzz. See dann-transfer predict --help."),
+    ("comapre {s} {t}", "No such command 'comapre'. Did you mean 'compare'"),
+    ("adapt {s} {t} m --method DANN", "method='DANN' is not known; did you mean 'dann'? The meth"),
+    ("compare {s} {t} --method dann --method studnet", "did you mean 'student'?"),
+    ("adapt {s} {t} m --set epoch=3", "must be KEY=VALUE. Did you mean 'epochs'?"),
+    ("compare {s} {t} --set lr=3", "Did you mean 'learning_rate'?"),
+    ("adapt {s} {t} m --set seed=3", "Did you mean the option --seed?"),
+    ("tune {s} {t} m --set pooling=Mean", "Did you mean 'mean'?"),
+    ("tune {s} {t} m --score neighbourhood_density", "did you mean 'neighborhood_density'?"),
+    ("tune {s} {t} m --space epoch=1,2", "--space 'epoch=1' must be KEY=VALUE. Did you mean"),
+    ("adapt {s} {t} m --set method_options={{width:4}}", "'method_options={{\"width\": 256}}'"),
+    ("compare {s} {t} --set class_weight={{a:4}}", '\'class_weight={{"positive": 2.0, '),
+    ("adapt {s} {t} m --set class_weight=a:1 class_weight=b:2", "stands in single quotes: --set"),
+    (
+        "adapt {s} {t} m --method dann --set 'method_options={{\"widht\": 4}}'",
+        "dann has no option 'widht'; its options are ['width', 'discriminator_steps', "
+        "'label_smoothing']. Did you mean 'width'?",
+    ),
+    ("adapt {s} {t} m --label-column Label", "Did you mean 'label'? Name the right one with --l"),
+    ("advise {s} {t} --text-column Text", "Did you mean 'text'? Name the right one with --tex"),
+    ("compare {s} {t} --target-text-column Text", "or --target-text-column, or the separator"),
+    ("adapt {s} {none}.csv m", "there is no file"),
+    ("predict {none} {t}", "is not a folder"),
+    ("diagnose {none}", "is not a folder"),
+    ("export {none} o", "is not a folder"),
+    ("serve {none}", "is not a folder"),
+]
+
+
+def test_typos_are_answered_before_anything_heavy_is_imported(tmp_path):
+    """In an interpreter of its own, because this one has imported everything."""
+    places = {
+        "s": write(tmp_path / "s.csv", ["a film", "b"], ["x", "y"]),
+        "t": write(tmp_path / "t.csv", ["a tweet"]),
+        "none": tmp_path / "none",
+    }
+    lines = [typed.format(**places) for typed, _ in TYPOS]
     code = (
-        "import sys\nfrom dann_transfer.cli import app\n"
-        "try: app(sys.argv[1:])\n"
-        "finally: print('torch' in sys.modules)"
+        "import json, shlex, sys\n"
+        "from typer.testing import CliRunner\n"
+        "from dann_transfer import cli\n"
+        "said = []\n"
+        "for line in json.load(sys.stdin):\n"
+        "    done = CliRunner().invoke(cli.app, shlex.split(line))\n"
+        "    heavy = {'torch', 'transformers', 'sklearn', 'pandas'} & {*sys.modules}\n"
+        "    said.append([done.exit_code, done.stderr, [*heavy]])\n"
+        "print(json.dumps(said))"
     )
-    command = [sys.executable, "-c", code, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert "method='dan' is not known; the methods are ['adda'" in done.stderr
-    assert done.stdout.strip() == "False"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, input=json.dumps(lines), capture_output=True, text=True)
+    answers = json.loads(done.stdout)
+    for line, (_, words), (status, said, heavy) in zip(lines, TYPOS, answers, strict=True):
+        assert (status, heavy) == (2, []), (line, said)
+        assert said.startswith("error: "), line
+        assert words.replace("{{", "{").replace("}}", "}") in said, (line, said)
+        assert said.count("\n") == 1, line
+
+
+def test_rows_are_counted_one_way_and_gaps_can_be_left_out(tmp_path, tiny_encoder, fitted):
+    fitted.save_pretrained(tmp_path / "model")
+    texts, labels = toy_texts(30, "film plot", 0)
+    lines = [f"{text},{label}" for text, label in zip(texts, labels, strict=True)]
+    lines[2], lines[5], lines[9] = ",", "good film,", ",neg"
+    path = tmp_path / "s.csv"
+    path.write_text("text,label\n" + "\n".join(lines) + "\n")
+    evaluate = ["evaluate", str(tmp_path / "model"), str(path)]
+    # The row that is empty in every cell is no row; the line is that of the file.
+    done = run(cli.app, evaluate)
+    assert f"'{path}', row 9, line 11 of the file: text is empty; fill it in" in done.stderr
+    assert f"warning: '{path}': 1 row is empty in every cell and left out: line 4." in done.stderr
+    done = run(cli.app, [*evaluate, "--skip-missing"])
+    assert done.exit_code == 0, done.output
+    assert "2 rows have no text, or no label, and are left out: 5, 9." in done.stderr
+    assert " of 27 texts are right" in done.stdout
+    path.write_text("text,label\na film,0\nb film,-0.031\nc film,0.5\n")
+    done = run(cli.app, evaluate)
+    decimals = "row 2, line 3 of the file: label is '-0.031', the first of 2 rows: 2, 3; the label"
+    assert decimals in done.stderr
+    # Without a header columns have numbers, and a text file needs none.
+    path.write_text("\n".join(f"{label};{text}" for text, label in zip(texts, labels, strict=True)))
+    columns = ["--no-header", "--text-column", "2", "--label-column", "1"]
+    assert " of 30 texts are right" in run(cli.app, [*evaluate, *columns]).stdout
+    lonely = tmp_path / "t.txt"
+    lonely.write_text("so good, friend\nomg\n")
+    done = run(cli.app, ["predict", str(tmp_path / "model"), str(lonely)])
+    assert "each of its lines is a text, the first one too: 'so good, friend'" in done.stderr
+    assert done.stderr.count("each of its lines") == 1
+    assert done.stdout.startswith('text,predicted,probability\n"so good, friend",')
+
+
+def test_methods_are_listed_in_a_table_that_fits_a_terminal():
+    done = run(cli.app, ["methods"], env={"COLUMNS": "80"})
+    lines = done.stdout.splitlines()
+    names = [line.split("│")[1].strip() for line in lines if line.startswith("│")]
+    assert [name for name in names if name] == list(METHODS)
+    assert max(map(len, lines[:-1])) <= 80
+    assert "…" not in done.stdout
 
 
 def test_the_help_of_adapt_names_every_method_and_its_options():

@@ -9,8 +9,8 @@ from dann_transfer.cli.demo import DEMO
 
 # The order of `--help`: first what a newcomer runs first.
 ORDER = (
-    "demo", "advise", "compare", "adapt", "tune", "predict", "evaluate", "diagnose", "suggest",
-    "report", "explore", "export", "serve",
+    "demo", "advise", "methods", "compare", "adapt", "tune", "predict", "evaluate", "diagnose",
+    "suggest", "report", "explore", "export", "serve",
 )  # fmt: skip
 app.registered_commands.sort(
     key=lambda command: ORDER.index(getattr(command.callback, "__name__", ""))

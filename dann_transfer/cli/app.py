@@ -12,10 +12,71 @@ from contextlib import ExitStack, contextmanager, redirect_stdout
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
+from dann_transfer.ground.checks import nearest
 from dann_transfer.ground.notices import is_first
 
+# Typer brings a copy of click or depends on it, by its version; this is its base either way.
+UsageError: Any = typer.BadParameter.__mro__[1]
+
+
+class _Commands(TyperGroup):
+    """The commands, whose wrong arguments are answered in a line as every other error is."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Read the arguments before the command's name."""
+        with _usage_in_a_line():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Read the arguments of a command, and run it."""
+        with _usage_in_a_line():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _usage_in_a_line() -> Iterator[None]:
+    try:
+        yield
+    except UsageError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            raise
+        context = getattr(error, "ctx", None)
+        command = "" if context is None or context.parent is None else f"{context.info_name} "
+        message = error.format_message().rstrip(".")
+        if (option := getattr(error, "option_name", None)) and hasattr(error, "possibilities"):
+            message = _unknown_option(option, context)
+        elif message.startswith("Got unexpected extra argument") and "=" in message:
+            # A shell makes several arguments of a dict that stands in no quotes.
+            message += '. A dict stands in single quotes: --set \'KEY={"a": 1, "b": 2}\''
+        end = "" if message.endswith("?") else "."
+        typer.secho(f"error: {message}{end} See dann-transfer {command}--help.", fg="red", err=True)
+        raise typer.Exit(2) from None
+
+
+def _unknown_option(option: str, context: Any) -> str:
+    """Say which option or hyperparameter was probably meant."""
+    from dann_transfer.ground.settings import HYPERPARAMETERS
+
+    options = [name for param in context.command.params for name in param.opts if name[:2] == "--"]
+    spoken = option.lstrip("-")
+    names = [name[2:] for name in options]
+    if spoken.replace("_", "-") in names:
+        near = f"--{spoken.replace('_', '-')}"
+    elif "--set" in options and spoken.replace("-", "_") in HYPERPARAMETERS:
+        near = f"--set {spoken.replace('-', '_')}=VALUE"
+    elif name := nearest(spoken, names):
+        near = f"--{name}"
+    elif "--set" in options and (key := nearest(spoken, HYPERPARAMETERS)):
+        near = f"--set {key}=VALUE"
+    else:
+        return f"There is no option {option}"
+    return f"There is no option {option}; did you mean {near}?"
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="Adapt text classifiers to a domain that has no labels.",
     no_args_is_help=True,
     add_completion=False,
@@ -68,8 +129,13 @@ def _start(
 def _warnings_in_a_line() -> Iterator[None]:
     """Show each warning on one line, without the code that it came from."""
 
+    said: set[str] = set()
+
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        typer.secho(f"warning: {message}", fg="yellow", err=True)
+        # A file is read, and a text looked at, several times.
+        if (text := str(message)) not in said:
+            said.add(text)
+            typer.secho(f"warning: {text}", fg="yellow", err=True)
 
     with warnings.catch_warnings():
         warnings.showwarning = show
@@ -119,5 +185,15 @@ def errors_in_a_line(*others: type[Exception]) -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(1) from error
     except errors as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
+        hint = _hint(error)
+        typer.secho(f"error: {error}{hint}", fg="red", err=True)
         raise typer.Exit(2) from error
+
+
+def _hint(error: Exception) -> str:
+    """Name the option that helps with an error of the library."""
+    from dann_transfer.texts.places import EmptyTextError
+
+    if isinstance(error, EmptyTextError):
+        return " --skip-missing leaves such rows out."
+    return ""

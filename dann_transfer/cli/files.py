@@ -6,17 +6,18 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Hashable, Iterable
-from contextlib import ExitStack
+import warnings
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TextIO
 
 import typer
 
-from dann_transfer.ground.folders import in_place_of, make_writable
 from dann_transfer.ground.notices import is_first
 
 if TYPE_CHECKING:
+    from dann_transfer.judging.tables import Table
     from dann_transfer.texts.files import FileTexts
 
 Encoding = Annotated[
@@ -35,45 +36,131 @@ Quoting = Annotated[
         "by default minimal, and a cell that looks like several rows is refused."
     ),
 ]
+NoHeader = Annotated[
+    bool,
+    typer.Option(
+        "--no-header",
+        help="For CSV without names of columns, which are then 1, 2 ...; texts are in 1 and "
+        "labels in 2 unless --text-column and --label-column say otherwise.",
+    ),
+]
+SkipMissing = Annotated[
+    bool, typer.Option("--skip-missing", help="Leave out rows that have no text or no label.")
+]
 
 
-def read(
-    path: Path,
-    columns: list[str],
-    encoding: str | None,
-    separator: str | None,
-    quoting: str | None,
-    whole: bool = False,
-) -> Any:
-    """Read a file of texts; the separator may be written in a form that a shell can pass."""
+class Form(NamedTuple):
+    """How the files of a command are written, in the order of `FileTexts`."""
+
+    encoding: str | None
+    separator: str | None
+    quoting: str | None
+    header: bool = True
+
+    @classmethod
+    def of(
+        cls, encoding: str | None, separator: str | None, quoting: str | None, no_header: bool
+    ) -> Form:
+        """Read the options; a tab is hard to pass in a shell."""
+        separator = {"\\t": "\t", "tab": "\t"}.get(str(separator), separator)
+        return cls(encoding, separator, quoting, not no_header)
+
+    def column(self, name: str) -> str:
+        """Return the name of a column, which without a header is a number."""
+        return name if self.header else {"text": "1", "label": "2"}.get(name, name)
+
+
+@contextmanager
+def options_named(options: Mapping[str, str]) -> Iterator[None]:
+    """Say by which option a column is named that is not in a file."""
+    # Without pandas, whose import takes seconds.
+    from dann_transfer.texts.separated import ColumnError
+
+    try:
+        yield
+    except ColumnError as error:
+        option = options.get(error.column, "--text-column")
+        raise ValueError(
+            f"{error.said} Name the right one with {option}, or the separator with --separator."
+        ) from error
+
+
+def read(path: Path, columns: Mapping[str, str], form: Form, whole: bool = False) -> Any:
+    """Read a file of texts; `columns` has the option by which each column is named."""
     from dann_transfer.texts.files import read_table
 
-    return read_table(path, columns, encoding, as_separator(separator), whole, quoting)
+    encoding, separator, quoting, header = form
+    with options_named(columns):
+        return read_table(path, list(columns), encoding, separator, whole, quoting, header=header)
+
+
+def check_labelled(
+    path: Path,
+    text: tuple[str, str],
+    label_column: str,
+    form: Form,
+    group_column: str | None = None,
+) -> None:
+    """Raise if a file lacks a column, before anything is imported to read it.
+
+    `text` is the column of texts, and the option by which it is named.
+    """
+    from dann_transfer.texts.exports import columns_beside
+    from dann_transfer.texts.files import read_parts
+
+    options = {text[0]: text[1], label_column: "--label-column"}
+    columns = [text[0]]
+    if group_column is not None:
+        options[group_column] = "--group-column"
+        columns.append(group_column)
+    encoding, separator, quoting, header = form
+    labels = [label_column, *columns_beside(label_column)]
+    with options_named(options):
+        list(read_parts(path, columns, encoding, separator, False, 0, quoting, labels, header))
 
 
 def read_labelled(
     path: Path,
-    text_column: str,
+    text: tuple[str, str],
     label_column: str,
-    encoding: str | None,
-    separator: str | None,
-    quoting: str | None,
-    *others: str | None,
+    form: Form,
+    skip_missing: bool = False,
+    group_column: str | None = None,
 ) -> Any:
-    """Read texts, labels and other columns, and name the rows in which text or label is missing."""
+    """Read texts, labels and groups; errors name the rows in the file.
+
+    `text` is the column of texts, and the option by which it is named.
+    """
     from dann_transfer.texts import reading
     from dann_transfer.texts.files import places_of
     from dann_transfer.texts.frames import is_blank
+    from dann_transfer.texts.labels import LabelWarning, as_labels
 
+    text_column, option = text
     if text_column == label_column:
-        raise ValueError(f"--text-column and --label-column are both {text_column!r}.")
-    form = encoding, as_separator(separator), quoting
-    named = [name for name in others if name is not None]
-    frame = reading.read_labelled(path, text_column, label_column, named, *form)
+        raise ValueError(f"{option} and --label-column are both {text_column!r}.")
+    options = {text_column: option, label_column: "--label-column"}
+    others = [] if group_column is None else [group_column]
+    options |= dict.fromkeys(others, "--group-column")
+    with options_named(options):
+        frame = reading.read_labelled(path, text_column, label_column, others, *form, skip_missing)
+    if frame.empty:
+        raise ValueError(f"{str(path)!r} has no row with both a text and a label.")
+    rows = frame.index.tolist()
     for column in (text_column, label_column):
+        places = places_of(path, column, [text_column], *form).at(rows)
         if blank := [i for i, value in enumerate(frame[column]) if is_blank(value)]:
-            places = places_of(path, column, [text_column], *form).at(frame.index.tolist())
-            raise ValueError(f"{places.fault(blank, 'is empty')}; fill it in or remove the row.")
+            raise ValueError(
+                f"{places.fault(blank, 'is empty')}; fill it in, remove the row, or leave out such "
+                "rows with --skip-missing."
+            )
+    reading.checked_texts(
+        frame[text_column].tolist(), places_of(path, text_column, [text_column], *form).at(rows)
+    )
+    with warnings.catch_warnings():
+        # Training says it again.
+        warnings.simplefilter("ignore", LabelWarning)
+        as_labels(frame[label_column].tolist(), len(rows), label_column, text_column, places)
     return frame.reset_index(drop=True)
 
 
@@ -91,7 +178,7 @@ def as_classes(labels: Any, classes: Iterable[Any]) -> Any:
 
 
 def target_texts(
-    path: Path, column: str, encoding: str | None, separator: str | None, quoting: str | None
+    path: Path, column: str, form: Form, skip_missing: bool = False, option: str = "--text-column"
 ) -> FileTexts:
     """Return the texts of a file that may be larger than memory, to be read in parts.
 
@@ -99,14 +186,10 @@ def target_texts(
     """
     from dann_transfer.texts.files import FileTexts
 
-    texts = FileTexts(path, column, encoding, as_separator(separator), quoting)
-    next(iter(texts), None)
+    texts = FileTexts(path, column, *form, skip_missing)
+    with options_named({column: option}):
+        next(iter(texts), None)
     return texts
-
-
-def as_separator(separator: str | None) -> str | None:
-    """Return a separator as it is in files: a tab is hard to pass in a shell."""
-    return {"\\t": "\t", "tab": "\t"}.get(str(separator), separator)
 
 
 def check_table_to_write(out: Path | None, *inputs: Path | None) -> None:
@@ -114,8 +197,8 @@ def check_table_to_write(out: Path | None, *inputs: Path | None) -> None:
     check_file_to_write(out, *inputs)
     if out is None or (out.exists() and not out.is_file()):
         return
-    if out.suffix.lower() not in (".csv", ".parquet"):
-        raise ValueError(f"{str(out)!r} ends in neither '.csv' nor '.parquet', which are written.")
+    if out.suffix.lower() not in WRITTEN:
+        raise ValueError(f"{str(out)!r} ends in none of {list(WRITTEN)}, which are written.")
     if is_parquet(out):
         try:
             import pyarrow  # noqa: F401
@@ -123,9 +206,18 @@ def check_table_to_write(out: Path | None, *inputs: Path | None) -> None:
             raise ImportError("writing Parquet needs pyarrow: pip install pyarrow") from error
 
 
+WRITTEN = (".csv", ".parquet", ".jsonl", ".ndjson")
+"""The endings of tables that can be written."""
+
+
 def is_parquet(out: Path | None) -> bool:
     """Whether a file's name says that it is Parquet."""
     return out is not None and out.suffix.lower() == ".parquet"
+
+
+def is_csv(out: Path | None) -> bool:
+    """Whether a file is written as CSV, in which numbers are text; so is standard output."""
+    return out is None or out.suffix.lower() == ".csv"
 
 
 def check_file_to_write(out: Path | None, *inputs: Path | None) -> None:
@@ -140,6 +232,8 @@ def check_file_to_write(out: Path | None, *inputs: Path | None) -> None:
         raise ValueError(f"{str(out)!r} is the file of texts, which it would replace.")
     if out.exists() and not out.is_file():
         return
+    from dann_transfer.ground.folders import make_writable
+
     # A link is followed, and the file that it leads to is replaced.
     folder = out.resolve().parent
     if not folder.is_dir():
@@ -150,9 +244,9 @@ def check_file_to_write(out: Path | None, *inputs: Path | None) -> None:
 def write(frames: Iterable[Any], out: Path | None, marked: bool = False) -> None:
     """Write the parts of a table to a file, whole or not at all, or to standard output.
 
-    The format is Parquet if the file's name says so, and otherwise CSV in UTF-8, with a byte order
-    mark if `marked`. If there are
-    several processes, the first one writes.
+    The format is that of the file's name: Parquet, JSON lines, or CSV in UTF-8, with a byte order
+    mark if `marked`. It says how many rows the file has. If there are several processes, the first
+    one writes.
     """
     if not is_first():
         return
@@ -162,12 +256,42 @@ def write(frames: Iterable[Any], out: Path | None, marked: bool = False) -> None
             sys.stdout.reconfigure(encoding="utf-8")
         _write_csv(frames, sys.stdout)
         return
+    from dann_transfer.ground.folders import in_place_of
+
+    sizes: list[int] = []
+    counted = _counted(frames, sizes)
     with in_place_of(out) as work:
         if is_parquet(out):
-            _write_parquet(frames, work)
-            return
-        with work.open("w", encoding="utf-8-sig" if marked else "utf-8", newline="") as file:
-            _write_csv(frames, file)
+            _write_parquet(counted, work)
+        elif is_csv(out):
+            with work.open("w", encoding="utf-8-sig" if marked else "utf-8", newline="") as file:
+                _write_csv(counted, file)
+        else:
+            with work.open("w", encoding="utf-8", newline="") as file:
+                _write_lines(counted, file)
+    n = sum(sizes)
+    typer.echo(f"wrote {n:,} row{'' if n == 1 else 's'} to {out}")
+
+
+def _counted(frames: Iterable[Any], sizes: list[int]) -> Iterator[Any]:
+    for frame in frames:
+        sizes.append(len(frame))
+        yield frame
+
+
+def _write_lines(frames: Iterable[Any], file: TextIO) -> None:
+    """Write each row as a JSON object on a line of its own; what is missing is null."""
+    from dann_transfer.texts.frames import is_missing
+
+    for frame in frames:
+        columns = [frame.iloc[:, place].tolist() for place in range(frame.shape[1])]
+        names = [str(name) for name in frame.columns]
+        for row in zip(*columns, strict=True):
+            values = (None if is_missing(value) else value for value in row)
+            text = json.dumps(
+                dict(zip(names, values, strict=True)), ensure_ascii=False, default=_as_list
+            )
+            file.write(f"{text}\n")
 
 
 def _write_csv(frames: Iterable[Any], file: TextIO) -> None:
@@ -218,22 +342,9 @@ def _write_parquet(frames: Iterable[Any], path: Path) -> None:
             writer.write_table(table)
 
 
-def print_rows(frame: Any) -> None:
-    """Print a data frame as a table."""
+def print_tables(tables: Iterable[Table]) -> None:
+    """Print tables, as wide as the terminal or 80 letters into a pipe."""
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table()
-    for column in frame.columns:
-        numbers = frame[column].dtype.kind in "if"
-        table.add_column(str(column).replace("_", "\n"), justify="right" if numbers else "left")
-    for row in frame.itertuples(index=False):
-        table.add_row(*map(_shown, row))
-    Console().print(table)
-
-
-def _shown(value: Any) -> str:
-    """Return a number with three digits, small ones too, and anything else as it is."""
-    if not isinstance(value, float):
-        return str(value)
-    return f"{value:.3f}" if value == 0 or abs(value) >= 0.01 else f"{value:.3g}"
+    for table in tables:
+        Console().print(table.printable())

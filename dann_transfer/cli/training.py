@@ -10,13 +10,17 @@ import typer
 from dann_transfer.cli.app import app, errors_in_a_line
 from dann_transfer.cli.files import (
     Encoding,
+    Form,
     LabelColumn,
+    NoHeader,
     Quoting,
     Separator,
+    SkipMissing,
     TextColumn,
     as_classes,
+    check_labelled,
     check_table_to_write,
-    print_rows,
+    print_tables,
     read_labelled,
     target_texts,
     write,
@@ -25,24 +29,22 @@ from dann_transfer.cli.values import (
     EncoderName,
     Values,
     check_method,
-    encoder_of,
     methods_help,
     set_values,
     space_of,
-)  # fmt: skip
-from dann_transfer.ground.options import METHODS
+)
+from dann_transfer.ground.options import AUTO, METHODS, SCORES, check_score
+from dann_transfer.ground.settings import check_params
 
+NAMES = f"{', '.join(METHODS)}, several joined with a plus, or auto"
 Method = Annotated[
-    str | None,
-    typer.Option(
-        help=f"{', '.join(METHODS)}, several joined with a plus, or auto; by default what "
-        "`advise` names."
-    ),
+    str | None, typer.Option(help=f"{NAMES}; by default what `advise` names. See `methods`.")
 ]
 TargetTextColumn = Annotated[
     str | None,
     typer.Option(help="The column of the target's texts, if it is not that of the source's."),
 ]
+TARGET = "--text-column or --target-text-column"
 SourceFile = Annotated[Path, typer.Argument(help="Labelled source texts: CSV, Parquet, JSON.")]
 TargetFile = Annotated[Path, typer.Argument(help="Target texts; labels are not read.")]
 Seed = Annotated[int, typer.Option()]
@@ -74,6 +76,8 @@ def adapt(
     encoding: Encoding = None,
     separator: Separator = None,
     quoting: Quoting = None,
+    no_header: NoHeader = False,
+    skip_missing: SkipMissing = False,
     epochs: Annotated[
         int | None, typer.Option(help="By default as many as make some hundred steps.")
     ] = None,
@@ -92,17 +96,14 @@ def adapt(
 
     Example: dann-transfer adapt reviews.csv tweets.csv runs/model --encoder minilm
     """
-    # Before torch is imported, which takes seconds.
-    with errors_in_a_line():
-        if method is not None:
-            check_method(method)
-    from dann_transfer import DomainAdapter, datasets
-    from dann_transfer.fitting import saving
+    # What can be wrong is looked at before torch is imported, which takes seconds.
+    from dann_transfer.fitting.folder import check_destination
 
-    target_column = target_text_column or text_column
-    with errors_in_a_line(datasets.DownloadError):
+    with errors_in_a_line():
+        form = Form.of(encoding, separator, quoting, no_header)
+        text_column, label_column = form.column(text_column), form.column(label_column)
         _check_apart(out, checkpoint_dir, "--checkpoint-dir")
-        saving.check_destination(out)
+        check_destination(out)
         params: dict[str, Any] = {
             "method": method,
             "epochs": epochs,
@@ -113,13 +114,24 @@ def adapt(
             "checkpoint_dir": checkpoint_dir,
             "random_state": seed,
         } | set_values(context, values)
-        frame = read_labelled(source, text_column, label_column, encoding, separator, quoting)
+        check_params(params)
+        if params["method"] is not None:
+            check_method(params["method"], params.get("method_options"))
+        columns = (text_column, "--text-column"), label_column
+        check_labelled(source, *columns, form)
+        column = form.column(target_text_column or text_column)
+        others = target_texts(target, column, form, skip_missing, TARGET)
+        frame = read_labelled(source, *columns, form, skip_missing)
+    from dann_transfer import DomainAdapter, datasets
+
+    with errors_in_a_line(datasets.DownloadError):
         counts = frame[label_column].value_counts()
-        shown = ", ".join(f"{label!r} {n}" for label, n in counts.head(20).items())
-        typer.echo(f"{len(frame)} labelled source texts: {shown}.")
-        others = target_texts(target, target_column, encoding, separator, quoting)
-        adapter = DomainAdapter(encoder_of(encoder), **params)
+        listed = ", ".join(f"{label!r} {n}" for label, n in counts.head(20).items())
+        typer.echo(f"{len(frame)} labelled source texts: {listed}.")
+        adapter = DomainAdapter(encoder, **params)
         adapter.fit(frame, X_target=others)
+        if adapter.choice_ is not None:
+            typer.echo(adapter.choice_)
         sample = adapter.n_target_sampled_
         in_run = "" if sample == adapter.n_target_ else f", {sample:,} of them in the run"
         typer.echo(f"{adapter.n_target_:,} target texts{in_run}.")
@@ -137,19 +149,26 @@ def advise(
     encoding: Encoding = None,
     separator: Separator = None,
     quoting: Quoting = None,
+    no_header: NoHeader = False,
+    skip_missing: SkipMissing = False,
 ) -> None:
     """Say which method to try first on files of texts, for how long, and why.
 
     Example: dann-transfer advise reviews.csv tweets.csv
     """
+    with errors_in_a_line():
+        form = Form.of(encoding, separator, quoting, no_header)
+        text_column, label_column = form.column(text_column), form.column(label_column)
+        names = (text_column, "--text-column"), label_column
+        check_labelled(source, *names, form)
+        others = None
+        if target is not None:
+            column = form.column(target_text_column or text_column)
+            others = target_texts(target, column, form, skip_missing, TARGET)
+        frame = read_labelled(source, *names, form, skip_missing)
     import dann_transfer
 
     with errors_in_a_line():
-        files = encoding, separator, quoting
-        frame = read_labelled(source, text_column, label_column, *files)
-        others = None
-        if target is not None:
-            others = target_texts(target, target_text_column or text_column, *files)
         columns = {"text_column": text_column, "label_column": label_column}
         advised = dann_transfer.advise(frame, X_target=others, **columns)
         typer.echo(
@@ -158,6 +177,30 @@ def advise(
             f"{advised.target_texts:,} target texts."
         )
         typer.echo(advised)
+
+
+@app.command()
+def methods() -> None:
+    """List the methods: what each does, its strength and its options.
+
+    Example: dann-transfer methods
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("method", "what it does", "strength", "options")
+    for name, entry in METHODS.items():
+        options = ", ".join(f"{key}={option.default}" for key, option in entry.options.items())
+        reference = f" ({entry.reference})" if entry.reference else ""
+        cells = name, f"{entry.meaning}{reference}", f"{entry.default_strength:g}", options
+        table.add_row(*map(Text, cells))
+    Console().print(table)
+    typer.echo(
+        "Joined with a plus they act together, as in --method mlm+dann; auto trains source_only, "
+        "mcc and student, and keeps one of them. Options of a method: --set "
+        "'method_options={\"width\": 256}'."
+    )
 
 
 @app.command()
@@ -170,7 +213,10 @@ def compare(
     ] = None,
     method: Annotated[
         list[str] | None,
-        typer.Option(help="Besides source_only; can be repeated; by default what `advise` names."),
+        typer.Option(
+            help=f"Compared with source_only: {NAMES}; can be repeated; by default what `advise` "
+            "names. See `methods`."
+        ),
     ] = None,
     seed: Annotated[list[int] | None, typer.Option(help="Can be repeated; default 0.")] = None,
     encoder: EncoderName = "bert-base-uncased",
@@ -184,8 +230,12 @@ def compare(
     encoding: Encoding = None,
     separator: Separator = None,
     quoting: Quoting = None,
+    no_header: NoHeader = False,
+    skip_missing: SkipMissing = False,
     values: Values = None,
-    out: Annotated[Path | None, typer.Option(help="CSV or Parquet file for the rows.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="CSV, Parquet or JSON lines for the rows.")
+    ] = None,
     jobs: Annotated[int, typer.Option(help="How many processes train at once.")] = 1,
     folder: Annotated[
         Path | None,
@@ -200,27 +250,35 @@ def compare(
     with errors_in_a_line():
         if method and not methods:
             raise ValueError("source_only runs in any case; name a method to compare with it.")
+        check_table_to_write(out, source, target, test)
+        form = Form.of(encoding, separator, quoting, no_header)
+        text_column, label_column = form.column(text_column), form.column(label_column)
+        params: dict[str, Any] = {"text_column": text_column, "label_column": label_column}
+        params |= set_values(context, values)
+        check_params(params)
         for name in methods:
-            check_method(name)
+            check_method(name, params.get("method_options"))
+        columns = (text_column, "--text-column"), label_column
+        check_labelled(source, *columns, form)
+        target_column = form.column(target_text_column or text_column)
+        if test is not None:
+            check_labelled(test, (target_column, TARGET), label_column, form, group_column)
+        others = target_texts(target, target_column, form, skip_missing, TARGET)
+        frame = read_labelled(source, *columns, form, skip_missing)
+        labelled = None
+        if test is not None:
+            labelled = read_labelled(
+                test, (target_column, TARGET), label_column, form, skip_missing, group_column
+            )
+            labelled[label_column] = as_classes(labelled[label_column], frame[label_column])
+            labelled = labelled.rename(columns={target_column: text_column})
     import dann_transfer
     from dann_transfer import datasets
 
     with errors_in_a_line(datasets.DownloadError):
-        check_table_to_write(out, source, target, test)
-        params: dict[str, Any] = {"text_column": text_column, "label_column": label_column}
-        params |= set_values(context, values)
-        files = encoding, separator, quoting
-        frame = read_labelled(source, text_column, label_column, *files)
-        target_column = target_text_column or text_column
-        others = target_texts(target, target_column, *files)
-        labelled = None
-        if test is not None:
-            labelled = read_labelled(test, target_column, label_column, *files, group_column)
-            labelled[label_column] = as_classes(labelled[label_column], frame[label_column])
-            labelled = labelled.rename(columns={target_column: text_column})
         if not methods:
-            columns = {"text_column": text_column, "label_column": label_column}
-            advised = dann_transfer.advise(frame, X_target=others, **columns)
+            names = {"text_column": text_column, "label_column": label_column}
+            advised = dann_transfer.advise(frame, X_target=others, **names)
             typer.echo(advised)
             # Where adapting is not advised, the method with the least harm on the benchmarks.
             methods = [advised.method if advised.method != "source_only" else "mcc"]
@@ -233,16 +291,16 @@ def compare(
             seeds=seed or [0],
             n_jobs=jobs,
             folder=folder,
-            encoder=encoder_of(encoder),
+            encoder=encoder,
             **params,
         )
-        print_rows(result.frame())
+        print_tables(result.tables())
+        if AUTO in result.adapters:
+            typer.echo(f"{AUTO}, seed {(seed or [0])[0]}: {result.adapters[AUTO].choice_}")
+        for verdict in result.verdicts():
+            typer.secho(verdict, bold=True)
         if out is not None:
             write([result.frame()], out)
-        for name in methods:
-            typer.secho(result.verdict(name), bold=True)
-        if group_column is not None:
-            print_rows(result.by_group())
 
 
 @app.command()
@@ -254,7 +312,11 @@ def tune(
     runs: Annotated[int, typer.Option(help="How many in total.")] = 20,
     minutes: Annotated[float | None, typer.Option(help="No run starts after this time.")] = None,
     score: Annotated[
-        str | None, typer.Option(help="Score to judge by; one of selection.SCORES.")
+        str | None,
+        typer.Option(
+            help=f"Score to judge by: {', '.join(SCORES)}; by default the second, or the first if "
+            "the source's classes are lopsided."
+        ),
     ] = None,
     space: Annotated[
         list[str] | None,
@@ -271,6 +333,8 @@ def tune(
     encoding: Encoding = None,
     separator: Separator = None,
     quoting: Quoting = None,
+    no_header: NoHeader = False,
+    skip_missing: SkipMissing = False,
     seed: Seed = 0,
     values: Values = None,
 ) -> None:
@@ -278,31 +342,40 @@ def tune(
 
     Example: dann-transfer tune reviews.csv tweets.csv runs/best --runs 10 --folder runs/search
     """
-    from dann_transfer import datasets, search
-    from dann_transfer.fitting import saving
+    from dann_transfer.fitting.folder import check_destination
 
-    with errors_in_a_line(datasets.DownloadError):
+    with errors_in_a_line():
+        if score is not None:
+            check_score(score)
+        tried = space_of(space)
         _check_apart(out, folder, "--folder")
-        saving.check_destination(out)
+        check_destination(out)
+        form = Form.of(encoding, separator, quoting, no_header)
+        text_column, label_column = form.column(text_column), form.column(label_column)
         params: dict[str, Any] = {"text_column": text_column, "label_column": label_column}
         params |= set_values(context, values)
-        frame = read_labelled(source, text_column, label_column, encoding, separator, quoting)
-        others = target_texts(
-            target, target_text_column or text_column, encoding, separator, quoting
-        )
+        check_params(params)
+        columns = (text_column, "--text-column"), label_column
+        check_labelled(source, *columns, form)
+        column = form.column(target_text_column or text_column)
+        others = target_texts(target, column, form, skip_missing, TARGET)
+        frame = read_labelled(source, *columns, form, skip_missing)
+    from dann_transfer import datasets, search
+
+    with errors_in_a_line(datasets.DownloadError):
         result = search.tune(
             frame,
             X_target=others,
-            space=space_of(space),
+            space=tried,
             score=score,
             runs=runs,
             minutes=minutes,
             folder=folder,
             random_state=seed,
-            encoder=encoder_of(encoder),
+            encoder=encoder,
             **params,
         )
-        print_rows(result.frame())
+        print_tables(result.tables())
         result.adapter.save_pretrained(out)
     typer.secho(result.verdict(), bold=True)
     typer.echo(f"saved to {out}")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +21,8 @@ from dann_transfer.fitting.shared import Shared
 from dann_transfer.ground.options import AUTO
 from dann_transfer.judging import choice
 from dann_transfer.judging.choice import BASELINE
-from dann_transfer.judging.findings import Findings
+from dann_transfer.judging.diagnostics import CollapseWarning
+from dann_transfer.judging.findings import Findings, FindingWarning
 from dann_transfer.judging.selection import balanced
 from dann_transfer.methods import Method
 from dann_transfer.texts.roles import Texts
@@ -122,6 +125,7 @@ def train(
     names = list(methods_by_name) if balanced(roles.shares) else [BASELINE]
     judged_on = sample([roles.texts["target"]])[0]
     trained: dict[str, Trained] = {}
+    held: dict[str, list[warnings.WarningMessage]] = {}
     pool: dict[str, np.ndarray] = {}
     for name in names:
         folder = params["checkpoint_dir"]
@@ -129,7 +133,8 @@ def train(
         changes["checkpoint_dir"] = None if folder is None else Path(folder, name)
         attach = watch.attach and partial(_attach_candidate, watch.attach, name, name == names[-1])
         each = replace(watch, attach=attach)
-        trained[name] = run.train({**params, **changes}, seed, texts, shared, each, owns_folder)
+        with _warnings_held() as held[name]:
+            trained[name] = run.train({**params, **changes}, seed, texts, shared, each, owns_folder)
         # As `predict` does, so that neighbours and prior affect what is judged.
         tokens, _ = shared.tokens(trained[name].model.encoder, params, judged_on)
         pool[name] = predict_tokens(trained[name], params, tokens).probabilities
@@ -142,6 +147,8 @@ def train(
     else:
         chosen = choice.lopsided(roles.shares)
     best = trained[chosen.method]
+    for message in held[chosen.method]:
+        _warn_again(message)
     fitted = replace(
         best.fitted,
         params={**params, "epochs": epochs, "random_state": seed},
@@ -149,6 +156,29 @@ def train(
         trained=run.record(started, next(best.model.parameters()).device),
     )
     return replace(best, fitted=fitted)
+
+
+@contextmanager
+def _warnings_held() -> Iterator[list[warnings.WarningMessage]]:
+    """Hold back what is wrong with a candidate, which may be rejected; warn of the rest."""
+    held: list[warnings.WarningMessage] = []
+    others: list[warnings.WarningMessage] = []
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield held
+    finally:
+        for message in caught:
+            of_candidate = issubclass(message.category, CollapseWarning | FindingWarning)
+            (held if of_candidate else others).append(message)
+        for message in others:
+            _warn_again(message)
+
+
+def _warn_again(message: warnings.WarningMessage) -> None:
+    """Warn at the line that a warning was held back from."""
+    where = message.filename, message.lineno
+    warnings.warn_explicit(message.message, message.category, *where)
 
 
 def _attach_candidate(

@@ -20,6 +20,7 @@ from dann_transfer.model.model import Classifier, check_outputs, infer, logits_o
 from dann_transfer.model.runtime import Runtime
 from dann_transfer.texts.files import PART
 from dann_transfer.texts.reading import texts_in_parts
+from dann_transfer.texts.target import target_rows
 from dann_transfer.texts.tokens import (
     Tokens,
     tokenize,
@@ -61,45 +62,6 @@ class Trained:
     """The map of target texts' features, if `align` is set and nothing speaks against it."""
     passed: Passed | None = None
     """The target texts that were looked at after training, before the map. Not kept by adapters."""
-
-
-def target_rows(domain: Any, n: int, name: str = "domain") -> np.ndarray:
-    """Return which of n texts are from the target, shape (n,), bool.
-
-    Parameters
-    ----------
-    domain : {"target", "source"}, or sequence of these, shape (n,)
-    n : int
-    name : str
-        The name used for it in errors.
-
-    Examples
-    --------
-    >>> target_rows("source", 2).tolist(), target_rows(["target", "source"], 2).tolist()
-    ([False, False], [True, False])
-    >>> target_rows("tweets", 2)
-    Traceback (most recent call last):
-    ...
-    ValueError: domain='tweets' must be 'target' or 'source', or a sequence of these, one a text.
-
-    """
-    if isinstance(domain, str):
-        if domain not in ("target", "source"):
-            raise ValueError(
-                f"{name}={domain!r} must be 'target' or 'source', or a sequence of these, one a "
-                "text."
-            )
-        return np.full(n, domain == "target")
-    entries = np.asarray(domain, dtype=object)
-    if entries.shape != (n,):
-        raise ValueError(
-            f"{name} has shape {entries.shape}; it needs one entry, 'target' or 'source', for each "
-            f"of the {n} texts."
-        )
-    for i, entry in enumerate(entries.tolist()):
-        if not isinstance(entry, str) or entry not in ("target", "source"):
-            raise ValueError(f"{name}[{i}] is {entry!r}; it must be 'target' or 'source'.")
-    return np.asarray(entries == "target")
 
 
 def parts_with_domains(

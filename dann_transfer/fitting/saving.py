@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
@@ -27,10 +26,21 @@ from torch import Tensor
 
 from dann_transfer._version import __version__
 from dann_transfer.fitting.fitted import Fitted
-from dann_transfer.ground.digests import sha256, sha256_of_file
-from dann_transfer.ground.folders import exchange, replaceable, workplace
+from dann_transfer.fitting.folder import (
+    CARD,
+    CONFIG,
+    FORMAT,
+    HEADS,
+    ON_HUB,
+    check_destination,
+    digest_of_config,
+    files_of,
+    read_config,
+)
+from dann_transfer.ground.digests import sha256_of_file
+from dann_transfer.ground.folders import exchange, workplace
 from dann_transfer.ground.notices import is_first, warn
-from dann_transfer.ground.settings import check_params
+from dann_transfer.ground.settings import check_params, public_name
 from dann_transfer.judging.alignment import AffineMap
 from dann_transfer.judging.neighbors import Neighborhood
 from dann_transfer.model import loading, modules
@@ -41,9 +51,6 @@ from dann_transfer.model.model import Classifier
 from dann_transfer.model.runtime import resolve_device
 from dann_transfer.model.tokenizer import check_record, record
 
-CONFIG, HEADS, CARD = "adapter.json", "heads.safetensors", "README.md"
-FORMAT = 2
-_ON_HUB = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 MAX_LENGTH = 1_000_000
 """Of a saved model whose encoder has no limit of its own."""
 _MISFITS = (
@@ -67,53 +74,6 @@ class Saved:
     """The method's own parameters; the method itself is needed neither to save nor to load."""
     neighborhood: Neighborhood | None = None
     alignment: AffineMap | None = None
-
-
-def _digest(config: dict[str, Any]) -> str:
-    # Through JSON and back, so that what is hashed now is what will be read later.
-    body = json.loads(json.dumps({k: v for k, v in config.items() if k != "digest"}))
-    return sha256(json.dumps(body, sort_keys=True).encode())
-
-
-def check_destination(folder: str | PathLike[str]) -> Path:
-    """Return the folder as a path if `save` may write it.
-
-    Raises
-    ------
-    ValueError
-        If something other than a saved adapter is there, which is left alone, or if it is the
-        current folder or inside a saved adapter.
-    OSError
-        If the folder above it cannot be made or written.
-
-    """
-    refuse_inside(folder)
-    return replaceable(folder, _ours, "a saved adapter")
-
-
-def refuse_inside(folder: str | PathLike[str]) -> None:
-    """Raise a ValueError for a folder inside a saved adapter, which could then not be loaded."""
-    path = Path(folder).expanduser().resolve()
-    if inside := [parent for parent in path.parents if (parent / CONFIG).is_file()]:
-        raise ValueError(
-            f"{str(path)!r} is inside the model saved in {str(inside[0])!r}, which could then not "
-            "be loaded; name another folder."
-        )
-
-
-def _ours(folder: Path) -> set[str]:
-    """Return what `save` may replace in a folder: the files that it wrote, and folders of them."""
-    folders = {str(p.relative_to(folder)) for p in folder.rglob("*") if not p.is_file()}
-    return {CONFIG, CARD, *_files_of(folder), *folders}
-
-
-def _files_of(folder: Path) -> list[str]:
-    """Return the files of the adapter saved in `folder`, or nothing if there is none."""
-    try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        return list(config["files"]) if config["format"] else []
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return []
 
 
 def save(saved: Saved, folder: str | PathLike[str]) -> None:
@@ -182,7 +142,7 @@ def _write(saved: Saved, folder: Path) -> None:
         for p in sorted(folder.rglob("*"))
         if p.is_file() and p.name != CARD
     }
-    config["digest"] = _digest(config)
+    config["digest"] = digest_of_config(config)
     (folder / CONFIG).write_text(json.dumps(config), encoding="utf-8")
     # safetensors makes its files unreadable to others; those that Python writes follow the umask.
     mode = (folder / CONFIG).stat().st_mode
@@ -199,7 +159,7 @@ def _json_params(saved: Saved) -> dict[str, Any]:
         # As pairs, because the keys of a JSON object are strings.
         params["class_weight"] = list(params["class_weight"].items())
     return params | {
-        "encoder": str(params["encoder"]),
+        "encoder": public_name(params["encoder"]),
         "random_state": saved.fitted.seed,
         "checkpoint_dir": None,
         "trust_remote_code": False,
@@ -223,33 +183,12 @@ def _card(saved: Saved) -> str:
         data=ModelCardData(library_name="dann_transfer", tags=tags).to_yaml(),
         version=__version__,
         method=method,
-        encoder=saved.params["encoder"],
+        encoder=public_name(saved.params["encoder"]),
         fitted=saved.fitted,
         align=saved.params.get("align"),
         aligned=saved.alignment is not None,
         classes=[f"`{name!r}`" for name in saved.fitted.classes.tolist()],
     )
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    if not path.is_dir():
-        raise ValueError(f"{str(path)!r} is not a folder; pass the one that save_pretrained wrote.")
-    file = path / CONFIG
-    if not file.is_file():
-        raise ValueError(
-            f"{str(path)!r} has no {CONFIG}: it is not a saved adapter, or only a part of one."
-        )
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-        intact = config["format"] == FORMAT and config["digest"] == _digest(config)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"{str(file)!r} is damaged ({error}); save the model again.") from error
-    if not intact:
-        raise ValueError(
-            f"{str(file)!r} was changed since it was saved, or its format is not {FORMAT}; "
-            "save the model again."
-        )
-    return dict(config)
 
 
 def digest_of(folder: str | PathLike[str]) -> str:
@@ -261,7 +200,7 @@ def digest_of(folder: str | PathLike[str]) -> str:
         If there is no saved model, or its configuration is damaged.
 
     """
-    return str(_read_config(located(folder))["digest"])
+    return str(read_config(located(folder))["digest"])
 
 
 def _check_files(path: Path, files: dict[str, str]) -> None:
@@ -337,14 +276,14 @@ def located(
 
     """
     path = Path(folder).expanduser()
-    if path.exists() or not isinstance(folder, str) or not _ON_HUB.fullmatch(folder):
+    if path.exists() or not isinstance(folder, str) or not ON_HUB.fullmatch(folder):
         return path
     import huggingface_hub
 
     try:
         # First the file that shows whether it is a model of ours: others may be large.
         config = huggingface_hub.hf_hub_download(folder, CONFIG, revision=revision, token=token)
-        files = [CONFIG, *_files_of(Path(config).parent)]
+        files = [CONFIG, *files_of(Path(config).parent)]
         copy = huggingface_hub.snapshot_download(
             folder, revision=revision, token=token, allow_patterns=files
         )
@@ -369,7 +308,7 @@ def push(saved: Saved, name: str, private: bool, token: str | None) -> str:
     """
     import huggingface_hub
 
-    if not _ON_HUB.fullmatch(name):
+    if not ON_HUB.fullmatch(name):
         raise ValueError(f"{name!r} must be of the form 'user/model'.")
     hub = huggingface_hub.HfApi(token=token)
     if not is_first():
@@ -378,7 +317,7 @@ def push(saved: Saved, name: str, private: bool, token: str | None) -> str:
     listing = set(hub.list_repo_files(name))
     before: list[str] = []
     if CONFIG in listing:
-        before = [CONFIG, *_files_of(Path(hub.hf_hub_download(name, CONFIG)).parent)]
+        before = [CONFIG, *files_of(Path(hub.hf_hub_download(name, CONFIG)).parent)]
     elif others := sorted(listing - {".gitattributes", CARD, "LICENSE"}):
         raise ValueError(f"{name!r} holds something other than a saved model ({others[:5]}).")
     with tempfile.TemporaryDirectory() as folder:
@@ -438,7 +377,7 @@ def _fitting_together(path: Path) -> Iterator[None]:
 def _read(
     path: Path, param_names: Collection[str], device: str | None, trust_remote_code: bool
 ) -> Saved:
-    config = _read_config(path)
+    config = read_config(path)
     with _fitting_together(path):
         _check_files(path, config["files"])
         params = config["params"]

@@ -4,11 +4,57 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from numbers import Integral, Real
 from typing import Any
+
+
+def nearest(word: str, names: Iterable[str]) -> str | None:
+    """Return the name that was probably meant by a word that is none of them, or None.
+
+    Letter case does not count, nor which marks join words; initials and beginnings stand for a
+    name as well.
+
+    Examples
+    --------
+    >>> nearest("DANN", ["cdan", "dann"]), nearest("lr", ["lora", "learning_rate"])
+    ('dann', 'learning_rate')
+    >>> nearest("max-len", ["max_length", "max_strength"]), nearest("nothing", ["dann"])
+    ('max_length', None)
+
+    """
+    folded: dict[str, str] = {}
+    initials: dict[str, str] = {}
+    for name in names:
+        key = name.casefold().replace("-", "_")
+        folded.setdefault(key, name)
+        if "_" in key:
+            initials.setdefault("".join(part[:1] for part in key.split("_")), name)
+    wanted = str(word).casefold().strip().replace("-", "_")
+    if wanted in folded:
+        return folded[wanted]
+    if wanted in initials:
+        return initials[wanted]
+    begin = [name for key, name in folded.items() if len(wanted) > 2 and key.startswith(wanted)]
+    if len(begin) == 1:
+        return begin[0]
+    near = get_close_matches(wanted, folded, 1)
+    return folded[near[0]] if near else None
+
+
+def did_you_mean(word: str, names: Iterable[str]) -> str:
+    """Return a question with the name that was probably meant, or nothing.
+
+    Examples
+    --------
+    >>> did_you_mean("epoch", ["epochs"]), did_you_mean("x", ["epochs"])
+    (" Did you mean 'epochs'?", '')
+
+    """
+    near = nearest(word, names)
+    return "" if near is None else f" Did you mean {near!r}?"
 
 
 def bounds_of(low: float, high: float, whole: bool, above: bool, below: bool) -> str:
@@ -66,6 +112,22 @@ def check_number(
         raise ValueError(f"{said} must be {bounds_of(low, high, whole, above, below)}.")
 
 
+def check_threshold(name: str, value: Any) -> None:
+    """Raise a ValueError if a threshold is not a probability.
+
+    Examples
+    --------
+    >>> check_threshold("abstain_below", 80)
+    Traceback (most recent call last):
+    ...
+    ValueError: abstain_below=80 must be a probability, a number between 0 and 1.
+
+    """
+    number = isinstance(value, Real) and not is_no_number(value)
+    if not number or not 0 <= value <= 1:
+        raise ValueError(f"{name}={value!r} must be a probability, a number between 0 and 1.")
+
+
 @dataclass(frozen=True)
 class Hyperparameter:
     """One keyword: its default, its meaning and the values that it may have.
@@ -115,7 +177,9 @@ class Hyperparameter:
             # A bool equals a number, and an array equals nothing.
             good = isinstance(value, str | bool | None) and value in self.choices
             if not good:
-                raise ValueError(f"{said} must be one of {list(self.choices)}.")
+                words = [choice for choice in self.choices if isinstance(choice, str)]
+                hint = did_you_mean(value, words) if isinstance(value, str) else ""
+                raise ValueError(f"{said} must be one of {list(self.choices)}.{hint}")
         elif self.low is not None and not (value is None and self.optional):
             check_number(said, value, self.low, self.high, self.whole, self.above, self.below)
         if self.verify is not None:
@@ -159,9 +223,8 @@ def check_metric_name(value: Any) -> None:
     scorers = get_scorer_names()
     if isinstance(value, str) and value in scorers:
         return
-    near = get_close_matches(value, [*names, *scorers], 1) if isinstance(value, str) else []
-    if near:
-        raise ValueError(f"metric={value!r} is unknown; did you mean {near[0]!r}?")
+    if isinstance(value, str) and (near := nearest(value, [*names, *scorers])):
+        raise ValueError(f"metric={value!r} is unknown; did you mean {near!r}?")
     raise ValueError(
         f"metric={value!r} must be one of {names}, or the name of a scorer of scikit-learn for "
         "predicted labels, such as 'f1_weighted'."

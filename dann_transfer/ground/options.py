@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dann_transfer.ground.checks import Hyperparameter
+from dann_transfer.ground.checks import Hyperparameter, did_you_mean, nearest
 
 AUTO = "auto"
 """What `DomainAdapter` takes in place of a method's name, to train several and keep one."""
@@ -70,6 +70,19 @@ _CLASSIFIER = {"width": _whole(512, "units in the hidden layer of each additiona
 def _extra_epochs(default: str) -> dict[str, Option]:
     meaning = f"passes over the source's texts in the second phase; None is {default} the first"
     return {"extra_epochs": Option(None, meaning, low=1, whole=True, optional=True)}
+
+
+SCORES = (
+    "source_validation",
+    "information_maximization",
+    "neighborhood_density",
+    "batch_nuclear_norm",
+    "cluster_agreement",
+    "importance_weighted_validation",
+    "deep_embedded_validation",
+    "reverse_validation",
+)
+"""The names of `selection.SCORES`."""
 
 
 METHODS: dict[str, MethodEntry] = {
@@ -234,6 +247,22 @@ METHODS: dict[str, MethodEntry] = {
 """Every registered method by name: those of the package, and those that `register` adds."""
 
 
+def check_score(name: str) -> None:
+    """Raise a ValueError if there is no such score to search by.
+
+    Examples
+    --------
+    >>> check_score("neighbourhood_density")
+    Traceback (most recent call last):
+    ValueError: score='neighbourhood_density' is not known; did you mean 'neighborhood_density'?...
+
+    """
+    if name not in SCORES:
+        near = nearest(str(name), SCORES)
+        choose = "choose" if near is None else f"did you mean {near!r}? Choose"
+        raise ValueError(f"score={name!r} is not known; {choose} one of {list(SCORES)}.")
+
+
 def checked_options(method: str, table: Mapping[str, Option], values: Mapping[str, Any]) -> dict:
     """Return the value of each option, with defaults for those left out.
 
@@ -254,7 +283,10 @@ def checked_options(method: str, table: Mapping[str, Option], values: Mapping[st
 
     """
     if unknown := [name for name in values if name not in table]:
-        raise TypeError(f"{method} has no option {unknown[0]!r}; its options are {list(table)}")
+        hint = did_you_mean(unknown[0], table)
+        raise TypeError(
+            f"{method} has no option {unknown[0]!r}; its options are {list(table)}.{hint}"
+        )
     full = {name: option.default for name, option in table.items()} | dict(values)
     for name, value in full.items():
         table[name].check(name, value, f" of {method}")
@@ -291,8 +323,11 @@ def parts_of(name: str) -> list[str]:
                 break
         else:
             what = f"part {words[0]!r} of method={name!r}" if "+" in name else f"method={name!r}"
+            near = nearest(words[0], METHODS if "+" in name else [*METHODS, AUTO])
+            the = "the" if near is None else f"did you mean {near!r}? The"
             raise ValueError(
-                f"{what} is not known; the methods are {sorted(METHODS)}, alone or joined with '+'."
+                f"{what} is not known; {the} methods are {sorted(METHODS)}, alone or joined with "
+                "'+'."
             )
     if len(set(parts)) < len(parts):
         raise ValueError(f"method={name!r} names a part twice; name each once.")

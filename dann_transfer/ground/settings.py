@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from numbers import Integral
-from pathlib import Path
-from typing import Any
-
-import numpy as np
-from sklearn.utils import check_random_state
+from pathlib import Path, PureWindowsPath
+from typing import TYPE_CHECKING, Any
 
 from dann_transfer.ground.checks import (
     Hyperparameter,
@@ -18,7 +14,12 @@ from dann_transfer.ground.checks import (
     check_lora,
     check_metric_name,
     interval_of,
+    is_no_number,
+    nearest,
 )
+
+if TYPE_CHECKING:
+    import numpy as np
 
 INFERENCE_BATCH = 64
 """Texts that go through the model at once when nothing is trained."""
@@ -236,11 +237,13 @@ def plain(value: Any) -> Any:
 
     Examples
     --------
+    >>> import numpy as np
     >>> plain({np.int64(1): [np.float64(0.5), np.array([1, 2])]})
     {1: [0.5, [1, 2]]}
 
     """
-    if isinstance(value, np.generic | np.ndarray) or type(value).__module__ == "torch":
+    # Neither is imported here: a typo on the command line is answered without waiting for them.
+    if not {"numpy", "torch"}.isdisjoint(kind.__module__ for kind in type(value).__mro__):
         return value.tolist() if hasattr(value, "tolist") else value
     if isinstance(value, dict):
         return {plain(key): plain(entry) for key, entry in value.items()}
@@ -250,6 +253,25 @@ def plain(value: Any) -> Any:
         # In an order that does not depend on the process.
         return sorted((plain(entry) for entry in value), key=repr)
     return value
+
+
+def public_name(encoder: Any) -> str:
+    """Return the name of an encoder, without the folders above it, which are nobody's business.
+
+    Examples
+    --------
+    >>> public_name("user/model"), public_name("/home/me/encoders/mine"), public_name("./mine/")
+    ('user/model', 'mine', 'mine')
+
+    """
+    text = str(encoder)
+    windows = "\\" in text or text[1:2] == ":"
+    folder = Path(text).expanduser()
+    if windows:
+        return PureWindowsPath(text).name
+    if folder.is_dir() or folder.is_absolute() or text[:1] in (".", "~") or text.count("/") > 1:
+        return folder.name or folder.resolve().name
+    return text
 
 
 def check_names(function: str, params: Mapping[str, Any]) -> None:
@@ -265,9 +287,9 @@ def check_names(function: str, params: Mapping[str, Any]) -> None:
     """
     for name in params:
         if name not in HYPERPARAMETERS:
-            near = get_close_matches(name, HYPERPARAMETERS, 1)
+            near = nearest(name, HYPERPARAMETERS)
             others = f"hyperparameters that it takes are {list(HYPERPARAMETERS)}."
-            hint = f"did you mean {near[0]!r}?" if near else others
+            hint = f"did you mean {near!r}?" if near else others
             raise TypeError(f"{function} has no keyword {name!r}; {hint}")
 
 
@@ -380,14 +402,17 @@ def as_seed(random_state: int | np.random.RandomState | None) -> int:
     7
 
     """
-    if isinstance(random_state, Integral) and not isinstance(random_state, bool | np.timedelta64):
+    if isinstance(random_state, Integral) and not is_no_number(random_state):
         if not 0 <= random_state < 2**32:
             raise ValueError(f"random_state={random_state!r} must be between 0 and 2**32 - 1.")
         return int(random_state)
     try:
-        if isinstance(random_state, bool | np.timedelta64):
+        if is_no_number(random_state):
             kind = type(random_state).__name__
             raise ValueError(f"a {kind} is no seed; pass a whole number.")
+        # Here, because it takes most of a second, and the names of hyperparameters need none of it.
+        from sklearn.utils import check_random_state
+
         return int(check_random_state(random_state).randint(2**31))
     except ValueError as error:
         raise ValueError(f"random_state={random_state!r}: {error}") from error

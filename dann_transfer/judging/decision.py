@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from torch import Tensor
 
+from dann_transfer.ground.checks import check_threshold
 from dann_transfer.ground.notices import warn
 from dann_transfer.judging.arrays import one_each, positions_of, probabilities_of
 from dann_transfer.judging.label_shift import Calibration, correct
@@ -95,22 +96,6 @@ def labels(p: np.ndarray, classes: np.ndarray) -> np.ndarray:
 
     """
     return classes[p.argmax(1)]
-
-
-def check_threshold(name: str, value: Any) -> None:
-    """Raise a ValueError if a threshold is not a probability.
-
-    Examples
-    --------
-    >>> check_threshold("abstain_below", 80)
-    Traceback (most recent call last):
-    ...
-    ValueError: abstain_below=80 must be a probability, a number between 0 and 1.
-
-    """
-    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    if not number or not 0 <= value <= 1:
-        raise ValueError(f"{name}={value!r} must be a probability, a number between 0 and 1.")
 
 
 def abstain(p: np.ndarray, classes: np.ndarray, below: float, label: Any = None) -> np.ndarray:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from dann_transfer.ground.options import check_score
 from dann_transfer.judging.arrays import features_of, one_each, probabilities_of, weights_of
 from dann_transfer.judging.diagnostics import domain_classifier
 from dann_transfer.texts.labels import class_positions
@@ -635,8 +636,7 @@ def scorer(name: str, X_target: Any) -> Callable[[Any, Any, Any], float]:
     ```
 
     """
-    if name not in SCORES:
-        raise ValueError(f"there is no score {name!r}; choose one of {', '.join(SCORES)}.")
+    check_score(name)
 
     def score(estimator: Any, X: Any, y: Any = None) -> float:
         return SCORES[name](Evidence.of(estimator, X, y, X_target))

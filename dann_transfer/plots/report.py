@@ -21,6 +21,7 @@ from dann_transfer.evaluation import Evaluation, evaluate
 from dann_transfer.ground.checks import check_number
 from dann_transfer.ground.folders import write_whole
 from dann_transfer.ground.notices import each_once
+from dann_transfer.ground.settings import public_name
 from dann_transfer.judging.decision import labels
 from dann_transfer.judging.diagnostics import FEWEST
 from dann_transfer.judging.gains import by_group, gain_error
@@ -243,6 +244,9 @@ def report(
     params = dict(adapter.params_)
     params |= {"max_strength": adapter.max_strength_, "random_state": adapter.seed_}
     params["learning_rate"] = adapter.learning_rate_
+    # A page may be passed on, and where files lie is of no use to others.
+    params["encoder"] = public_name(params["encoder"])
+    params.pop("checkpoint_dir", None)
     models = {str(params["method"]): adapter}
     if baseline is not None:
         models = {"without adaptation": baseline, **models}

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, FailFast, Field
 from dann_transfer._version import __version__
 from dann_transfer.adapter import DomainAdapter
 from dann_transfer.ground.checks import check_number
+from dann_transfer.ground.settings import public_name
 from dann_transfer.judging import decision
 from dann_transfer.serving.metrics import CONTENT_TYPE, MeasuredRequests, Metrics
 from dann_transfer.texts.reading import as_texts
@@ -330,12 +331,11 @@ def _add_reports(app: FastAPI, adapter: DomainAdapter, batcher: Batcher, metrics
     @app.get("/model")
     async def model() -> Model:
         """Describe the model that answers."""
-        encoder = Path(str(adapter.params_["encoder"]))
         return Model(
             method=str(adapter.params_["method"]),
             classes=adapter.classes_.tolist(),
             # Where a folder lies on the machine that trained is nobody's business.
-            encoder=encoder.name if encoder.is_absolute() else str(encoder),
+            encoder=public_name(adapter.params_["encoder"]),
             max_length=adapter.params_["max_length"],
             align=None if adapter.alignment_ is None else adapter.params_["align"],
             version=__version__,

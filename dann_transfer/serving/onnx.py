@@ -77,10 +77,10 @@ def to_onnx(
     """
     from sklearn.utils.validation import check_is_fitted
 
-    from dann_transfer.fitting.predicting import target_rows
-    from dann_transfer.fitting.saving import refuse_inside
+    from dann_transfer.fitting.folder import refuse_inside
     from dann_transfer.ground.folders import exchange, replaceable, workplace
     from dann_transfer.ground.notices import is_first
+    from dann_transfer.texts.target import target_rows
 
     check_is_fitted(adapter)
     target_rows(domain, 1)

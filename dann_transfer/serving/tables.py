@@ -97,8 +97,8 @@ class Predictor:
     def _load(self, digest: str | None) -> None:
         """Load the model, and raise a ValueError if it is not the one with a digest."""
         from dann_transfer.adapter import DomainAdapter
-        from dann_transfer.fitting.predicting import target_rows
         from dann_transfer.fitting.saving import digest_of, located
+        from dann_transfer.texts.target import target_rows
 
         target_rows(self.domain, 0)
         path = located(self.folder)

@@ -13,11 +13,14 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dann_transfer.ground.notices import warn
 from dann_transfer.texts.exports import MARK, fasttext_rows, lifted
-from dann_transfer.texts.places import Places
+from dann_transfer.texts.frames import is_blank
+from dann_transfer.texts.places import Places, listed
 from dann_transfer.texts.separated import (
     QUOTINGS,
     Dialect,
+    RowWarning,
     check_columns,
     csv_parts,
     line_of,
@@ -44,11 +47,13 @@ def read_table(
     whole: bool = False,
     quoting: str | None = None,
     optional: Sequence[str] = (),
+    header: bool = True,
 ) -> pd.DataFrame:
     """Read columns of a CSV, Parquet or JSON file, which may be compressed.
 
     Cells of a CSV file stay text: "NA" is a text and not a missing one. In a file with one column
-    every line is a text, whatever commas it contains.
+    every line is a text, whatever commas it contains; a .txt file of texts needs no header. Rows
+    that are empty in every cell are left out with a warning, and not counted.
 
     Parameters
     ----------
@@ -69,7 +74,10 @@ def read_table(
         whose lines look like rows is refused; and in a .txt file with one column every line is a
         text as it is.
     optional : sequence of str
-        Columns to read if they are there.
+        Columns to read if they are there, as one of them must be.
+    header : bool
+        For CSV: whether the first row has the columns' names. Otherwise they are "1", "2" and so
+        on.
 
     Raises
     ------
@@ -91,7 +99,10 @@ def read_table(
     [['good, really good', '1']]
 
     """
-    return next(read_parts(path, columns, encoding, separator, whole, None, quoting, optional))
+    form = quoting, optional, header
+    # All of them, for what is said at the end of the file.
+    (frame,) = read_parts(path, columns, encoding, separator, whole, None, *form)
+    return frame
 
 
 def read_parts(
@@ -103,12 +114,14 @@ def read_parts(
     size: int | None = PART,
     quoting: str | None = None,
     optional: Sequence[str] = (),
+    header: bool = True,
 ) -> Iterator[pd.DataFrame]:
     """Yield what `read_table` reads, `size` rows at a time, or all at once if that is None.
 
     A column has the same type in all parts: Arrow's own for Parquet, text for CSV. The columns of
     JSON and their types are known only at the end of the file, so a file of which all columns are
-    wanted comes as one part; so does one that is a single array.
+    wanted comes as one part; so does one that is a single array. With a size of 0 there are no
+    parts: the columns of CSV and Parquet are checked, in a moment.
     """
     path = Path(path).expanduser()
     kind = _kind_of(path, separator, quoting)
@@ -122,16 +135,16 @@ def read_parts(
             yield from _parquet_parts(path, list(columns), whole, size, optional)
             return
         encoding = encoding_of(path, encoding)
-        if kind == "csv" and not _is_fasttext(path, encoding):
-            dialect = Dialect(encoding, separator, quoting)
+        is_csv = kind == "csv" and not _is_fasttext(path, encoding)
+        if size == 0 and not is_csv:
+            return
+        if is_csv:
+            dialect = Dialect(encoding, separator, quoting, header)
             yield from csv_parts(path, list(columns), dialect, whole, size, optional)
             return
-        checked = False
-        for frame in _json_parts(path, encoding, kind, None if whole else size):
+        wanted = columns, optional
+        for frame in _json_parts(path, encoding, kind, None if whole else size, wanted):
             names = [str(c) for c in frame.columns]
-            if not checked:
-                check_columns(path, names, columns)
-                checked = True
             # Some JSON lines may lack a column, and so may a whole part of them.
             extra = [c for c in optional if c in names and c not in columns]
             yield frame if whole else frame.reindex(columns=[*columns, *extra])
@@ -143,6 +156,7 @@ def _line_of_row(
     encoding: str | None,
     separator: str | None,
     quoting: str | None,
+    header: bool,
     row: int,
 ) -> int | None:
     """Return the line on which a row begins, with rows counted from 0; None if it has no line."""
@@ -152,7 +166,7 @@ def _line_of_row(
         return None
     encoding = encoding_of(path, encoding)
     if kind == "csv" and not _is_fasttext(path, encoding):
-        return line_of(path, columns, Dialect(encoding, separator, quoting), row)
+        return line_of(path, columns, Dialect(encoding, separator, quoting, header), row)
     with opened(path, encoding) as file:
         numbered = enumerate(file, 1) if kind == "lines" else fasttext_rows(file)
         lines = (number for number, line in numbered if not isinstance(line, str) or line.strip())
@@ -184,6 +198,10 @@ class FileTexts:
     column : str
     encoding, separator, quoting : str, optional
         For CSV and JSON, if they are not detected correctly.
+    header : bool
+        For CSV: whether the first row has the columns' names; otherwise they are "1", "2" ...
+    skip_missing : bool
+        Whether rows without a text are left out.
 
     Examples
     --------
@@ -201,17 +219,44 @@ class FileTexts:
     encoding: str | None = None
     separator: str | None = None
     quoting: str | None = None
+    header: bool = True
+    skip_missing: bool = False
 
     def __iter__(self) -> Iterator[Any]:
-        form = self.encoding, self.separator, False, PART, self.quoting
+        yield from (text for _, text in self.numbered())
+
+    def numbered(self) -> Iterator[tuple[int, Any]]:
+        """Yield each text with its row in the file, counted from 0."""
+        form = self.encoding, self.separator, False, PART, self.quoting, (), self.header
+        start, skipped = 0, list[int]()
         for part in read_parts(self.path, [self.column], *form):
-            yield from part[self.column].tolist()
+            for row, text in enumerate(part[self.column].tolist(), start):
+                if self.skip_missing and is_blank(text):
+                    skipped.append(row + 1)
+                else:
+                    yield row, text
+            start += len(part)
+        if skipped:
+            warn(f"{str(self.path)!r}: {left_out(skipped, self.column)}", RowWarning)
 
     def places(self, name: str) -> Places:
         """Return what rows of the file are called in errors about an argument of that name."""
-        return places_of(
-            self.path, name, [self.column], self.encoding, self.separator, self.quoting
-        )
+        form = self.encoding, self.separator, self.quoting, self.header
+        return places_of(self.path, name, [self.column], *form)
+
+
+def left_out(rows: Sequence[int], what: str) -> str:
+    """Say how many rows are left out because they lack something, and which.
+
+    Examples
+    --------
+    >>> left_out([6, 301], "label")
+    '2 rows have no label, and are left out: 6, 301.'
+
+    """
+    n = len(rows)
+    words = f"{n:,} rows have" if n > 1 else "1 row has"
+    return f"{words} no {what}, and {'are' if n > 1 else 'is'} left out: {listed(rows)}."
 
 
 def places_of(
@@ -221,9 +266,10 @@ def places_of(
     encoding: str | None = None,
     separator: str | None = None,
     quoting: str | None = None,
+    header: bool = True,
 ) -> Places:
     """Return what rows of a file are called in errors; a row's line is looked up when asked for."""
-    line = partial(_line_of_row, path, columns, encoding, separator, quoting)
+    line = partial(_line_of_row, path, columns, encoding, separator, quoting, header)
     return Places(name, str(path), line=line)
 
 
@@ -254,8 +300,6 @@ def _kind_of(path: Path, separator: str | None, quoting: str | None) -> str:
 def _parquet_parts(
     path: Path, columns: list[str], whole: bool, size: int | None, optional: Sequence[str]
 ) -> Iterator[pd.DataFrame]:
-    import pandas as pd
-
     # pandas itself needs it for this format.
     from pyarrow import types
     from pyarrow.parquet import ParquetFile
@@ -264,9 +308,13 @@ def _parquet_parts(
     plain: Any = {"ignore_metadata": True}
     with ParquetFile(path) as file:
         names = [n for n in file.schema_arrow.names if not _UNNAMED.fullmatch(n)]
-        check_columns(path, names, columns)
+        check_columns(path, names, columns, optional)
         extra = [c for c in optional if c in names and c not in columns]
         wanted = names if whole else [*columns, *extra]
+        if size == 0:
+            return
+        import pandas as pd
+
         if size is None:
             table = file.read(wanted)
             frame = table.to_pandas(**plain)
@@ -284,27 +332,38 @@ def _parquet_parts(
                 yield batch.to_pandas(types_mapper=pd.ArrowDtype, **plain)
 
 
-def _json_parts(path: Path, encoding: str, kind: str, size: int | None) -> Iterator[pd.DataFrame]:
-    import pandas as pd
-
+def _json_parts(
+    path: Path,
+    encoding: str,
+    kind: str,
+    size: int | None,
+    wanted: tuple[Sequence[str], Sequence[str]],
+) -> Iterator[pd.DataFrame]:
     # Values stay as they are: pandas would turn a column of whole numbers with gaps into floats.
     with opened(path, encoding) as file:
         if kind == "json":
             content = _json(file.read())
             if isinstance(content, dict) or content is None:
+                check_columns(path, [str(name) for name in content or ()], *wanted)
+                import pandas as pd
+
                 yield pd.DataFrame(content, dtype=object).reset_index(drop=True)
                 return
             if not isinstance(content, list):
                 raise ValueError(f"{str(path)!r} holds a single value, not a table.")
-            values: Iterator[tuple[int, Any]] = iter(enumerate(content, 1))
+            values: Iterator[tuple[int | None, Any]] = ((None, value) for value in content)
             size = None
         elif kind == "lines":
             values = _values(path, file)
         else:
             values = fasttext_rows(file)
-        first = True
-        while (part := _objects(path, islice(values, size))) or first:
-            first = False
+        n, first = 0, True
+        while (part := _objects(path, islice(values, size), n)) or first:
+            if first:
+                names = dict.fromkeys(str(name) for row in part for name in row)
+                check_columns(path, list(names), *wanted)
+                import pandas as pd
+            n, first = n + len(part), False
             yield pd.DataFrame(part, dtype=object)
 
 
@@ -345,13 +404,17 @@ def _values(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
                 ) from error
 
 
-def _objects(path: Path, values: Iterable[tuple[int, Any]]) -> list[dict[str, Any]]:
-    """Return JSON objects, or raise if there is something else."""
-    rows = []
-    for number, value in values:
+def _objects(
+    path: Path, values: Iterable[tuple[int | None, Any]], start: int
+) -> list[dict[str, Any]]:
+    """Return JSON objects, or raise if there is something else; rows are counted from `start`."""
+    rows: list[dict[str, Any]] = []
+    for line, value in values:
         if not isinstance(value, dict):
+            where = "" if line is None else f", line {line} of the file"
             raise ValueError(
-                f"{str(path)!r}, row {number} is {str(value)[:60]}, and not an object of columns."
+                f"{str(path)!r}, row {start + len(rows) + 1}{where} is {str(value)[:60]}, and not "
+                "an object of columns."
             )
         rows.append(lifted(value))
     return rows

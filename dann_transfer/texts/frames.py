@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from dann_transfer.ground.checks import did_you_mean
+
 _INVISIBLE = {"Cc", "Cf", "Zl", "Zp", "Zs"}
 # Fillers of Hangul and of Braille, a joiner of marks, and variation selectors.
 _FILLERS = {*"\u115f\u1160\u3164\uffa0\u2800\u034f", *map(chr, range(0xFE00, 0xFE10))}
@@ -68,7 +70,7 @@ def column_of(frame: Any, column: str, name: str, keyword: str) -> Any:
     if column not in columns:
         raise ValueError(
             f"{name} has no column {column!r}; its columns are {columns}. "
-            f"Name the right one with {keyword}=..."
+            f"Name the right one with {keyword}=...{did_you_mean(column, columns)}"
         )
     if columns.count(column) > 1:
         raise ValueError(f"{name} has {columns.count(column)} columns named {column!r}; keep one.")

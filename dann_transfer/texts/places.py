@@ -13,6 +13,22 @@ V = TypeVar("V")
 LISTED = 5
 
 
+def listed(places: Sequence[object]) -> str:
+    """Return the first places in a list of them.
+
+    Examples
+    --------
+    >>> listed([6, 301]), listed(range(1, 9))
+    ('6, 301', '1, 2, 3, 4, 5, ...')
+
+    """
+    return ", ".join(map(str, places[:LISTED])) + (", ..." if len(places) > LISTED else "")
+
+
+class EmptyTextError(ValueError):
+    """A text is empty or missing."""
+
+
 class Fault(Exception):
     """What is wrong with one value; faults with one remedy are of one kind."""
 
@@ -49,16 +65,14 @@ class Places:
     def fault(self, positions: Sequence[int], what: str) -> str:
         """Return which values are at fault, the first of them by its place, and in what way."""
         n = len(positions)
-        dots = ", ..." if n > LISTED else ""
         rows = [i if self.rows is None else self.rows[i] for i in positions]
         if self.path is None:
-            listed = ", ".join(f"{self.name}[{row}]" for row in rows[:LISTED])
-            several = f", the first of {n:,}: {listed}{dots}" if n > 1 else ""
+            names = listed([f"{self.name}[{row}]" for row in rows])
+            several = f", the first of {n:,}: {names}" if n > 1 else ""
             return f"{self.name}[{rows[0]}] {what}{several}"
         line = self.line(rows[0])
         where = "" if line is None else f", line {line} of the file"
-        listed = ", ".join(str(row + 1) for row in rows[:LISTED])
-        several = f", the first of {n:,} rows: {listed}{dots}" if n > 1 else ""
+        several = f", the first of {n:,} rows: {listed([r + 1 for r in rows])}" if n > 1 else ""
         return f"{self.path!r}, row {rows[0] + 1}{where}: {self.name} {what}{several}"
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from dann_transfer.ground.notices import warn
 from dann_transfer.texts.exports import MARK, Answers, answers_of, columns_beside
-from dann_transfer.texts.files import FileTexts, is_table, places_of, read_table
+from dann_transfer.texts.files import FileTexts, is_table, left_out, places_of, read_table
 from dann_transfer.texts.frames import (
     column_of,
     columns_of,
@@ -26,7 +26,8 @@ from dann_transfer.texts.frames import (
     show,
 )
 from dann_transfer.texts.labels import LabelWarning, as_labels, labels_of
-from dann_transfer.texts.places import Fault, Places, checked
+from dann_transfer.texts.places import EmptyTextError, Fault, Places, checked
+from dann_transfer.texts.separated import RowWarning
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -143,8 +144,9 @@ def _checked(X: Any, name: str, text_column: str, empty_is_text: bool, start: in
     if isinstance(X, PathLike):
         X = FileTexts(X, text_column)
     if isinstance(X, FileTexts):
-        places = X.places(name)
-        X = list(X)
+        numbered = list(X.numbered())
+        places = X.places(name).at([row for row, _ in numbered])
+        X = [text for _, text in numbered]
     if X is None:
         raise TypeError(f"{name} is None; pass a list of texts.")
     if isinstance(X, str | bytes):
@@ -201,7 +203,7 @@ def _text(value: Any, may_be_empty: bool) -> str:
         )
     if not may_be_empty and is_blank(value):
         raise Fault(
-            ValueError,
+            EmptyTextError,
             f"is empty or only white space: {show(value)}",
             "remove it or put a placeholder such as '[empty]' in its place.",
         )
@@ -223,7 +225,11 @@ def read_labelled(
     text_column: str,
     label_column: str,
     others: Sequence[str] = (),
-    *form: str | None,
+    encoding: str | None = None,
+    separator: str | None = None,
+    quoting: str | None = None,
+    header: bool = True,
+    skip_missing: bool = False,
 ) -> pd.DataFrame:
     """Read texts with one label each, and other columns; the index is the row in the file, from 0.
 
@@ -234,8 +240,10 @@ def read_labelled(
     path : path
     text_column, label_column : str
     others : sequence of str
-    *form : str, optional
-        Encoding, separator and quoting, as for `read_table`.
+    encoding, separator, quoting, header
+        As for `read_table`.
+    skip_missing : bool
+        Whether rows without text or label are left out, with a warning.
 
     Raises
     ------
@@ -243,20 +251,26 @@ def read_labelled(
         As `read_table` does, and if a row has several labels.
 
     """
-    import pandas as pd
-
     columns = [text_column, *(column for column in others if column != text_column)]
-    encoding, separator, quoting = (*form, None, None, None)[:3]
     extra = columns_beside(label_column)
     optional = list(dict.fromkeys([label_column, *extra]))
-    frame = read_table(path, columns, encoding, separator, False, quoting, optional)
+    form = encoding, separator, False, quoting
+    frame = read_table(path, columns, *form, optional, header)
     if not {label_column, *extra} - {"answer"} & {*frame.columns}:
         # It says which columns there are.
-        read_table(path, [*columns, label_column], encoding, separator, False, quoting)
-    places = places_of(path, label_column, columns, encoding, separator, quoting)
+        read_table(path, [*columns, label_column], *form, header=header)
+    places = places_of(path, label_column, columns, encoding, separator, quoting, header)
     answers = _answers(frame, label_column, repr(str(path)), places)
     frame = frame.iloc[answers.rows].set_axis(answers.rows)
+    import pandas as pd
+
     frame[label_column] = pd.Series(answers.labels, frame.index, dtype=object)
+    if skip_missing:
+        gap = frame[text_column].map(is_blank) | frame[label_column].map(is_blank)
+        if gap.any():
+            rows = (frame.index[gap] + 1).unique().tolist()
+            warn(f"{str(path)!r}: {left_out(rows, 'text, or no label')}", RowWarning)
+        frame = frame[~gap]
     return frame[list(dict.fromkeys([text_column, label_column, *others]))]
 
 

@@ -6,12 +6,14 @@ import csv
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
+from dann_transfer.ground.checks import did_you_mean, nearest
 from dann_transfer.ground.notices import warn
+from dann_transfer.texts.places import listed
 from dann_transfer.texts.unpacking import ending, opened
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 SEPARATORS = (",", ";", "\t", "|")
 QUOTINGS = ("none", "minimal")
+LOOKED_AT = 50
+"""Rows by which the separator of a file without a header is found."""
 # A character in no text: in a file with one column every line is one text, commas and all.
 _NONE = "\x1f"
 # What Excel writes above the header to name the separator.
@@ -28,7 +32,23 @@ _LITERAL = "--quoting none (in Python, pandas.read_csv with quoting=csv.QUOTE_NO
 
 
 class RowWarning(UserWarning):
-    """Rows of a file may be others than they seem, by a line break or a quote mark."""
+    """Rows of a file may be others than they seem, or are left out because they are empty."""
+
+
+class ColumnError(ValueError):
+    """A file lacks a column.
+
+    Attributes
+    ----------
+    column : str
+    said : str
+        What is wrong, without the remedy.
+
+    """
+
+    def __init__(self, said: str, column: str) -> None:
+        super().__init__(f"{said} Name the right one, or the separator.")
+        self.said, self.column = said, column
 
 
 class _QuoteError(ValueError):
@@ -53,12 +73,24 @@ class Dialect:
     """How a file of separated values is written; None is detected.
 
     ``quoting="none"`` means that a quote mark is a letter like others, and "minimal" that it
-    encloses a cell, whatever the lines in that cell look like.
+    encloses a cell, whatever the lines in that cell look like. Without a header the columns are
+    called "1", "2" and so on.
     """
 
     encoding: str
     separator: str | None = None
     quoting: str | None = None
+    header: bool = True
+
+
+@dataclass(frozen=True)
+class _Table:
+    """The columns of a file, its rows, the separator, and the lines that are left out."""
+
+    names: list[str]
+    rows: Iterator[_Row]
+    separator: str
+    left_out: list[int]
 
 
 def csv_parts(
@@ -70,32 +102,44 @@ def csv_parts(
     optional: Sequence[str] = (),
 ) -> Iterator[pd.DataFrame]:
     """Yield the rows of a file in parts of `size`, with the wanted columns or all of them."""
-    import pandas as pd
-
-    names, rows, separator = _table(path, columns, dialect, optional)
-    cells = (_cells(path, row, names, separator) for row in rows)
+    table = _table(path, columns, dialect, optional)
+    names = table.names
+    cells = (_cells(path, row, names, table.separator) for row in table.rows)
     if whole:
         places = list(range(len(names)))
     else:
         wanted = [*columns, *(c for c in optional if c in names and c not in columns)]
         places = [names.index(column) for column in wanted]
+    if size == 0:
+        return
+    # Here, so that a column that is not there is named without waiting for the import.
+    import pandas as pd
+
     kept = [names[i] for i in places]
     first = True
     while (part := list(islice(cells, size))) or first:
         first = False
         yield pd.DataFrame([[row[i] for i in places] for row in part], columns=kept, dtype=object)
+    if n := len(table.left_out):
+        warn(
+            f"{str(path)!r}: {n:,} row{'s are' if n > 1 else ' is'} empty in every cell and left "
+            f"out: line{'s' if n > 1 else ''} {listed(table.left_out)}.",
+            RowWarning,
+        )
 
 
 def line_of(path: Path, columns: Sequence[str], dialect: Dialect, number: int) -> int | None:
     """Return the line on which a row begins, with rows counted from 0."""
-    rows = _table(path, columns, dialect)[1]
+    rows = _table(path, columns, dialect).rows
     return next((row.line for row in rows if row.number == number + 1), None)
 
 
 def _table(
     path: Path, columns: Sequence[str], dialect: Dialect, optional: Sequence[str] = ()
-) -> tuple[list[str], Iterator[_Row], str]:
-    """Return the header, the rows below it and the separator."""
+) -> _Table:
+    """Return the columns, the rows below the header and the separator."""
+    if not dialect.header:
+        return _headless(path, columns, dialect, optional)
     candidates = list(SEPARATORS)
     if dialect.separator is not None:
         candidates = [dialect.separator]
@@ -105,21 +149,72 @@ def _table(
     # The one that finds most of the wanted columns, and among equals makes the most columns.
     best = max(headers, key=lambda s: (len({*headers[s]} & {*columns}), len(headers[s])))
     names = headers[best]
+    if _has_a_text_a_line(path, names, [*columns, *optional], best, dialect):
+        warn(
+            f"{str(path)!r} has no column {columns[0]!r}; each of its lines is a text, the first "
+            f"one too: {best.join(names)[:40]!r}.",
+            RowWarning,
+        )
+        return _single(path, list(columns), replace(dialect, quoting="none", header=False), best)
     _refuse_headless(path, names, [*columns, *optional], best, dialect)
-    check_columns(path, names, columns)
+    check_columns(path, names, columns, optional)
     if len(names) > 1 or dialect.separator is not None:
-        rows = _rows(path, dialect, best)
-        next(rows)
-        return names, _unbroken(path, _unswallowed(path, rows, names, best, dialect), names), best
+        return _several(path, names, dialect, best)
     if ending(path) == ".txt" and dialect.quoting is None:
         plain = Dialect(dialect.encoding, quoting="none")
         # Unless its header has quotes around it, every line of a text file is a text as it is.
         if next(_rows(path, plain, _NONE)).cells == names:
             dialect = plain
+    return _single(path, names, dialect, best)
+
+
+def _several(path: Path, names: list[str], dialect: Dialect, separator: str) -> _Table:
+    """Return a table of several columns."""
+    left_out: list[int] = []
+    rows = _rows(path, dialect, separator, left_out=left_out)
+    if dialect.header:
+        next(rows)
+    rows = _unbroken(path, _unswallowed(path, rows, names, separator, dialect), names)
+    return _Table(names, rows, separator, left_out)
+
+
+def _single(path: Path, names: list[str], dialect: Dialect, separator: str) -> _Table:
+    """Return a table of one column, of which each line is a row."""
     rows = _rows(path, dialect, _NONE, blank_is_row=True)
-    next(rows)
+    if dialect.header:
+        next(rows)
     rows = _unswallowed(path, _without_blank_end(rows), names, _NONE, dialect)
-    return names, rows, best
+    return _Table(names, rows, separator, [])
+
+
+def _headless(
+    path: Path, columns: Sequence[str], dialect: Dialect, optional: Sequence[str]
+) -> _Table:
+    """Return a table without a header, by the separator that divides its first rows alike."""
+    best, n = ",", 1
+    for separator in SEPARATORS if dialect.separator is None else (dialect.separator,):
+        try:
+            sizes = {len(row.cells) for row in islice(_rows(path, dialect, separator), LOOKED_AT)}
+        except _QuoteError:
+            continue
+        if len(sizes) == 1 and (size := sizes.pop()) > n:
+            best, n = separator, size
+    names = [str(i + 1) for i in range(n)]
+    check_columns(path, names, columns, optional)
+    return _several(path, names, dialect, best) if n > 1 else _single(path, names, dialect, best)
+
+
+def _has_a_text_a_line(
+    path: Path, names: list[str], wanted: Sequence[str], separator: str, dialect: Dialect
+) -> bool:
+    """Return whether a text file has no header: it has none of the names, nor a similar one."""
+    return (
+        ending(path) == ".txt"
+        and len(wanted) == 1
+        and dialect.separator is None
+        and separator != "\t"
+        and nearest(wanted[0], names) is None
+    )
 
 
 def _declared(path: Path, encoding: str) -> str | None:
@@ -235,9 +330,16 @@ class _Lines:
 
 
 def _rows(
-    path: Path, dialect: Dialect, separator: str, blank_is_row: bool = False
+    path: Path,
+    dialect: Dialect,
+    separator: str,
+    blank_is_row: bool = False,
+    left_out: list[int] | None = None,
 ) -> Iterator[_Row]:
-    """Yield the rows from the header on, without blank ones unless they are rows."""
+    """Yield the rows from the header on, without blank ones unless they are rows.
+
+    The lines of rows that are empty in every cell are added to `left_out`.
+    """
     # A cell may be as long as a book.
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     with opened(path, dialect.encoding) as file:
@@ -248,14 +350,16 @@ def _rows(
             strict=True,
             quoting=csv.QUOTE_NONE if dialect.quoting == "none" else csv.QUOTE_MINIMAL,
         )
-        number, line = 0, 1
+        number, line = 0 if dialect.header else 1, 1
         try:
             for cells in reader:
                 raw, lines.read = lines.read, []
                 declares = line == 1 and _DECLARATION.fullmatch(raw[0])
-                if not declares and (cells or (blank_is_row and number)):
+                if not declares and (any(map(str.strip, cells)) or (blank_is_row and number)):
                     yield _Row(number, line, cells, raw)
                     number += 1
+                elif cells and left_out is not None and not declares:
+                    left_out.append(line)
                 line = reader.line_num + 1
         except csv.Error as error:
             raise _QuoteError(
@@ -292,17 +396,21 @@ def _refuse_headless(
         raise ValueError(
             f"{str(path)!r} has no column {next(iter(wanted), '')!r}, and its first line looks "
             f"like a row: {names[:20]}. Write a line above it with the columns' names, such as "
-            f"{separator.join(wanted[:2])!r}."
+            f"{separator.join(wanted[:2])!r}, or pass --no-header (in Python, header=False)."
         )
 
 
-def check_columns(path: Path, names: Sequence[str], wanted: Sequence[str]) -> None:
-    """Raise if one of the wanted columns is not there once."""
-    for column in wanted:
+def check_columns(
+    path: Path, names: Sequence[str], wanted: Sequence[str], any_of: Sequence[str] = ()
+) -> None:
+    """Raise if one of the wanted columns is not there once, or all of `any_of` are missing."""
+    missing = any_of[:1] if {*any_of}.isdisjoint(names) else ()
+    for column in (*wanted, *missing):
         if column not in names:
-            raise ValueError(
-                f"{str(path)!r} has no column {column!r}; it has {list(names)[:20]}. Name the "
-                "right one, or the separator."
+            raise ColumnError(
+                f"{str(path)!r} has no column {column!r}; it has {list(names)[:20]}."
+                f"{did_you_mean(column, names)}",
+                column,
             )
         if list(names).count(column) > 1:
             raise ValueError(

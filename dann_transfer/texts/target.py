@@ -73,13 +73,57 @@ def as_target(
     return texts, n
 
 
+def target_rows(domain: Any, n: int, name: str = "domain") -> np.ndarray:
+    """Return which of n texts are from the target, shape (n,), bool.
+
+    Parameters
+    ----------
+    domain : {"target", "source"}, or sequence of these, shape (n,)
+    n : int
+    name : str
+        The name used for it in errors.
+
+    Examples
+    --------
+    >>> target_rows("source", 2).tolist(), target_rows(["target", "source"], 2).tolist()
+    ([False, False], [True, False])
+    >>> target_rows("tweets", 2)
+    Traceback (most recent call last):
+    ...
+    ValueError: domain='tweets' must be 'target' or 'source', or a sequence of these, one a text.
+
+    """
+    if isinstance(domain, str):
+        if domain not in ("target", "source"):
+            raise ValueError(
+                f"{name}={domain!r} must be 'target' or 'source', or a sequence of these, one a "
+                "text."
+            )
+        return np.full(n, domain == "target")
+    entries = np.asarray(domain, dtype=object)
+    if entries.shape != (n,):
+        raise ValueError(
+            f"{name} has shape {entries.shape}; it needs one entry, 'target' or 'source', for each "
+            f"of the {n} texts."
+        )
+    for i, entry in enumerate(entries.tolist()):
+        if not isinstance(entry, str) or entry not in ("target", "source"):
+            raise ValueError(f"{name}[{i}] is {entry!r}; it must be 'target' or 'source'.")
+    return np.asarray(entries == "target")
+
+
 def _parts(X: Any, name: str, text_column: str) -> Iterator[list[str]]:
     """Yield the texts of X, one part at a time if they need not all be in memory."""
     if isinstance(X, Domain):
         X = X.texts
     if isinstance(X, PathLike):
         X = FileTexts(X, text_column)
-    places = X.places(name) if isinstance(X, FileTexts) else Places(name)
+    if isinstance(X, FileTexts):
+        places, numbered = X.places(name), X.numbered()
+        while pairs := list(islice(numbered, PART)):
+            rows, texts = zip(*pairs, strict=True)
+            yield checked_texts(texts, places.at(rows))
+        return
     if hasattr(X, "select_columns") and hasattr(X, "iter"):
         # From `datasets`. A streamed dataset may not know its columns before it is read.
         if text_column in (X.column_names or ()):
@@ -96,7 +140,7 @@ def _parts(X: Any, name: str, text_column: str) -> Iterator[list[str]]:
         return
     start = 0
     while part := list(islice(values, PART)):
-        yield checked_texts(part, places, start=start)
+        yield checked_texts(part, Places(name), start=start)
         start += len(part)
 
 

@@ -370,13 +370,14 @@ def test_a_saved_model_has_its_map(pair, tmp_path):
 def test_a_model_of_an_earlier_release_still_loads(pair, tmp_path):
     """Its settings do not name `align`, and its heads hold no map."""
     from dann_transfer.fitting import saving
+    from dann_transfer.fitting.folder import digest_of_config
 
     plain, _ = pair
     plain.save_pretrained(tmp_path / "m")
     file = tmp_path / "m" / saving.CONFIG
     config = json.loads(file.read_text())
     assert config["params"].pop("align", "absent") is None
-    config["digest"] = saving._digest(config)
+    config["digest"] = digest_of_config(config)
     file.write_text(json.dumps(config))
     loaded = DomainAdapter.from_pretrained(tmp_path / "m")
     assert loaded.align is None
@@ -389,6 +390,7 @@ def test_a_model_of_an_earlier_release_still_loads(pair, tmp_path):
 @pytest.mark.parametrize("wrong", ["shape", "nan"])
 def test_a_damaged_map_is_refused(wrong, pair, tmp_path):
     from dann_transfer.fitting import saving
+    from dann_transfer.fitting.folder import digest_of_config
     from dann_transfer.ground.digests import sha256_of_file
 
     pair[1].save_pretrained(tmp_path / "m")
@@ -401,7 +403,7 @@ def test_a_damaged_map_is_refused(wrong, pair, tmp_path):
     save_file(tensors, file)
     config = json.loads((tmp_path / "m" / saving.CONFIG).read_text())
     config["files"][saving.HEADS] = sha256_of_file(file)
-    config["digest"] = saving._digest(config)
+    config["digest"] = digest_of_config(config)
     (tmp_path / "m" / saving.CONFIG).write_text(json.dumps(config))
     words = r"alignment.offset must be" if wrong == "shape" else "'matrix' of its alignment has val"
     with pytest.raises(ValueError, match=words):

@@ -24,6 +24,7 @@ from typer.testing import CliRunner
 from dann_transfer import DomainAdapter, cli, methods
 from dann_transfer.adapter import RefitWarning
 from dann_transfer.fitting import saving
+from dann_transfer.fitting.folder import digest_of_config
 from dann_transfer.ground.digests import sha256_of_file
 from dann_transfer.serving.onnx import to_onnx
 
@@ -44,7 +45,11 @@ def test_saved_and_loaded_predicts_the_same(fitted, saved, target):
     for attribute in ("history_", "validation_", "seed_", "max_strength_", "truncated_"):
         assert getattr(loaded, attribute) == getattr(fitted, attribute), attribute
     ours, theirs = fitted.get_params(), loaded.get_params()
-    assert {k for k in ours if ours[k] != theirs[k]} <= {"device"}
+    assert {k for k in ours if ours[k] != theirs[k]} <= {"device", "encoder"}
+    # Of a path only the last part is kept, in every file of the folder.
+    assert theirs["encoder"] == Path(ours["encoder"]).name
+    above = str(Path(ours["encoder"]).parent).encode()
+    assert [p for p in saved.rglob("*") if p.is_file() and above in p.read_bytes()] == []
 
 
 def test_a_new_process_predicts_the_same(fitted, saved, target):
@@ -86,8 +91,9 @@ def test_the_encoder_opens_with_hugging_face(fitted, saved):
     assert np.allclose(hidden, fitted.transform(["good film"]), atol=1e-5)
 
 
-def test_a_loaded_model_can_be_trained_again(saved, source, target):
-    twin = clone(DomainAdapter.from_pretrained(saved)).set_params(epochs=1, device="cpu")
+def test_a_loaded_model_can_be_trained_again(saved, source, target, tiny_encoder):
+    twin = clone(DomainAdapter.from_pretrained(saved))
+    twin.set_params(epochs=1, device="cpu", encoder=tiny_encoder)
     assert twin.fit(*source, X_target=target).predict(target).shape == (len(target),)
 
 
@@ -153,7 +159,7 @@ def resign(folder: Path) -> None:
         for p in folder.rglob("*")
         if p.is_file() and p.name not in {"adapter.json", "README.md"}
     }
-    config["digest"] = saving._digest(config)
+    config["digest"] = digest_of_config(config)
     (folder / "adapter.json").write_text(json.dumps(config))
 
 
@@ -763,9 +769,12 @@ def test_an_adapter_json_that_is_nested_too_deep_is_damaged(saved, fitted):
         fitted.save_pretrained(saved)
 
 
-def test_a_saved_model_that_is_fitted_again_says_where_it_starts(tiny, source, target, tmp_path):
+def test_a_saved_model_that_is_fitted_again_says_where_it_starts(
+    tiny, tiny_encoder, source, target, tmp_path
+):
     tiny(epochs=1).fit(*source, X_target=target).save_pretrained(tmp_path / "model")
     loaded = DomainAdapter.from_pretrained(tmp_path / "model")
+    loaded.set_params(encoder=tiny_encoder)
     with pytest.warns(RefitWarning, match=r"is not trained further: fit starts again from"):
         loaded.fit(*source, X_target=target)
     with warnings.catch_warnings():

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from dann_transfer import Domain, methods
+from dann_transfer.ground.checks import check_threshold
 from dann_transfer.ground.settings import (
     HYPERPARAMETERS,
     as_seed,
     check_params,
     interval_of,
 )
-from dann_transfer.judging.decision import check_threshold
 from dann_transfer.model.runtime import resolve_device
 from dann_transfer.texts.weights import text_weights
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 
 import numpy as np
 import pytest
@@ -9,8 +10,10 @@ from conftest import TINY, toy_texts
 from scipy.stats import entropy
 
 from dann_transfer import DomainAdapter, compare
+from dann_transfer.fitting import run
 from dann_transfer.fitting.auto import candidates
 from dann_transfer.judging.choice import choose
+from dann_transfer.judging.diagnostics import CollapseWarning
 
 pytestmark = pytest.mark.filterwarnings("ignore::dann_transfer.judging.diagnostics.CollapseWarning")
 OPTIONS = {"candidates": ["dann", "mcc"]}
@@ -133,6 +136,24 @@ def test_corrupt_target_labels_change_no_choice(tiny, source, target):
     assert made[0].findings_ == made[1].findings_
     assert (made[0].suggest(target, 5) == made[1].suggest(target, 5)).all()
     assert (made[0].predict_proba(target) == made[1].predict_proba(target)).all()
+
+
+def test_auto_warns_of_no_candidate_that_it_rejects(tiny, source, target, monkeypatch):
+    train = run.train
+
+    def warning(params, *rest):
+        for category in (CollapseWarning, UserWarning):
+            warnings.warn(f"{category.__name__} of {params['method']}", category, stacklevel=1)
+        return train(params, *rest)
+
+    monkeypatch.setattr(run, "train", warning)
+    auto = tiny(method="auto", max_strength=None, epochs=1, method_options={"candidates": ["mcc"]})
+    with pytest.warns(UserWarning, match="of mcc") as caught:
+        auto.fit(*source, X_target=target)
+    said = {str(warning.message) for warning in caught}
+    assert {"UserWarning of source_only", "UserWarning of mcc"} <= said
+    of_one = {text for text in said if text.startswith("CollapseWarning of ")}
+    assert of_one == {f"CollapseWarning of {auto.choice_.method}"}
 
 
 def test_auto_in_compare(tiny_encoder, source, target):

@@ -12,6 +12,7 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
 from dann_transfer import Domain
+from dann_transfer.ground import options
 from dann_transfer.judging.selection import (
     SCORES,
     Evidence,
@@ -46,6 +47,10 @@ def pool() -> list[np.ndarray]:
 def shifted(n: int, by: float, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     return rng.normal(size=(n, 2)), rng.normal([by, 0], 1, size=(n, 2))
+
+
+def test_the_names_of_scores_are_known_without_torch():
+    assert tuple(SCORES) == options.SCORES
 
 
 def test_information_maximization_is_the_mutual_information(p):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
@@ -33,6 +34,9 @@ def test_a_report_tells_the_run(page, fitted):
     rows = dict(re.findall(r'<tr><td class="text">(\w+)</td><td class="text">(.*?)</td>', text))
     assert rows["max_strength"] == "0.1"
     assert rows["epochs"] == "8"
+    # Where files lie is of no use to others.
+    assert rows["encoder"] == "&#39;encoder&#39;"
+    assert str(Path(fitted.encoder).parent) not in text
     for epoch in fitted.validation_:
         assert f'<td class="number">{epoch["validation_accuracy"]:.3g}</td>' in text
     assert '<td class="text">neg</td>' in text
