@@ -32,8 +32,8 @@ test-machines: $(RAY)
 # Other libraries in an environment of their own, since their requirements may contradict ours.
 test-interop:
 	$(PYTHON) -m venv build/interop-venv
-	build/interop-venv/bin/python -m pip install --quiet --disable-pip-version-check \
-	    -c constraints.txt -r tests/interop/requirements.txt -e . pytest pytest-xdist
+	build/interop-venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	build/interop-venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r tests/interop/requirements.txt
 	build/interop-venv/bin/python -m pytest -m interop tests/interop
 
 # The built wheel in an environment that has nothing else; the clone is out of its sight.
