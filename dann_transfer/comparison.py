@@ -621,7 +621,7 @@ def _scores(
         tokens, cut = shared.tokens(trained.model.encoder, params, test.texts)
         if test.labels is not None:
             warn_truncated({f"{name} test": (cut, len(tokens))}, params["max_length"])
-        outputs = predict_tokens(trained, params, tokens, domain=name)
+        outputs = predict_tokens(trained, params, tokens, name, test.texts)
         features.append(outputs.features)
         codes, predicted = None, outputs.probabilities.argmax(1)
         if test.labels is not None:

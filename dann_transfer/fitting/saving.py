@@ -14,7 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ from dann_transfer.ground.notices import is_first, warn
 from dann_transfer.ground.settings import check_params
 from dann_transfer.judging.alignment import AffineMap
 from dann_transfer.judging.neighbors import Neighborhood
+from dann_transfer.knowledge import KnowledgeWarning
+from dann_transfer.knowledge.weighted import Weighted
 from dann_transfer.model import loading, modules
 from dann_transfer.model.encoder import Encoder
 from dann_transfer.model.heads import TaskHead
@@ -42,6 +44,7 @@ from dann_transfer.model.runtime import resolve_device
 from dann_transfer.model.tokenizer import check_record, record
 
 CONFIG, HEADS, CARD = "adapter.json", "heads.safetensors", "README.md"
+KNOWLEDGE = "knowledge.json"
 FORMAT = 2
 _ON_HUB = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 MAX_LENGTH = 1_000_000
@@ -67,6 +70,7 @@ class Saved:
     """The method's own parameters; the method itself is needed neither to save nor to load."""
     neighborhood: Neighborhood | None = None
     alignment: AffineMap | None = None
+    knowledge: Weighted | None = None
 
 
 def _digest(config: dict[str, Any]) -> str:
@@ -130,6 +134,7 @@ def save(saved: Saved, folder: str | PathLike[str]) -> None:
     if not is_first():
         return
     path = check_destination(folder)
+    saved = _with_data_alone(saved)
     try:
         with workplace(path) as work:
             _write(saved, work)
@@ -143,6 +148,20 @@ def save(saved: Saved, folder: str | PathLike[str]) -> None:
             f"the model cannot be saved to {str(path)!r} ({error}); nothing there was changed. "
             f"About {size / 1e6:,.0f} MB are needed: make room, or save to another folder."
         ) from error
+
+
+def _with_data_alone(saved: Saved) -> Saved:
+    """Return what can be saved, without knowledge that is code if predictions do not need it."""
+    why = "" if saved.knowledge is None else saved.knowledge.unsaved()
+    if not why:
+        return saved
+    if saved.params["use_knowledge"]:
+        raise ValueError(
+            f"{why}, so predictions with use_knowledge=True cannot be saved; set "
+            "use_knowledge=False, or fit with regular expressions."
+        )
+    warn(f"{why}: the saved model is without its knowledge.", KnowledgeWarning)
+    return replace(saved, knowledge=None)
 
 
 def _write(saved: Saved, folder: Path) -> None:
@@ -163,6 +182,10 @@ def _write(saved: Saved, folder: Path) -> None:
         if (kept := getattr(saved, part)) is not None:
             for name, array in vars(kept).items():
                 heads[f"{part}.{name}"] = torch.from_numpy(array)
+    if saved.knowledge is not None:
+        values, arrays = saved.knowledge.state()
+        (folder / KNOWLEDGE).write_text(json.dumps(values), encoding="utf-8")
+        heads |= {f"knowledge.{name}": torch.from_numpy(array) for name, array in arrays.items()}
     save_file({k: v.detach().cpu().contiguous() for k, v in heads.items()}, folder / HEADS)
     config: dict[str, Any] = {
         "format": FORMAT,
@@ -469,9 +492,24 @@ def _read(
         )
         neighborhood = Neighborhood(**near) if near else None
         alignment = AffineMap(**affine) if affine else None
+        knowledge = _read_knowledge(path, fitted.classes, parts["knowledge"])
         _check_shapes(path, encoder.features, fitted, neighborhood, alignment)
     model = Classifier(encoder, head).to(resolve_device(device)).eval()
-    return Saved(params, fitted, model, parts["method"], neighborhood, alignment)
+    return Saved(params, fitted, model, parts["method"], neighborhood, alignment, knowledge)
+
+
+def _read_knowledge(
+    path: Path, classes: np.ndarray, tensors: Mapping[str, Tensor]
+) -> Weighted | None:
+    """Return the knowledge of a saved model, after checking that it speaks of its classes."""
+    if not (path / KNOWLEDGE).is_file():
+        return None
+    values = json.loads((path / KNOWLEDGE).read_text(encoding="utf-8"))
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    knowledge = Weighted.from_state(values, arrays, classes)
+    # A text with each of its phrases would take long; any text shows wrong shapes.
+    knowledge.evidence(["a text"])
+    return knowledge
 
 
 def _read_fitted(path: Path, config: Mapping[str, Any]) -> Fitted:
@@ -518,7 +556,7 @@ def _check_tokenizer(path: Path, config: Mapping[str, Any], encoder: Encoder) ->
 def _read_heads(path: Path, head: TaskHead) -> dict[str, dict[str, Tensor]]:
     """Fill the task head, and return the tensors of each part by name."""
     parts: dict[str, dict[str, Tensor]] = {
-        part: {} for part in ("head", "method", "neighborhood", "alignment")
+        part: {} for part in ("head", "method", "neighborhood", "alignment", "knowledge")
     }
     for name, tensor in load_file(path / HEADS).items():
         part, _, key = name.partition(".")
