@@ -66,10 +66,7 @@ def look(
     """
     model, fitted, codes = trained.model, trained.fitted, roles.codes["validation"]
     params = fitted.params
-    held_out = torch.empty(0, model.encoder.features), torch.empty(0, len(fitted.classes))
-    if "validation" in tokens:
-        held_out = infer(model, tokens["validation"], runtime)
-        check_outputs(*held_out)
+    held_out = _held_out(trained, tokens, runtime)
     trained = _weighed(trained, counsel, held_out[1])
     if "target" not in tokens:
         fitted.calibration = calibration_of(held_out[1].numpy(), codes)
@@ -126,6 +123,19 @@ def look(
     fitted.findings = diagnose(run)
     warn_of_findings(fitted.findings)
     return trained
+
+
+def _held_out(
+    trained: Trained, tokens: Mapping[str, Tokens], runtime: Runtime
+) -> tuple[Tensor, Tensor]:
+    """Return features and logits of held-out source texts, of which there may be none."""
+    model = trained.model
+    if "validation" not in tokens:
+        classes = len(trained.fitted.classes)
+        return torch.empty(0, model.encoder.features), torch.empty(0, classes)
+    passed = infer(model, tokens["validation"], runtime)
+    check_outputs(*passed)
+    return passed
 
 
 def _weighed(trained: Trained, counsel: Counsel | None, logits: Tensor) -> Trained:
