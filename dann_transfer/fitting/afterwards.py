@@ -147,7 +147,7 @@ def _weighed(trained: Trained, counsel: Counsel | None, logits: Tensor) -> Train
 
 
 def _informed(
-    trained: Trained, counsel: Counsel | None, p: np.ndarray, rows: np.ndarray
+    trained: Trained, counsel: Counsel | None, p: np.ndarray, rows: list[int]
 ) -> np.ndarray:
     """Return probabilities of some target texts as they are predicted, (n, classes)."""
     if counsel is None or trained.knowledge is None or not trained.fitted.params["use_knowledge"]:

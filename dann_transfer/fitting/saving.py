@@ -504,12 +504,15 @@ def _read_knowledge(
     """Return the knowledge of a saved model, after checking that it speaks of its classes."""
     if not (path / KNOWLEDGE).is_file():
         return None
-    values = json.loads((path / KNOWLEDGE).read_text(encoding="utf-8"))
     arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
-    knowledge = Weighted.from_state(values, arrays, classes)
-    # A text with each of its phrases would take long; any text shows wrong shapes.
-    knowledge.evidence(["a text"])
-    return knowledge
+    try:
+        values = json.loads((path / KNOWLEDGE).read_text(encoding="utf-8"))
+        return Weighted.from_state(values, arrays, classes)
+    except (ValueError, re.error) as error:
+        raise ValueError(
+            f"{str(path / KNOWLEDGE)!r} is damaged: its parts do not fit together ({error}); save "
+            "the model again."
+        ) from error
 
 
 def _read_fitted(path: Path, config: Mapping[str, Any]) -> Fitted:

@@ -208,12 +208,24 @@ def as_knowledge(knowledge: Any, classes: np.ndarray) -> tuple[Knowledge, ...]:
     return objects
 
 
+def plain_label(label: Any) -> Any:
+    """Return a class as JSON can hold it: numbers of numpy as Python's."""
+    return label.item() if isinstance(label, np.generic) else label
+
+
 def number(value: Any, said: str) -> float:
     """Return a finite number, or raise a ValueError that quotes what it is."""
     good = isinstance(value, int | float | np.number) and not isinstance(value, bool)
     if not good or not np.isfinite(value):
         raise ValueError(f"{said} is {value!r}; it must be a finite number.")
     return float(value)
+
+
+def check_state(arrays: Mapping[str, tuple[np.ndarray, tuple[int, ...]]]) -> None:
+    """Raise a ValueError if an array that was saved does not have its shape."""
+    for name, (numbers, shape) in arrays.items():
+        if numbers.shape != shape:
+            raise ValueError(f"{name} has shape {numbers.shape}, not {shape}")
 
 
 State = tuple[dict[str, Any], Mapping[str, np.ndarray]]

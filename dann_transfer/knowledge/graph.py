@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from dann_transfer.ground.checks import check_number
-from dann_transfer.knowledge.base import Knowledge, Reason, State, reason_of
+from dann_transfer.knowledge.base import Knowledge, Reason, State, check_state, reason_of
 from dann_transfer.knowledge.phrases import Phrases, plain
 from dann_transfer.knowledge.spreading import RESTART, returning, spread, transitions
 
@@ -259,6 +259,16 @@ class Graph(Knowledge):
         graph.classes_ = classes
         graph._surplus, graph._spread = arrays["surplus"], arrays["spread"]
         graph._scores = arrays["scores"]
+        table = (len(graph.nodes), len(classes))
+        check_state({name: (arrays[name], table) for name in ("surplus", "spread", "scores")})
+        check_state({name: (arrays[name], graph.heads.shape) for name in ("kinds", "tails")})
+        for name, size in (
+            ("heads", table[0]),
+            ("tails", table[0]),
+            ("kinds", len(graph.relations)),
+        ):
+            if not ((arrays[name] >= 0) & (arrays[name] < size)).all():
+                raise ValueError(f"{name} has places beyond {size - 1}")
         return graph
 
 

@@ -10,7 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from dann_transfer.knowledge.base import Knowledge, Reason, State, number, reason_of
+from dann_transfer.knowledge.base import (
+    Knowledge,
+    Reason,
+    State,
+    number,
+    plain_label,
+    reason_of,
+)
 from dann_transfer.knowledge.phrases import Phrases, is_findable, plain, words_of
 
 NEGATORS = (
@@ -216,10 +223,10 @@ def _weights(phrase: Any, classes: Any) -> dict[Any, float]:
             "contains it; leave it out, or write a rule: Rules((pattern, label))."
         )
     if not isinstance(classes, Mapping):
-        return {classes: 1.0}
+        return {plain_label(classes): 1.0}
     if not classes:
         raise ValueError(f"the lexicon's phrase {phrase!r} has no class; pass {{class: weight}}.")
     return {
-        label: number(weight, f"the weight of {phrase!r} for {label!r}")
+        plain_label(label): number(weight, f"the weight of {phrase!r} for {label!r}")
         for label, weight in classes.items()
     }

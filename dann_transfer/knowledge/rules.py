@@ -9,7 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from dann_transfer.knowledge.base import Knowledge, Reason, State, reason_of
+from dann_transfer.knowledge.base import (
+    Knowledge,
+    Reason,
+    State,
+    check_state,
+    plain_label,
+    reason_of,
+)
 from dann_transfer.knowledge.votes import ABSTAINS, accuracies, log_likelihood
 
 _FLAGS = re.IGNORECASE
@@ -115,10 +122,9 @@ class Rules(Knowledge):
         votes = np.full((len(texts), len(self._rules)), ABSTAINS)
         for row, text in zip(votes, texts, strict=True):
             for j, rule in enumerate(self._rules):
-                label = rule(text)
+                label = plain_label(rule(text))
                 if label is None:
                     continue
-                label = label.item() if isinstance(label, np.generic) else label
                 if label not in places:
                     raise ValueError(
                         f"rule {j}, {rule.name!r}, votes {label!r} for the text {text[:60]!r}, a "
@@ -168,13 +174,14 @@ class Rules(Knowledge):
             *((re.compile(pattern, flags), label) for pattern, flags, label in values["rules"])
         )
         rules.classes_, rules.accuracies_ = classes, arrays["accuracies"]
+        check_state({"accuracies": (rules.accuracies_, (len(rules),))})
         return rules
 
 
 def _rule(rule: Any, i: int) -> _Pattern | _Function:
     """Check one rule."""
     if isinstance(rule, tuple) and len(rule) == 2:
-        pattern, label = rule
+        pattern, label = rule[0], plain_label(rule[1])
         if isinstance(pattern, str) and pattern:
             try:
                 return _Pattern(re.compile(pattern, _FLAGS), label)

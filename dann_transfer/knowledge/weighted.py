@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dann_transfer.knowledge.base import Evidence, Knowledge, Reason
+from dann_transfer.knowledge.base import Evidence, Knowledge, Reason, check_state
 from dann_transfer.knowledge.graph import Graph
 from dann_transfer.knowledge.lexicon import Lexicon
 from dann_transfer.knowledge.rules import Rules
@@ -98,10 +98,14 @@ class Weighted:
         parts = []
         for i, row in enumerate(values["parts"]):
             prefix = f"{i}."
-            numbers = {
+            state = {
                 name.removeprefix(prefix): array
                 for name, array in arrays.items()
                 if name.startswith(prefix)
             }
-            parts.append(_KINDS[row["kind"]].from_state(row, numbers, classes))
-        return cls(tuple(parts), *(np.asarray(values[name], dtype=float) for name in _NUMBERS))
+            parts.append(_KINDS[row["kind"]].from_state(row, state, classes))
+        numbers = {name: np.asarray(values[name], dtype=float) for name in _NUMBERS}
+        check_state({name: (array, (len(parts),)) for name, array in numbers.items()})
+        if not all(np.isfinite(array).all() and (array >= 0).all() for array in numbers.values()):
+            raise ValueError(f"its numbers must be finite and not below 0: {numbers}")
+        return cls(tuple(parts), **numbers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 
 import numpy as np
@@ -10,7 +11,9 @@ import pytest
 from conftest import BAD, GOOD, TINY, same, toy_texts, weights
 
 from dann_transfer import DomainAdapter
+from dann_transfer.fitting import saving
 from dann_transfer.fitting.informed import counsel_of
+from dann_transfer.ground.digests import sha256_of_file
 from dann_transfer.knowledge import Graph, KnowledgeWarning, Lexicon, Rules
 from dann_transfer.texts.roles import Roles
 
@@ -105,6 +108,30 @@ def test_a_saved_model_has_its_knowledge(informed, new_texts, tmp_path):
     assert str(loaded.knowledge_) == str(informed.knowledge_)
     text = new_texts[0][0]
     assert loaded.knowledge_.explain(text) == informed.knowledge_.explain(text)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda v: v["weights"].append(1.0), r"weights has shape \(2,\), not \(1,\)"),
+        (lambda v: v["weights"].__setitem__(0, -1.0), "must be finite and not below 0"),
+        (lambda v: v["parts"][0]["nodes"].pop(), "surplus has shape"),
+        (lambda v: v["parts"][0]["relations"].clear(), "kinds has places beyond -1"),
+        (lambda v: v["parts"][0].update(kind="Fixed"), "KeyError: 'Fixed'"),
+    ],
+)
+def test_damaged_knowledge_is_refused(change, said, informed, tmp_path):
+    informed.save_pretrained(tmp_path / "m")
+    file, config = tmp_path / "m" / saving.KNOWLEDGE, tmp_path / "m" / saving.CONFIG
+    values, described = json.loads(file.read_text()), json.loads(config.read_text())
+    change(values)
+    file.write_text(json.dumps(values))
+    # As by one who damages a model on purpose: the checksums fit.
+    described["files"][saving.KNOWLEDGE] = sha256_of_file(file)
+    described["digest"] = saving._digest(described)
+    config.write_text(json.dumps(described))
+    with pytest.raises(ValueError, match=f"is damaged: its parts do not fit together .*{said}"):
+        DomainAdapter.from_pretrained(tmp_path / "m")
 
 
 def test_each_kind_is_saved(tiny, source, target, tmp_path):
