@@ -397,6 +397,7 @@ def push(saved: Saved, name: str, private: bool, token: str | None) -> str:
     hub = huggingface_hub.HfApi(token=token)
     if not is_first():
         return f"{hub.endpoint}/{name}"
+    saved = _with_data_alone(saved)
     address = str(hub.create_repo(name, private=private, exist_ok=True))
     listing = set(hub.list_repo_files(name))
     before: list[str] = []

@@ -33,6 +33,9 @@ from dann_transfer.plots.predictions import (
 from dann_transfer.plots.training import TrainingDisplay
 from dann_transfer.texts.reading import Domain, EmptyTextWarning, as_domain, as_groups
 
+REASONS = 3
+"""At most this many reasons are shown for a text, the strongest."""
+
 
 def _picture(figure: Any, what: str) -> dict[str, str]:
     import matplotlib.pyplot as plt
@@ -76,6 +79,17 @@ def _examples(classes: np.ndarray, texts: list[str], p: np.ndarray, n: int) -> l
     places = [*order[:n], *order[max(n, len(order) - n) :]]
     predicted = labels(p, classes).tolist()
     return [(texts[i], predicted[i], float(p[i].max())) for i in places]
+
+
+def _known(adapter: DomainAdapter, examples: list[Sequence[Any]] | None) -> list[Sequence[Any]]:
+    """Return what knowledge says about the listed texts: text, class, weight, what and why."""
+    if adapter.knowledge_ is None or examples is None:
+        return []
+    return [
+        (text, *reason)
+        for text in dict.fromkeys(str(row[0]) for row in examples)
+        for reason in adapter.knowledge_.explain(text)[:REASONS]
+    ]
 
 
 def _scores(method: str, after: Evaluation, before: Evaluation | None) -> dict[str, Any]:
@@ -210,6 +224,7 @@ def report(
         classes=_classes(adapter),
         map=shown,
         examples=listed,
+        known=_known(adapter, listed),
         settings=[(key, repr(value)) for key, value in params.items()],
         version=__version__,
     )

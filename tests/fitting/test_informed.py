@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from conftest import BAD, GOOD, TINY, same, toy_texts, weights
 
-from dann_transfer import DomainAdapter
+from dann_transfer import DomainAdapter, plots
 from dann_transfer.fitting import saving
 from dann_transfer.fitting.informed import counsel_of
 from dann_transfer.ground.digests import sha256_of_file
 from dann_transfer.knowledge import Graph, KnowledgeWarning, Lexicon, Rules
+from dann_transfer.serving.onnx import to_onnx
 from dann_transfer.texts.roles import Roles
 
 pytestmark = [
@@ -191,6 +192,17 @@ def test_corrupted_target_labels_change_nothing(tiny, source, target):
         results.append(adapter.fit(*source, X_target=frame, knowledge=Graph(EDGES)))
     assert same(weights(results[0]), weights(results[1]))
     assert (results[0].knowledge_.weights == results[1].knowledge_.weights).all()
+
+
+def test_a_report_says_what_spoke_for_which_class(informed, new_texts, tmp_path):
+    page = plots.report(informed, tmp_path / "r.html", target=new_texts[0]).read_text()
+    assert "What knowledge says about them" in page
+    assert re.search(r">zib -similar to- \w+, in source texts of &#39;pos&#39;<", page)
+
+
+def test_an_onnx_file_has_only_the_model(informed, tmp_path):
+    with pytest.raises(ValueError, match=r"use_knowledge=True changes predictions.*=False to expo"):
+        to_onnx(informed, tmp_path / "onnx")
 
 
 def test_retargeting_weighs_anew(informed, new_texts, target):
