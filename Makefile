@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 DEV = $(VENV)/.dev-installed
-
+# The demo needs no tools of development.
+DEMO = $(VENV)/.explore-installed
 LAB = $(VENV)/.tutorials-installed
 DOCS = $(VENV)/.docs-installed
 RAY = $(VENV)/.ray-installed
@@ -12,7 +13,7 @@ PYTEST = $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder --
 
 .PHONY: demo docs test test-machines test-tutorials test-wheel tutorials lint format clean
 
-demo: $(DEV)
+demo: $(DEMO)
 	$(BIN)/dann-transfer demo
 
 test: $(DEV)
@@ -52,13 +53,15 @@ format: $(DEV)
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
-# The stamp is written last, so that an interrupted install is taken up again.
-$(DEV): pyproject.toml constraints.txt
+# An extra of pyproject.toml each. The stamp is written last, so that an interrupted install is
+# taken up again.
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+$(DEV) $(DEMO): $(VENV)/.%-installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(INSTALL) -e '.[$*]'
 	touch $@
 
-# An extra of pyproject.toml each.
 $(LAB) $(DOCS) $(RAY): $(VENV)/.%-installed: $(DEV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$*]'
+	$(INSTALL) -e '.[$*]'
 	touch $@

@@ -62,18 +62,27 @@ def trained(
 
 
 def rows_of(
-    run: dict[str, Any], split: boards.Split, goal: boards.Split, params: dict[str, Any]
+    run: dict[str, Any],
+    split: boards.Split,
+    goal: boards.Split,
+    params: dict[str, Any],
+    folder: Path | None,
 ) -> list[dict[str, Any]]:
-    """Train a run, and return its rows: without and with the map, and with neighbours too."""
+    """Train a run, and return its rows: without and with the map, and with neighbours too.
+
+    With a folder, the features are kept there for `mappings.py`.
+    """
     adapter, seconds = trained(run, split, goal, params)
     X_test, y_test = split.own_test or split.test
     T_test, t_test = goal.test
     source = adapter.transform(X_test, domain="source")
     codes, rows = np.searchsorted(adapter.classes_, t_test), []
+    stored: dict[str, np.ndarray] = {}
     for align, domain in ((None, "source"), ("transport", "target")):
         features, p = adapter.outputs(T_test, domain)
         measured = alignment_measures(source, features, np.array(y_test), np.array(t_test))
-        near = Neighborhood.of(*adapter.outputs(goal.unlabelled, domain), MOST)
+        pool = adapter.outputs(goal.unlabelled, domain)
+        near = Neighborhood.of(*pool, MOST)
         for neighbors in (None, MOST):
             q = p if neighbors is None else near.smooth(features, p, neighbors)
             scores = {
@@ -82,6 +91,21 @@ def rows_of(
             }
             setting = {"align": align, "neighbors": neighbors}
             rows.append({**run, **setting, **scores, **measured})
+        if folder is not None:
+            # Of the model's head, without and with the map.
+            stored |= {f"p_{domain}": p, f"pool_{domain}": pool[1]}
+            stored |= {} if align else {"T": pool[0], "T_test": features}
+    if folder is not None:
+        X, y = split.train
+        stored |= {
+            "X": adapter.transform(X, domain="source"),
+            "y": np.searchsorted(adapter.classes_, y),
+            "X_test": source,
+            "y_test": np.searchsorted(adapter.classes_, y_test),
+            "t_test": codes,
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        np.savez(folder / f"{board.name_of(run)}.npz", **stored)
     refused = None if adapter.alignment_ is not None else adapter.refused_prior_.get("em", "other")
     prior = {kind: each.tolist() for kind, each in adapter.target_prior_.items()}
     common = {"refused": refused, "prior": prior, "seconds": seconds, **board.made_with()}
@@ -98,6 +122,7 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
     parser.add_argument("--encoder", default="minilm", help="a name that datasets.encoder knows")
     parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--features", type=Path, help="keep features here, for mappings.py")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="start no run after")
     args = parser.parse_args()
     params, sample = {"epochs": board.EPOCHS} | board.params_of(args.set), boards.sample_of(args)
@@ -118,7 +143,7 @@ def main() -> None:
             if time.monotonic() > deadline:
                 return
             parts = boards.load(args.board, sample)
-            rows = rows_of(run, parts[source], parts[target], params)
+            rows = rows_of(run, parts[source], parts[target], params, args.features)
             args.out.parent.mkdir(parents=True, exist_ok=True)
             with args.out.open("a") as out:
                 out.write("".join(json.dumps(row) + "\n" for row in rows))

@@ -141,9 +141,10 @@ class DomainAdapter(
     validation_tolerance : float
         How many standard errors below the best validation score a later epoch may lie and still
         be kept, since on few held-out texts epochs differ by chance; 0 keeps the best.
-    metric : {"accuracy", "macro_f1", "balanced_accuracy"}
+    metric : str
         The score by which the epoch is chosen on held-out source texts, and by which `compare`
-        judges.
+        judges: "accuracy", "macro_f1", "balanced_accuracy", or the name of a scorer of
+        scikit-learn for predicted labels.
     patience : int, optional
         Stop after this many epochs without a better validation score; None never stops.
     method_options : dict, optional

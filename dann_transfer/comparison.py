@@ -34,7 +34,7 @@ from dann_transfer.judging.choice import BASELINE
 from dann_transfer.judging.decision import check_threshold
 from dann_transfer.judging.diagnostics import alignment_measures
 from dann_transfer.judging.gains import Answers, by_group, doubt, gain_error, harm
-from dann_transfer.judging.scores import METRICS, difference_error
+from dann_transfer.judging.scores import METRICS, difference_error, metric_of
 from dann_transfer.methods import Method
 from dann_transfer.methods.registry import classes_of, known
 from dann_transfer.records import Records
@@ -627,8 +627,9 @@ def _scores(
         if test.labels is not None:
             codes = np.searchsorted(classes, test.labels)
             labels.append(codes)
-        for metric, score in METRICS.items():
-            scores[f"{name}_{metric}"] = None if codes is None else score(codes, predicted)
+        for metric in dict.fromkeys((*METRICS, params["metric"])):
+            score = None if codes is None else metric_of(metric)(codes, predicted)
+            scores[f"{name}_{metric}"] = score
         if name == "target" and codes is not None:
             answers = Answers.of(outputs.probabilities, codes)
             missing = np.setdiff1d(codes, predicted)

@@ -31,10 +31,11 @@ CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of a file in one worker, which then creates what they share once.
 
-    Tutorials and shifts, the longest tests, share little: each is its own group, and
-    they run first.
+    Tutorials and shifts share little: each test is its own group. The longest groups run first, so
+    that no worker is left with one of them in the end.
     """
     long = ("test_the_quickstart_runs", "test_a_tutorial_runs", "test_a_method_beats")
+    long_files = {"test_contract.py", "test_processes.py", "test_real.py", "test_search.py"}
 
     def is_long(item: pytest.Item) -> bool:
         return item.name.startswith(long)
@@ -42,7 +43,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         group = item.name if is_long(item) else item.path.name
         item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=is_long, reverse=True)
+    items.sort(key=lambda item: is_long(item) or item.path.name in long_files, reverse=True)
 
 
 GOOD = ("good", "great", "fine", "lovely", "happy")

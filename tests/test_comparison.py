@@ -203,10 +203,15 @@ def test_several_sources_and_labelled_target_texts_reach_every_run(tiny_encoder,
         X_target=target,
         X_target_labelled=["good lol", "bad lol"],
         y_target_labelled=["pos", "neg"],
+        X_target_test=target,
+        y_target_test=["pos", "neg"] * (len(target) // 2),
         methods=["mdan"],
+        metric="f1_weighted",
         encoder=tiny_encoder,
         **params,
     )
+    assert "target f1 weighted went from" in result.verdict("mdan")
+    assert all(0 <= row["target_f1_weighted"] <= 1 for row in result.rows)
     for adapter in result.adapters.values():
         assert adapter.source_domains_ == ["a", "b"]
         assert adapter.truncated_["labelled target"] == 0

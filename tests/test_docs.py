@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pkgutil
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import make_tiny_encoder, toy_texts
 
 import dann_transfer
@@ -46,7 +48,8 @@ def test_files_that_the_prose_names_are_there():
 
 def test_names_on_the_pages_of_the_api_exist():
     """The site would be built without a word about a name that is not there."""
-    text = "".join((ROOT / "docs" / name).read_text() for name in ("api.md", "methods.md"))
+    pages = [*(ROOT / "docs").glob("api*.md"), ROOT / "docs" / "methods.md"]
+    text = "".join(page.read_text() for page in pages)
     shown = set()
     for block in text.split("::: ")[1:]:
         place = block.split()[0]
@@ -79,3 +82,60 @@ def test_the_first_example_of_the_readme_works_as_it_stands(tmp_path, monkeypatc
     exec(blocks("README.md")[0], names)
     assert (tmp_path / "model" / "adapter.json").is_file()
     assert len(names["adapter"].predict(names["new_texts"])) == len(names["new_texts"]) > 100
+
+
+def test_the_citations_name_this_release():
+    entry = re.search(r"```bibtex\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
+    assert entry
+    facts = dict(re.findall(r"(\w+) = \{+(.*?)\}+,?$", entry[1].replace("\\_", "_"), flags=re.M))
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert facts["version"] == citation["version"] == dann_transfer.__version__
+    assert facts["title"] == citation["title"]
+    assert facts["author"] == citation["authors"][0]["name"]
+
+
+def test_the_readme_lists_every_extra():
+    text = (ROOT / "README.md").read_text()
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    # A browser is for the tests alone.
+    assert [name for name in extras if f"`{name}`" not in text and f"[{name}]" not in text] == [
+        "browser"
+    ]
+
+
+def test_the_demo_sets_up_no_tools_of_development():
+    rules = (ROOT / "Makefile").read_text()
+    assert re.search(r"^demo: \$\(DEMO\)$", rules, flags=re.M)
+    assert re.search(r"^DEMO = \$\(VENV\)/\.explore-installed$", rules, flags=re.M)
+    assert re.search(r"^\$\(DEV\) \$\(DEMO\): .*: pyproject.toml constraints.txt$", rules, re.M)
+
+
+def test_lines_of_code_fit_on_the_site():
+    """At a width of 1280 pixels."""
+    pages = {page.name: page.read_text() for page in (ROOT / "docs").glob("*.md")}
+    pages["adding-a-method.md"] = (ROOT / "CONTRIBUTING.md").read_text().split(":add] -->")[1]
+    for name, text in pages.items():
+        for block in re.findall(r"```\w+\n(.*?)```", text, flags=re.S):
+            assert max(map(len, block.splitlines())) <= 88, (name, block)
+
+
+def test_the_site_fetches_nothing_from_elsewhere():
+    """Without its script for files, the search plugin's companion fetches one from a server."""
+    config = (ROOT / "mkdocs.yml").read_text()
+    scripts = re.findall(r"polyfills: \[(.*)\]", config)
+    assert scripts
+    assert "iframe-worker" in scripts[0]
+    folder = (ROOT / "docs" / scripts[0]).parent
+    assert "window.Worker=" in (ROOT / "docs" / scripts[0]).read_text()
+    assert "Permission is hereby granted" in (folder / "LICENSE").read_text()
+    assert "font: false" in config
+    assert "//" not in "".join(line for line in config.splitlines() if "#" not in line)
+
+
+def test_every_page_and_notebook_is_in_the_menu():
+    menu = (ROOT / "mkdocs.yml").read_text().split("\nnav:\n")[1]
+    pages = {page.name for page in (ROOT / "docs").glob("*.md")}
+    pages |= {f"tutorials/{path.name}" for path in (ROOT / "tutorials").glob("*.ipynb")}
+    assert not [page for page in pages if not re.search(rf"[ :-] {re.escape(page)}$", menu, re.M)]

@@ -83,15 +83,13 @@ def test_import_is_light(code):
     ],
 )
 def test_import_time_is_that_of_its_dependencies(before, code):
-    # The processor's time, which other work on the machine hardly changes.
-    timed = (
-        f"import {before}, time; t = time.process_time(); {code}; print(time.process_time() - t)"
+    # The processor's time, relative to the dependencies': a slow or busy machine slows both.
+    clock = "print(time.process_time(), end=' ')"
+    started, imported, done = map(
+        float, run(f"import time; {clock}; import {before}; {clock}; {code}; {clock}").split()
     )
-    tries = [float(run(timed))]
-    while tries[-1] >= 0.3 and len(tries) < 4:
-        tries.append(float(run(timed)))
-    print(f"{code}: {min(tries):.3f} s beyond {before}")
-    assert min(tries) < 0.3
+    print(f"{code}: {done - imported:.3f} s beyond {imported - started:.3f} s of {before}")
+    assert done - imported < (imported - started) / 8
 
 
 def test_what_the_package_promises_is_there():
@@ -106,8 +104,8 @@ def test_what_the_package_promises_is_there():
 
 
 def test_the_api_page_has_every_public_name_and_no_other():
-    page = (ROOT / "docs" / "api.md").read_text()
-    members = re.search(r"members: \[(.*)\]", page)
+    page = "".join(file.read_text() for file in sorted((ROOT / "docs").glob("api*.md")))
+    members = re.search(r"^::: dann_transfer\n.*?members: \[(.*?)\]", page, re.M | re.S)
     assert members
     objects = {name.strip() for name in members[1].split(",")}
     modules = set(re.findall(r"^::: dann_transfer\.(\w+)$", page, re.M))

@@ -19,41 +19,49 @@ pytestmark = pytest.mark.real
 @pytest.fixture(scope="module")
 def parts():
     domains = datasets.load("sentiment")
-    source = datasets.split(domains["movies"], 500)
-    target = datasets.split(domains["tweets"], 500)
+    source = datasets.split(domains["movies"], 400)
+    target = datasets.split(domains["tweets"], 400)
     return source, target
 
 
 @pytest.fixture(scope="module")
 def runs(parts, minilm) -> dict[str, DomainAdapter]:
     (X, _, y, _), (T, _, _, _) = parts
-    common = {"freeze_layers": 3, "epochs": 3, "random_state": 0, "progress": False}
+    common = {"freeze_layers": 4, "epochs": 3, "random_state": 0, "progress": False}
     # With few steps, training needs a larger rate and a stronger reversal.
-    common |= {"learning_rate": 2e-4, "max_length": 128, "max_strength": 2.0}
+    common |= {"learning_rate": 2e-4, "max_length": 64, "max_strength": 2.0}
     return {
         method: DomainAdapter(minilm, method=method, **common).fit(X, y, X_target=T)
         for method in ("source_only", "dann")
     }
 
 
-def test_both_learn_the_task(parts, runs):
-    for adapter in runs.values():
+@pytest.fixture(scope="module")
+def outputs(parts, runs) -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
+    """Features and probabilities of each model for 300 test texts of both domains."""
+    return {
+        method: [adapter.outputs(texts[:300]) for _, texts, _, _ in parts]
+        for method, adapter in runs.items()
+    }
+
+
+def test_both_learn_the_task(parts, runs, outputs):
+    for method, adapter in runs.items():
         scores = [
-            f1_score(labels[:600], adapter.predict(texts[:600]), average="macro")
-            for _, texts, _, labels in parts
+            f1_score(labels[:300], adapter.classes_[p.argmax(1)], average="macro")
+            for (_, p), (_, _, _, labels) in zip(outputs[method], parts, strict=True)
         ]
-        print(f"{adapter.method}: macro-F1 source {scores[0]:.3f}, target {scores[1]:.3f}")
+        print(f"{method}: macro-F1 source {scores[0]:.3f}, target {scores[1]:.3f}")
         # A constant answer scores 0.34 on the source and 0.41 on the target. With a reversal this
         # strong, a change in rounding alone moves the target's score by a tenth.
         assert scores[0] > 0.70
         assert scores[1] > 0.50
 
 
-def test_dann_brings_the_domains_nearer(parts, runs):
-    source, target = parts[0][1][:600], parts[1][1][:600]
+def test_dann_brings_the_domains_nearer(outputs):
     before, after = (
-        proxy_a_distance(adapter.transform(source), adapter.transform(target))
-        for adapter in (runs["source_only"], runs["dann"])
+        proxy_a_distance(*(features for features, _ in outputs[method]))
+        for method in ("source_only", "dann")
     )
     print(f"A-distance {before:.2f} -> {after:.2f}")
     assert after < before - 0.1

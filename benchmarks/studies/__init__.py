@@ -16,8 +16,8 @@ from importlib import import_module
 from types import ModuleType
 
 ORDER = """
-family judges priors pairs trials scored neighbors changes teachers beginnings aligned critic splits
-few defaults coverage labelled libraries speeds epochs
+overview family judges priors pairs trials scored neighbors changes teachers beginnings aligned
+maps critic splits few defaults coverage labelled libraries speeds epochs
 student automatic lora memory processes service export reference
 """
 """The studies, in the order of docs/results.md; those of the last line have no section there."""

@@ -20,6 +20,11 @@ def sections() -> list[str]:
         "class, the target half). Accuracy and macro-F1 of source-only on the target's test texts, "
         "the points that the others gain, and what `auto` lost to the best of the three.",
         table(read("defaults")),
+        "What `correct_prior` would change in these runs, in points of accuracy, where the "
+        "estimate of class shares is accepted and the test texts have the target's shares (those "
+        "of a cell with a tail do not). The doctor advised it in "
+        f"{sum('shifted class shares' in row['findings'] for row in accepted())} of these runs.",
+        remedies(accepted()),
         "How long a source-only run is by default, and how often it is right on test texts of its "
         "domain (`python benchmarks/lengths.py --cells movies:100 tweets:100 movies:300 tweets:300 "
         "--seeds 0 1 2`).",
@@ -48,6 +53,30 @@ def table(rows: list[dict[str, Any]]) -> str:
     cells = [" / ".join(f"{x:.1f}" for x in pairs[0])]
     cells += [" / ".join(f"{x:+.1f}" for x in pair) for pair in pairs[1:]]
     return "\n".join([*lines, row_of(["mean", "", *cells, "", f"{means[-1]:.1f}"])])
+
+
+def accepted() -> list[dict[str, Any]]:
+    """Rows with an accepted estimate of class shares, and test texts with the target's shares."""
+    return [
+        row
+        for row in read("defaults")
+        if "prior_em_accuracy" in row and not row["cell"].endswith("tail")
+    ]
+
+
+def remedies(rows: list[dict[str, Any]]) -> str:
+    """Mean and worst change by correcting class shares, by method and kind of estimate."""
+    lines = heading(["method", "estimate", "runs", "mean", "worst", "best"])
+    for method in (BASELINE, *METHODS[:2]):
+        for kind in ("em", "bbse"):
+            changes = [
+                100 * (row[f"prior_{kind}_accuracy"] - row["target_accuracy"])
+                for row in rows
+                if row["method"] == method
+            ]
+            figures = (f"{x:+.1f}" for x in (mean(changes), min(changes), max(changes)))
+            lines.append(row_of([method, kind, str(len(changes)), *figures]))
+    return "\n".join(lines)
 
 
 def scores(row: dict[str, Any]) -> list[float]:

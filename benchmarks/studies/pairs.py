@@ -7,7 +7,6 @@ from statistics import mean
 from typing import Any
 
 import boards
-import numpy as np
 from tables import (
     BASELINE,
     ORDER,
@@ -23,7 +22,6 @@ from tables import (
     label,
     mean_of_means,
     of_pair,
-    pooled_share,
     read,
     row_of,
     spread,
@@ -143,54 +141,13 @@ def board_table(rows: list[dict[str, Any]], tuned: set[tuple[str, str]]) -> str:
     return "\n".join(lines)
 
 
-def short_table(rows: list[dict[str, Any]], tuned: set[tuple[str, str]]) -> str:
-    """One line per pair: the baselines' accuracies, and mean gains over seeds of three methods."""
-    before, above = baselines(rows, BASELINE), baselines(rows, "target_trained")
-    shown = ("dann", "mcc", "student")
-    gains: dict[str, dict[tuple[str, str], list[tuple[float, float]]]] = {n: {} for n in shown}
-    lines = heading(["domains", BASELINE, *shown, "target_trained"])
-    for pair in sorted({(r["source"], r["target"]) for r in rows}):
-        runs = of_pair(rows, pair)
-        cells = [f"{pair[0]} → {pair[1]}{' *' if pair in tuned else ''}"]
-
-        def accuracy(method: str, runs: list[dict[str, Any]] = runs) -> str:
-            return f"{100 * mean(r['target_accuracy'] for r in runs if r['method'] == method):.1f}"
-
-        cells.append(accuracy(BASELINE))
-        for name in shown:
-            changes = [
-                (
-                    100 * (r["target_accuracy"] - before[base(r), r["seed"]]),
-                    100 * (above[base(r), r["seed"]] - before[base(r), r["seed"]]),
-                )
-                for r in runs
-                if label(r) == name
-            ]
-            gains[name][pair] = changes
-            cells.append(f"{np.mean(changes, axis=0)[0]:+.1f}")
-        lines.append(row_of([*cells, accuracy("target_trained")]))
-    means, worst, gap_shares = ["mean gain", ""], ["worst run", ""], ["of the gap", ""]
-    for by_domains in gains.values():
-        pairs = {pair: np.array(changes) for pair, changes in by_domains.items()}
-        share, (low, high) = pooled_share(pairs)
-        every = np.concatenate(list(pairs.values()))[:, 0]
-        middle = np.mean([values[:, 0].mean() for values in pairs.values()])
-        means.append(f"**{middle:+.1f}**")
-        worst.append(f"{every.min():+.1f} ({len(every)} runs)")
-        gap_shares.append(f"{share:.0%} ({low:.0%} to {high:.0%})")
-    return "\n".join([*lines, *(row_of([*cells, ""]) for cells in (means, worst, gap_shares))])
-
-
 def of_encoder(name: str) -> list[dict[str, Any]]:
     """Return an encoder's runs on the sentiment domains."""
     return [r for r in board_rows() if kind_of(r) == ("sentiment", name, TEXTS)]
 
 
 def tables() -> dict[str, str]:
-    return {
-        "base": short_table(of_encoder("mpnet"), boards.TUNED),
-        "results": board_table(of_encoder("minilm"), boards.TUNED),
-    }
+    return {"results": board_table(of_encoder("minilm"), boards.TUNED)}
 
 
 def closed(rows: list[dict[str, Any]], name: str) -> list[str]:

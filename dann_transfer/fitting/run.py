@@ -24,6 +24,7 @@ from dann_transfer.ground import length, streams
 from dann_transfer.ground.notices import warn
 from dann_transfer.ground.processes import Processes
 from dann_transfer.ground.settings import HYPERPARAMETERS, Settings, as_seed, check_params
+from dann_transfer.judging.scores import check_metric
 from dann_transfer.judging.weighing import Counsel
 from dann_transfer.knowledge import KnowledgeWarning
 from dann_transfer.knowledge.weighted import Weighted
@@ -129,6 +130,7 @@ def check(
     adapts = any(method.uses_target for method in created.values())
     needs_target = f"method={params['method']!r}" if adapts else ""
     texts = read(inputs, columns, needs_target, passes_over)
+    check_metric(params["metric"], len(texts.classes))
     _warn_of_knowledge(params, texts, created)
     return texts
 

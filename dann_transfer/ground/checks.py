@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from numbers import Integral, Real
 from typing import Any
 
@@ -136,6 +137,35 @@ def check_lora(value: Any) -> None:
             f"lora={value!r} must be a rank, a whole number of at least 1, or a dict of keywords "
             "of peft.LoraConfig."
         )
+
+
+def check_metric_name(value: Any) -> None:
+    """Raise a ValueError if `metric` is neither a metric of the package nor of scikit-learn.
+
+    Examples
+    --------
+    >>> check_metric_name("f1_macor")
+    Traceback (most recent call last):
+    ...
+    ValueError: metric='f1_macor' is unknown; did you mean 'f1_macro'?
+
+    """
+    names = ["accuracy", "macro_f1", "balanced_accuracy"]
+    if isinstance(value, str) and value in names:
+        return
+    # Here, because the command line checks settings before scikit-learn is imported.
+    from sklearn.metrics import get_scorer_names
+
+    scorers = get_scorer_names()
+    if isinstance(value, str) and value in scorers:
+        return
+    near = get_close_matches(value, [*names, *scorers], 1) if isinstance(value, str) else []
+    if near:
+        raise ValueError(f"metric={value!r} is unknown; did you mean {near[0]!r}?")
+    raise ValueError(
+        f"metric={value!r} must be one of {names}, or the name of a scorer of scikit-learn for "
+        "predicted labels, such as 'f1_weighted'."
+    )
 
 
 def interval_of(checkpoint_every: int | str | None) -> tuple[int | None, float | None]:

@@ -12,7 +12,13 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
-from dann_transfer.ground.checks import Hyperparameter, check_flag, check_lora, interval_of
+from dann_transfer.ground.checks import (
+    Hyperparameter,
+    check_flag,
+    check_lora,
+    check_metric_name,
+    interval_of,
+)
 
 INFERENCE_BATCH = 64
 """Texts that go through the model at once when nothing is trained."""
@@ -171,8 +177,9 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
     "metric": H(
         "accuracy",
         "the score by which the epoch is chosen on held-out source texts, and by which `compare` "
-        "judges",
-        choices=("accuracy", "macro_f1", "balanced_accuracy"),
+        'judges: "accuracy", "macro_f1", "balanced_accuracy", or the name of a scorer of '
+        "scikit-learn for predicted labels",
+        verify=check_metric_name,
     ),
     "patience": H(
         None,

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from typing import Any
 
 import numpy as np
+from sklearn.base import BaseEstimator
 
 
 def accuracy(codes: np.ndarray, predicted: np.ndarray) -> float:
@@ -58,6 +61,62 @@ METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
 """By name; each takes class positions of labels and of predictions, shape (n,)."""
 
 
+class _Answers(BaseEstimator):
+    """What scorers of scikit-learn ask for predictions: its texts are the answers themselves."""
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        return X
+
+
+@cache
+def metric_of(name: str) -> Callable[[np.ndarray, np.ndarray], float]:
+    """Return a metric by its name: one of `METRICS`, or a scorer of scikit-learn.
+
+    Parameters
+    ----------
+    name : str
+        As in `METRICS` or `sklearn.metrics.get_scorer_names`. The scorer is of predicted labels,
+        not of probabilities, and works on positions of classes; the second of two is the positive.
+
+    Examples
+    --------
+    >>> round(metric_of("matthews_corrcoef")(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1])), 3)
+    0.577
+
+    """
+    if name in METRICS:
+        return METRICS[name]
+    from sklearn.metrics import get_scorer
+
+    scorer: Any = get_scorer(name)
+    answers = _Answers()
+    return lambda codes, predicted: float(scorer(answers, predicted, codes))
+
+
+def check_metric(name: str, classes: int) -> None:
+    """Raise a ValueError if a metric cannot score predicted labels of this many classes.
+
+    Examples
+    --------
+    >>> check_metric("f1", 3)
+    Traceback (most recent call last):
+    ...
+    ValueError: metric='f1' cannot score labels of 3 classes (Target is multiclass but ...
+
+    """
+    codes = np.repeat(np.arange(classes), 2)
+    try:
+        metric_of(name)(codes, codes)
+    except (ValueError, AttributeError) as error:
+        # Scorers of probabilities look for methods that labels alone do not have.
+        why = error if isinstance(error, ValueError) else "it needs probabilities"
+        raise ValueError(
+            f"metric={name!r} cannot score labels of {classes} classes ({why}); use one of "
+            f"{list(METRICS)}, or a scorer of scikit-learn that takes such labels, such as "
+            "'f1_weighted'."
+        ) from error
+
+
 def difference_error(
     metric: str,
     codes: np.ndarray,
@@ -72,7 +131,7 @@ def difference_error(
     Parameters
     ----------
     metric : str
-        One of `METRICS`.
+        As in `metric_of`.
     codes, before, after : ndarray of int, shape (n,)
         Class positions of labels and of both models' predictions.
     draws : int
@@ -84,7 +143,7 @@ def difference_error(
     0.0
 
     """
-    score, rng = METRICS[metric], np.random.default_rng(0)
+    score, rng = metric_of(metric), np.random.default_rng(0)
     gains = []
     for _ in range(draws):
         rows = rng.integers(len(codes), size=len(codes))

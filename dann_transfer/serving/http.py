@@ -6,20 +6,27 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import FastAPI, HTTPException
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, FailFast, Field
 
 from dann_transfer._version import __version__
 from dann_transfer.adapter import DomainAdapter
 from dann_transfer.ground.checks import check_number
 from dann_transfer.judging import decision
+from dann_transfer.serving.metrics import CONTENT_TYPE, MeasuredRequests, Metrics
 from dann_transfer.texts.reading import as_texts
 from dann_transfer.texts.tokens import tokenize
+
+PAGE = Path(__file__).with_name("page.html")
+"""The page to try a service on; like the service, it needs no other server."""
+
+Label = str | int | float | bool
 
 
 @dataclass(frozen=True)
@@ -129,23 +136,61 @@ class Request(BaseModel):
     """The label is null where the model's probability is lower."""
     domain: Literal["target", "source"] = "target"
     """Where the texts are from, which matters to a model that maps features of target texts."""
+    probabilities: bool = Field(False, strict=True)
+    """Answer with the probabilities of all classes."""
 
 
 class Prediction(BaseModel):
     """The model's prediction for a text."""
 
-    label: str | int | float | bool | None
+    label: Label | None
+    """Null where the model is less sure than ``abstain_below``."""
     probability: float
+    """That of the most probable class."""
     cut: bool
     """Whether the text is longer than the model reads, so that a part of it did not count."""
     empty: bool
     """Whether the text is blank or missing, so that the model had nothing to go by."""
+    probabilities: list[float] = []
+    """Those of all classes, in their order; only if the request asks for them."""
 
 
 class Answer(BaseModel):
     """A prediction for each text, in the same order."""
 
     predictions: list[Prediction]
+    classes: list[Label] = []
+    """Whose probabilities are listed; only if the request asks for them."""
+
+
+class Health(BaseModel):
+    """That the process runs."""
+
+    status: Literal["ok"] = "ok"
+    waiting: int
+    """The number of texts that wait."""
+
+
+class Ready(BaseModel):
+    """Whether a further request would be taken."""
+
+    ready: bool
+
+
+class Model(BaseModel):
+    """The model that answers."""
+
+    method: str
+    classes: list[Label]
+    """In the order of the probabilities."""
+    encoder: str
+    """Name of the pretrained encoder, or the last part of its folder."""
+    max_length: int
+    """Number of tokens that are read of a text."""
+    align: str | None
+    """The map of target features, if the model has one."""
+    version: str
+    """That of dann_transfer."""
 
 
 class BoundedBodies:
@@ -202,10 +247,12 @@ async def _invalid(_: Any, error: Exception) -> JSONResponse:
 def create_app(adapter: DomainAdapter, limits: Limits | None = None) -> FastAPI:
     """Return an ASGI application that answers with a model's labels.
 
-    ``POST /predict`` takes ``{"texts": [...]}``, and optionally ``"abstain_below"`` and
-    ``"domain"``; ``GET /health`` and ``GET /model`` report that it runs and which model it is;
-    ``/docs`` is a page to try it out. A faulty request is answered with 422, one with too large a
-    body with 413, one whose body does not come with 408, and one that would wait too long with 503.
+    ``POST /predict`` takes ``{"texts": [...]}``, and optionally ``"abstain_below"``, ``"domain"``
+    and ``"probabilities"``. ``GET /health`` reports that it runs, ``/ready`` whether it takes a
+    further request (503 if not), ``/model`` which model it is, and ``/metrics`` its numbers for
+    Prometheus; ``/docs`` is a page to try it out. A faulty request is answered with 422, one with
+    too large a body with 413, one whose body does not come with 408, and one that would wait too
+    long with 503.
     `serving.server.serve` runs it; in another server, bound the time that a connection may be idle
     and that a shutdown may take.
 
@@ -226,31 +273,20 @@ def create_app(adapter: DomainAdapter, limits: Limits | None = None) -> FastAPI:
 
     def passed(rows: list[tuple[str, str]]) -> np.ndarray:
         texts, domains = zip(*rows, strict=True)
+        metrics.batches.observe(len(texts))
         return adapter.predict_proba(texts, domain=domains)
 
     batcher = Batcher(passed, limits)
+    metrics = Metrics(lambda: batcher.waiting)
 
-    app = FastAPI(title="dann_transfer", version=__version__)
+    # FastAPI's own pages load their scripts from elsewhere.
+    app = FastAPI(title="dann_transfer", version=__version__, docs_url=None, redoc_url=None)
     app.add_middleware(BoundedBodies, limits=limits)
+    app.add_middleware(MeasuredRequests, metrics=metrics)
     app.add_exception_handler(RequestValidationError, _invalid)
+    _add_reports(app, adapter, batcher, metrics)
 
-    @app.get("/health")
-    async def health() -> dict[str, Any]:
-        """Report that the service runs, and how many texts wait."""
-        return {"status": "ok", "waiting": batcher.waiting}
-
-    @app.get("/model")
-    async def model() -> dict[str, Any]:
-        """Describe the model that answers."""
-        return {
-            "method": str(adapter.params_["method"]),
-            "classes": adapter.classes_.tolist(),
-            "encoder": str(adapter.params_["encoder"]),
-            "max_length": adapter.params_["max_length"],
-            "align": None if adapter.alignment_ is None else adapter.params_["align"],
-        }
-
-    @app.post("/predict")
+    @app.post("/predict", response_model_exclude_unset=True)
     async def predict(request: Request) -> Answer:
         """Label texts."""
         texts = _checked(request.texts, limits)
@@ -266,9 +302,53 @@ def create_app(adapter: DomainAdapter, limits: Limits | None = None) -> FastAPI:
             Prediction(label=label, probability=p, cut=is_cut, empty=not text)
             for label, p, is_cut, text in zip(labels, rows.max(1).tolist(), cut, texts, strict=True)
         ]
-        return Answer(predictions=predictions)
+        metrics.count(predictions)
+        if not request.probabilities:
+            return Answer(predictions=predictions)
+        for prediction, row in zip(predictions, rows.tolist(), strict=True):
+            prediction.probabilities = row
+        return Answer(predictions=predictions, classes=adapter.classes_.tolist())
 
     return app
+
+
+def _add_reports(app: FastAPI, adapter: DomainAdapter, batcher: Batcher, metrics: Metrics) -> None:
+    """Add what a service reports about itself and its model."""
+
+    @app.get("/health")
+    async def health() -> Health:
+        """Report that the service runs, and how many texts wait."""
+        return Health(status="ok", waiting=batcher.waiting)
+
+    @app.get("/ready", responses={503: {"model": Ready}})
+    async def ready(response: Response) -> Ready:
+        """Report whether the service takes a further request; if not, the status is 503."""
+        is_ready = batcher.waiting < batcher.limits.waiting
+        response.status_code = 200 if is_ready else 503
+        return Ready(ready=is_ready)
+
+    @app.get("/model")
+    async def model() -> Model:
+        """Describe the model that answers."""
+        encoder = Path(str(adapter.params_["encoder"]))
+        return Model(
+            method=str(adapter.params_["method"]),
+            classes=adapter.classes_.tolist(),
+            # Where a folder lies on the machine that trained is nobody's business.
+            encoder=encoder.name if encoder.is_absolute() else str(encoder),
+            max_length=adapter.params_["max_length"],
+            align=None if adapter.alignment_ is None else adapter.params_["align"],
+            version=__version__,
+        )
+
+    @app.get("/metrics", response_class=Response)
+    async def prometheus() -> Response:
+        """Report requests, seconds, labels and waiting texts, as Prometheus reads them."""
+        return Response(metrics.text(), media_type=CONTENT_TYPE)
+
+    @app.get("/docs", include_in_schema=False)
+    async def page() -> HTMLResponse:
+        return HTMLResponse(PAGE.read_text(encoding="utf-8"))
 
 
 def which_cut(tokenizer: Any, texts: Sequence[str], max_length: int) -> list[bool]:

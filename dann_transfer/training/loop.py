@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from dann_transfer.ground import streams
 from dann_transfer.ground.settings import Settings
-from dann_transfer.judging.scores import METRICS
+from dann_transfer.judging.scores import metric_of
 from dann_transfer.model.model import Classifier, check_outputs, infer, trainable
 from dann_transfer.model.runtime import Runtime
 from dann_transfer.model.tuning import merge_lora
@@ -219,7 +219,7 @@ class Trainer:
         tokens, labels = self.validation
         predicted = infer(self.model, tokens, self.runtime)[1].argmax(1).numpy()
         names = dict.fromkeys(("accuracy", self.settings.metric))
-        scores = {name: METRICS[name](labels, predicted) for name in names}
+        scores = {name: metric_of(name)(labels, predicted) for name in names}
         row = {"epoch": epoch, **{f"validation_{k}": score for k, score in scores.items()}}
         self.history.epochs.append(row)
         self.show_scores(engine, row)

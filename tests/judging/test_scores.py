@@ -2,9 +2,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import balanced_accuracy_score, f1_score
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
-from dann_transfer.judging.scores import METRICS, balanced_accuracy, difference_error, macro_f1
+from dann_transfer.ground.settings import check_params
+from dann_transfer.judging.scores import (
+    METRICS,
+    balanced_accuracy,
+    check_metric,
+    difference_error,
+    macro_f1,
+    metric_of,
+)
 
 
 def test_macro_f1_is_over_the_classes_of_the_labels():
@@ -42,3 +50,36 @@ def test_the_error_of_a_gain_is_its_spread_over_samples(metric):
     gains = [score(c, a) - score(c, b) for c, b, a in (draw(400) for _ in range(300))]
     errors = [difference_error(metric, *draw(400)) for _ in range(5)]
     assert np.mean(errors) == pytest.approx(np.std(gains), rel=0.2)
+
+
+@pytest.mark.parametrize("metric", [*METRICS, "f1_weighted", "matthews_corrcoef", "f1"])
+def test_a_metric_is_found_by_its_name(metric):
+    codes, predicted = np.array([0, 0, 1, 1, 1]), np.array([0, 1, 1, 1, 0])
+    known = {
+        "accuracy": 3 / 5,
+        "macro_f1": (1 / 2 + 2 / 3) / 2,
+        "balanced_accuracy": (1 / 2 + 2 / 3) / 2,
+        "f1_weighted": (2 * 1 / 2 + 3 * 2 / 3) / 5,
+        "matthews_corrcoef": 1 / 6,
+        "f1": 2 / 3,
+    }
+    assert metric_of(metric)(codes, predicted) == pytest.approx(known[metric])
+
+
+@pytest.mark.parametrize(
+    ("metric", "error"),
+    [
+        ("f1_macor", r"metric='f1_macor' is unknown; did you mean 'f1_macro'\?"),
+        (None, "metric=None must be one of .*'macro_f1'.* or the name of a scorer"),
+        (accuracy_score, "metric=<function accuracy_score .* must be one of"),
+    ],
+)
+def test_an_unknown_metric_is_refused_before_texts_are_read(metric, error):
+    with pytest.raises(ValueError, match=error):
+        check_params({"metric": metric})
+
+
+@pytest.mark.parametrize("metric", ["f1", "roc_auc", "neg_log_loss", "average_precision"])
+def test_a_metric_that_cannot_score_the_labels_is_refused(metric):
+    with pytest.raises(ValueError, match=f"metric='{metric}' cannot score labels of 3 classes"):
+        check_metric(metric, 3)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -14,6 +16,7 @@ import pytest
 from conftest import toy_texts
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from prometheus_client.parser import text_string_to_metric_families
 
 from dann_transfer.serving.http import Batcher, Busy, Limits, create_app
 from dann_transfer.texts.reading import EmptyTextWarning
@@ -38,7 +41,87 @@ def test_it_answers_as_the_model_does(client, fitted, target):
     assert [label is None for label in labels] == (p.max(1) < threshold).tolist()
     assert client.get("/health").json() == {"status": "ok", "waiting": 0}
     assert client.get("/model").json()["classes"] == ["neg", "pos"]
-    assert client.get("/docs").status_code == 200
+
+
+def test_it_gives_all_probabilities_on_request(client, fitted, target):
+    plain = client.post("/predict", json={"texts": target[:2]}).json()
+    assert "classes" not in plain
+    assert "probabilities" not in plain["predictions"][0]
+    answer = client.post("/predict", json={"texts": target[:2], "probabilities": True}).json()
+    assert answer["classes"] == fitted.classes_.tolist() == client.get("/model").json()["classes"]
+    rows = [row["probabilities"] for row in answer["predictions"]]
+    np.testing.assert_allclose(rows, fitted.predict_proba(target[:2]), atol=1e-6)
+    unsure = {"texts": target[:1], "probabilities": True, "abstain_below": 1.0}
+    assert client.post("/predict", json=unsure).json()["predictions"][0]["label"] is None
+
+
+def test_what_it_publishes_names_no_folder_of_this_machine(client, fitted):
+    folder = Path(fitted.params_["encoder"])
+    assert folder.is_absolute()
+    assert client.get("/model").json()["encoder"] == folder.name
+    for path in ("/model", "/health", "/ready", "/metrics", "/docs", "/openapi.json"):
+        assert str(folder.parent) not in client.get(path).text, path
+
+
+def test_every_path_and_field_is_documented(client):
+    schema = client.get("/openapi.json").json()
+    assert set(schema["paths"]) == {"/predict", "/health", "/ready", "/model", "/metrics"}
+    for path, ways in schema["paths"].items():
+        assert all(facts["description"] for facts in ways.values()), path
+        assert path in (create_app.__doc__ or "")
+    page = (Path(__file__).parents[2] / "docs" / "saving.md").read_text()
+    fields = {name for part in ("Request", "Prediction", "Answer", "Model") for name in
+              schema["components"]["schemas"][part]["properties"]}  # fmt: skip
+    assert not [name for name in (*schema["paths"], *fields) if f"{name}`" not in page]
+
+
+def test_the_page_to_try_it_on_needs_no_other_server(client):
+    page = client.get("/docs").text
+    assert "<form>" in page
+    assert not re.search(r"https?:|src=|@import", page)
+    assert set(re.findall(r'href="(.*?)"', page)) == {"data:,", "openapi.json"}
+
+
+@pytest.mark.filterwarnings("ignore:.*were cut", "ignore:.*are empty")
+def test_prometheus_reads_what_happened(client):
+    def numbers() -> dict[tuple[str, str], float]:
+        text = client.get("/metrics")
+        assert text.headers["content-type"].startswith("text/plain")
+        return {
+            (s.name.removeprefix("dann_transfer_"), "".join(s.labels.values())): s.value
+            for family in text_string_to_metric_families(text.text)
+            for s in family.samples
+        }
+
+    client.post("/predict", json={"texts": ["good", " ", "a " * 40]})
+    client.post("/predict", json={"texts": ["lol"], "abstain_below": 1.0})
+    client.post("/predict", json={"texts": []})
+    client.post("/predict", json={"texts": ["l" * 40_000]})
+    seen = numbers()
+    statuses = {status: seen["requests_total", status] for status in ("200", "422", "413")}
+    assert statuses == {"200": 2, "422": 1, "413": 1}
+    assert seen["request_seconds_count", ""] == 4
+    assert seen["predictions_total", "pos"] + seen.get(("predictions_total", "neg"), 0) == 3
+    assert seen["predictions_total", ""] == 1
+    assert (seen["empty_texts_total", ""], seen["cut_texts_total", ""]) == (1, 1)
+    assert seen["waiting_texts", ""] == 0
+    assert (seen["batch_texts_count", ""], seen["batch_texts_sum", ""]) == (2, 4)
+
+
+@pytest.mark.parametrize(("waiting", "status"), [(0, 200), (2047, 200), (2048, 503)])
+def test_it_is_not_ready_while_it_would_refuse(fitted, monkeypatch, waiting, status):
+    """Health stays good, so that a busy process is not restarted."""
+    init = Batcher.__init__
+
+    def with_waiting(self, predict, limits):
+        init(self, predict, limits)
+        self.waiting = waiting
+
+    monkeypatch.setattr(Batcher, "__init__", with_waiting)
+    client = TestClient(create_app(fitted))
+    answer = client.get("/ready")
+    assert (answer.status_code, answer.json()) == (status, {"ready": status == 200})
+    assert client.get("/health").json() == {"status": "ok", "waiting": waiting}
 
 
 def test_labels_keep_their_type(tiny, source, target):
@@ -136,9 +219,12 @@ def test_it_runs_within_another_application(fitted, target):
     outer.mount("/model", create_app(fitted))
     for _ in range(2):
         with TestClient(outer) as client:
+            counted = client.get("/model/metrics").text
             answer = client.post("/model/predict", json={"texts": target[:2]})
             assert len(answer.json()["predictions"]) == 2
             assert client.get("/model/health").json()["status"] == "ok"
+            assert client.get("/model/metrics").text != counted
+            assert 'requests_total{status="200"}' in client.get("/model/metrics").text
 
 
 def test_many_clients_get_their_own_answers(fitted):

@@ -1,0 +1,105 @@
+"""Maps of features after training: `aligned.py`, and beside skada's, `mappings.py`."""
+
+from __future__ import annotations
+
+from statistics import mean
+from typing import Any
+
+from tables import heading, read, row_of
+
+SETTINGS = ((None, None), ("transport", None), (None, 10), ("transport", 10))
+MEASURES = ("a_distance", "mixing", "class_mixing")
+Runs = dict[tuple[Any, ...], dict[tuple[Any, ...], dict[str, Any]]]
+
+
+def runs() -> Runs:
+    """The four rows of each run, by map and neighbours."""
+    groups: Runs = {}
+    for row in read("alignment"):
+        run = (row["source"], row["target"], row.get("encoder", "minilm"), row["seed"])
+        groups.setdefault(run, {})[row["align"], row["neighbors"]] = row
+    return groups
+
+
+def gains(groups: Runs, setting: tuple[Any, ...]) -> list[float]:
+    """Accuracy of a setting over the model as trained, in points, a run each."""
+    plain = SETTINGS[0]
+    return [
+        100 * (rows[setting]["target_accuracy"] - rows[plain]["target_accuracy"])
+        for rows in groups.values()
+    ]
+
+
+def sections() -> list[str]:
+    groups = runs()
+    refused = [rows for rows in groups.values() if rows[SETTINGS[0]]["refused"]]
+    mapped, nearest, both = (gains(groups, setting) for setting in SETTINGS[1:])
+    return [
+        "## One map of the features after training",
+        '`align="transport"` on source-only models, 1,000 texts of each domain for training and '
+        "map, with and without the ten nearest target texts (`python benchmarks/aligned.py "
+        f"--seeds 0 --set max_length=128`). Of {len(groups)} runs the estimate of class shares is "
+        f"refused in {len(refused)}, and then nothing is mapped. Accuracy changes by "
+        f"{mean(mapped):+.1f} points in the mean with the map (worst {min(mapped):+.1f}), by "
+        f"{mean(nearest):+.1f} with the neighbours (worst {min(nearest):+.1f}) and by "
+        f"{mean(both):+.1f} with both (worst {min(both):+.1f}).",
+        accuracies(groups),
+        "How the domains lie, on test texts: A-distance (2 for domains that a plane separates), "
+        "share of the other domain among the 15 nearest texts (1 for mixed domains), and the same "
+        "within classes.",
+        alignments(groups),
+        "The same features through the maps of skada 0.6.0, each followed by a logistic "
+        "regression of the source's features, means over "
+        f"{len({row['run'] for row in read('mappings')})} pairs; seconds on one thread (`python "
+        "benchmarks/mappings.py`).",
+        mappings(read("mappings")),
+    ]
+
+
+def accuracies(groups: Runs) -> str:
+    """Accuracy and macro-F1 of each run as trained, with the map, the neighbours and both."""
+    head = ["pair", "seed", "as trained", "map", "neighbours", "both", "estimate"]
+    lines = heading(head)
+    for (source, target, encoder, seed), rows in groups.items():
+        name = f"{source} → {target}" + ("" if encoder == "minilm" else f", {encoder}")
+        scores = [
+            f"{100 * rows[setting]['target_accuracy']:.1f} "
+            f"({100 * rows[setting]['target_macro_f1']:.1f})"
+            for setting in SETTINGS
+        ]
+        refused = rows[SETTINGS[0]]["refused"]
+        lines.append(row_of([name, str(seed), *scores, "refused" if refused else "accepted"]))
+    return "\n".join(lines)
+
+
+def alignments(groups: Runs) -> str:
+    """A-distance and mixing of each run without and with the map."""
+    names = ("A-distance", "mixing", "mixing within classes")
+    lines = heading(["pair", "seed", *names])
+    for (source, target, encoder, seed), rows in groups.items():
+        name = f"{source} → {target}" + ("" if encoder == "minilm" else f", {encoder}")
+        before, after = (rows[setting] for setting in SETTINGS[:2])
+        cells = [f"{before[key]:.2f} → {after[key]:.2f}" for key in MEASURES]
+        lines.append(row_of([name, str(seed), *cells]))
+    return "\n".join(lines)
+
+
+def mappings(rows: list[dict[str, Any]]) -> str:
+    """Means of each map over pairs, and its worst change of accuracy."""
+    by_map: dict[str, dict[str, dict[str, Any]]] = {}
+    for row in rows:
+        by_map.setdefault(row["map"], {})[row["run"]] = row
+    lines = heading(
+        ["map", "accuracy", "worst change", "A-distance", "mixing", "within classes", "seconds"]
+    )
+    for name, of_map in by_map.items():
+        changes = [
+            100 * (row["target_accuracy"] - by_map["none"][run]["target_accuracy"])
+            for run, row in of_map.items()
+        ]
+        cells = [f"{mean(row[key] for row in of_map.values()):.2f}" for key in MEASURES]
+        accuracy = f"{100 * mean(row['target_accuracy'] for row in of_map.values()):.1f}"
+        seconds = f"{mean(row['seconds'] for row in of_map.values()):.1f}"
+        worst = "" if name == "none" else f"{min(changes):+.1f}"
+        lines.append(row_of([name, accuracy, worst, *cells, "" if name == "none" else seconds]))
+    return "\n".join(lines)
