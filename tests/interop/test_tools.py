@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from conftest import toy_texts
-
-from dann_transfer import Domain
 from dann_transfer.conformal import ConformalSets
 from dann_transfer.label_shift import em
+
+from dann_transfer import Domain
 
 pytestmark = pytest.mark.interop
 
