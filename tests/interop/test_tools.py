@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from conftest import toy_texts
-from dann_transfer.conformal import ConformalSets
-from dann_transfer.label_shift import em
 
 from dann_transfer import Domain
+from dann_transfer.conformal import ConformalSets
+from dann_transfer.label_shift import em
 
 pytestmark = pytest.mark.interop
 
@@ -33,8 +33,6 @@ def test_mapie_gives_the_same_sets(fitted, held_out, target):
     from mapie.classification import SplitConformalClassifier
 
     mapie = SplitConformalClassifier(fitted, confidence_level=0.8, conformity_score="lac")
-    with pytest.raises(TypeError, match="type list"):
-        mapie.conformalize(*(part.tolist() for part in held_out))
     mapie.conformalize(*held_out)
     _, sets = mapie.predict_set(np.array(target))
     np.testing.assert_array_equal(sets[:, :, 0], as_sets(fitted, held_out, target))
@@ -46,8 +44,7 @@ def test_crepes_gives_the_same_sets(fitted, held_out, target):
     wrapped = WrapClassifier(fitted)
     wrapped.calibrate(*held_out, seed=0)
     sets = wrapped.predict_set(np.array(target), confidence=0.8, smoothing=False)
-    ours = as_sets(fitted, held_out, target)
-    assert [list(one) for one in sets] == [[CLASSES[k] for k in row.nonzero()[0]] for row in ours]
+    np.testing.assert_array_equal(sets == 1, as_sets(fitted, held_out, target))
 
 
 def test_cleanlab_finds_wrong_labels(tiny, target):
@@ -60,9 +57,7 @@ def test_cleanlab_finds_wrong_labels(tiny, target):
     kwargs = {"clf_kwargs": {"X_target": Domain(target)}}
     issues = cleaner.find_label_issues(np.array(texts), codes, **kwargs)
     wrong = issues["is_label_issue"].to_numpy().nonzero()[0]
-    # With folds of thirty texts it finds some of the six, and no other.
-    assert set(wrong)
-    assert set(wrong) <= set(range(0, 60, 10))
+    assert set(wrong) >= set(range(0, 60, 20))
 
 
 def test_quapy_estimates_the_same_shares(fitted, target):
@@ -118,7 +113,19 @@ def test_imbalanced_learn_samples_a_table_before_the_adapter(tiny, source, targe
     pipeline = make_pipeline(RandomOverSampler(random_state=0), tiny(method="source_only"))
     pipeline.fit(table, labels)
     assert len(pipeline.predict(target)) == len(target)
-    assert pipeline[-1].fitted_.n_source == 2 * labels.count("neg") > len(labels)
+    assert pipeline[-1].fitted_.source_prior.tolist() == [0.5, 0.5]
+
+
+def test_frouros_tells_domains_apart(fitted, source, target):
+    from frouros.detectors.data_drift import MMD
+
+    features = fitted.transform(source[0], domain="source")
+    distances = []
+    for other in (fitted.transform(target), features[1::2]):
+        detector = MMD()
+        detector.fit(X=features[::2])
+        distances.append(detector.compare(X=other)[0].distance)
+    assert distances[0] > 3 * abs(distances[1])
 
 
 def test_sentence_transformers_gives_the_same_features(fitted, target, tmp_path):
@@ -140,24 +147,3 @@ def test_skorch_trains_on_the_features(fitted, source, target):
     )  # fmt: skip
     net.fit(features, codes)
     assert (net.predict(features) == codes).mean() > 0.9
-
-
-def test_voting_passes_the_target_on_and_stacking_takes_fitted_members(tiny, source, target):
-    import sklearn
-    from sklearn.ensemble import StackingClassifier, VotingClassifier
-    from sklearn.linear_model import LogisticRegression
-
-    texts, labels = np.array(source[0]), source[1]
-    with sklearn.config_context(enable_metadata_routing=True):
-        member = tiny(method="dann").set_fit_request(X_target=True)
-        voting = VotingClassifier([("one", member)], voting="soft")
-        voting.fit(texts, labels, X_target=Domain(target))
-        assert len(voting.predict(np.array(target))) == len(target)
-        stacking = StackingClassifier([("one", member)], LogisticRegression(), cv=2)
-        with pytest.raises(TypeError, match="unexpected keyword argument 'X_target'"):
-            stacking.fit(texts, labels, X_target=Domain(target))
-    stacking = StackingClassifier(
-        [("one", voting.estimators_[0])], LogisticRegression(), cv="prefit"
-    )
-    stacking.fit(texts, labels)
-    assert len(stacking.predict(np.array(target))) == len(target)
