@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType
 
-    from dann_transfer import datasets, methods, plots, serving, tracking
+    from dann_transfer import datasets, knowledge, methods, plots, serving, tracking
     from dann_transfer.adapter import DomainAdapter
     from dann_transfer.advice import advise
     from dann_transfer.comparison import compare
@@ -60,6 +60,7 @@ __all__ = [
     "doctor",
     "evaluate",
     "export",
+    "knowledge",
     "label_shift",
     "labelling",
     "methods",

@@ -38,6 +38,7 @@ from dann_transfer.judging.alignment import AffineMap
 from dann_transfer.judging.findings import Findings
 from dann_transfer.judging.labelling import suggest
 from dann_transfer.judging.neighbors import Neighborhood
+from dann_transfer.knowledge.weighted import Weighted
 from dann_transfer.model.model import Classifier
 from dann_transfer.texts.files import PART
 from dann_transfer.texts.reading import as_texts
@@ -133,6 +134,9 @@ class DomainAdapter(
         Map the features of target texts onto the source's after training, so that they no longer
         tell the domains apart: "transport" is the linear map of optimal transport, with every class
         weighted alike in both domains; None maps nothing.
+    use_knowledge : bool
+        Add what the `knowledge` of the fit says about target texts to their predictions, at the
+        weight that the fit estimated.
     validation_fraction : float
         The share of the source that is held out for choosing the epoch; 0 keeps the last epoch.
     validation_tolerance : float
@@ -176,6 +180,8 @@ class DomainAdapter(
         The target's texts that predictions are averaged with, where `neighbors` is set.
     alignment_ : AffineMap or None
         The map of target texts' features, where `align` is set and nothing speaks against a map.
+    knowledge_ : Weighted or None
+        The `knowledge` of the fit, with its weights against the model.
     fitted_ : Fitted
         Everything else. Each of its fields is also an attribute of the adapter, with a trailing
         underscore: classes_, seed_, max_strength_, learning_rate_, n_source_, n_target_,
@@ -206,6 +212,7 @@ class DomainAdapter(
     fitted_: Fitted
     neighborhood_: Neighborhood | None
     alignment_: AffineMap | None
+    knowledge_: Weighted | None
     _loaded_from: str
 
     def __init__(
@@ -236,6 +243,7 @@ class DomainAdapter(
         correct_prior: str | bool | None = None,
         neighbors: int | None = None,
         align: str | None = None,
+        use_knowledge: bool = False,
         validation_fraction: float = 0.1,
         validation_tolerance: float = 1.0,
         metric: str = "accuracy",
@@ -274,6 +282,7 @@ class DomainAdapter(
         self.correct_prior = correct_prior
         self.neighbors = neighbors
         self.align = align
+        self.use_knowledge = use_knowledge
         self.validation_fraction = validation_fraction
         self.validation_tolerance = validation_tolerance
         self.metric = metric
@@ -298,6 +307,7 @@ class DomainAdapter(
         y_val: Any = None,
         X_target_labelled: Any = None,
         y_target_labelled: Any = None,
+        knowledge: Any = None,
         on_step: Callable[[Engine, Classifier], None] | None = None,
         attach: Callable[[Engine], object] | None = None,
     ) -> DomainAdapter:
@@ -323,6 +333,11 @@ class DomainAdapter(
         X_target_labelled, y_target_labelled : optional
             A few labelled target texts. The task trains on them too: every batch holds a quarter of
             `batch_size` of them. Each weighs 1, whatever `class_weight` is.
+        knowledge : Lexicon, Rules, Graph, or list of these, optional
+            What is known besides labels (`dann_transfer.knowledge`). Its weight against the model
+            is estimated on held-out source texts, and may be 0. It changes the labels that methods
+            such as "student" and "self_training" give to target texts, and with `use_knowledge`
+            predictions too. The copies that are fitted are in ``knowledge_``.
         on_step : callable, optional
             Called after each step with Ignite's engine and the model being trained, for
             inspection.
@@ -354,9 +369,8 @@ class DomainAdapter(
                 f"learnt about texts, pass its folder as the encoder: DomainAdapter({folder!r}).",
                 RefitWarning,
             )
-        inputs = Inputs(
-            X, y, X_target, sample_weight, X_val, y_val, X_target_labelled, y_target_labelled
-        )
+        labelled = X_target_labelled, y_target_labelled
+        inputs = Inputs(X, y, X_target, sample_weight, X_val, y_val, *labelled, knowledge)
         advised = None
         if params["method"] is None:
             texts = advice.read(params, inputs)
@@ -420,7 +434,9 @@ class DomainAdapter(
         created = auto.created(params)
         if self.fitted_.choice is not None:
             created = {self.fitted_.choice.method: created[self.fitted_.choice.method]}
-        texts = run.check(params, Inputs(X, y, X_target, sample_weight, X_val, y_val), created)
+        knowledge = None if self.knowledge_ is None else self.knowledge_.parts
+        inputs = Inputs(X, y, X_target, sample_weight, X_val, y_val, knowledge=knowledge)
+        texts = run.check(params, inputs, created)
         return self._take(run.retarget(self._trained, params, texts, created))
 
     def _take(self, trained: Trained) -> DomainAdapter:
@@ -428,13 +444,19 @@ class DomainAdapter(
         self.model_, self.encoder_ = trained.model, trained.model.encoder
         self.method_weights_, self.fitted_ = trained.method_weights, trained.fitted
         self.neighborhood_, self.alignment_ = trained.neighborhood, trained.alignment
+        self.knowledge_ = trained.knowledge
         self._n_features_out = trained.model.encoder.features
         return self
 
     @property
     def _trained(self) -> Trained:
         return Trained(
-            self.model_, self.method_weights_, self.fitted_, self.neighborhood_, self.alignment_
+            self.model_,
+            self.method_weights_,
+            self.fitted_,
+            self.neighborhood_,
+            self.alignment_,
+            self.knowledge_,
         )
 
     def __getattr__(self, name: str) -> Any:
@@ -685,6 +707,7 @@ class DomainAdapter(
             trained.method_weights,
             trained.neighborhood,
             trained.alignment,
+            trained.knowledge,
         )
 
     def push_to_hub(self, name: str, private: bool = False, token: str | None = None) -> str:
@@ -750,6 +773,7 @@ class DomainAdapter(
                 saved.fitted,
                 saved.neighborhood,
                 saved.alignment,
+                saved.knowledge,
             )
         )
 

@@ -662,7 +662,7 @@ def _scores(
             counts = {f"{name} test": (cut, len(tokens))}
             length = params["max_length"]
             warn_truncated(shared.unheard(f"max_length={length}", counts), length)
-        outputs[name] = predict_tokens(trained, params, tokens, domain=name)
+        outputs[name] = predict_tokens(trained, params, tokens, name, test.texts)
         codes, predicted = None, outputs[name].probabilities.argmax(1)
         if test.labels is not None:
             codes = np.searchsorted(classes, test.labels)

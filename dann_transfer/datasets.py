@@ -6,6 +6,7 @@ cache folder, and from then on they are read from there, also offline.
 
 from __future__ import annotations
 
+import ast
 import html
 import io
 import os
@@ -15,7 +16,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from sklearn.model_selection import train_test_split
 from dann_transfer.ground.digests import sha256_of_file
 from dann_transfer.ground.folders import exchange, workplace
 from dann_transfer.ground.notices import shows_bars
+from dann_transfer.knowledge import Graph
 from dann_transfer.texts.reading import Domain
 
 
@@ -139,6 +141,60 @@ _SENTIMENT = _Package(
         ),
     ),
     _unpack_sentiment,
+)
+
+
+_CONCEPTS = "concepts.tsv"
+_RELATION = "semantically near"
+
+
+def _unpack_senticnet(archives: Iterator[Path], folder: Path) -> None:
+    """Write each concept, its polarity and its neighbours as a line of a table."""
+    with (
+        zipfile.ZipFile(next(archives)) as wheel,
+        wheel.open("senticnet/senticnet6.py") as lines,
+        (folder / _CONCEPTS).open("w", encoding="utf-8") as table,
+    ):
+        (folder / "LICENSE").write_bytes(wheel.read("senticnet-1.6.dist-info/LICENSE"))
+        for concept, values in _assignments(io.TextIOWrapper(lines, encoding="utf-8")):
+            print(concept, values[7], *values[8:], sep="\t", file=table)
+
+
+def _assignments(lines: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
+    """Yield name and values of each line ``senticnet['name'] = ['value', ...]``.
+
+    They are read as literals, so that nothing of the file is executed.
+
+    Raises
+    ------
+    DownloadError
+        At a line that is none of these.
+
+    """
+    for i, line in enumerate(lines, start=1):
+        name, _, values = line.partition(" = ")
+        if not line.startswith("senticnet["):
+            # The first two lines are a comment and an empty dict.
+            continue
+        try:
+            entry = ast.literal_eval(name.removeprefix("senticnet")), ast.literal_eval(values)
+            strings = all(isinstance(each, str) for part in entry for each in part)
+            if len(entry[0]) != 1 or len(entry[1]) < 9 or not strings:
+                raise ValueError("it is no list of strings for a name")
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
+            raise DownloadError(f"line {i} of senticnet6.py is no entry ({error}).") from error
+        yield entry[0][0], entry[1]
+
+
+_SENTICNET = _Package(
+    (
+        (
+            "senticnet==1.6",
+            "aa0ce9970fc4a8ca1f9dc0f703ed8fb3e9e337705e80f7968a8e7fc96071ce1a",
+        ),
+    ),
+    _unpack_senticnet,
+    megabytes=52,
 )
 
 
@@ -311,3 +367,64 @@ def encoder(name: str) -> str:
             "no package: pass their name to DomainAdapter."
         )
     return str(_cached(name, ENCODERS[name]))
+
+
+def graph(name: str) -> Graph:
+    """Load a knowledge graph, to pass to ``DomainAdapter.fit(..., knowledge=...)``.
+
+    ``"senticnet"`` has 200,000 English concepts, words and phrases, and a million edges: each
+    concept has five that are near it in meaning. Its polarities are left out; `polarities` has
+    them. They decided which concepts are near each other, so the graph is one of sentiment.
+
+    Raises
+    ------
+    ValueError
+        If there is no such graph.
+    DownloadError
+        If it cannot be fetched; nothing is kept then.
+
+    References
+    ----------
+    Cambria et al., SenticNet 6: Ensemble Application of Symbolic and Subsymbolic AI for Sentiment
+    Analysis, CIKM 2020. The package senticnet 1.6 contains it (MIT licence; its authors ask to be
+    cited).
+
+    Examples
+    --------
+    ```python
+    adapter.fit(films, labels, X_target=tweets, knowledge=datasets.graph("senticnet"))
+    ```
+
+    """
+    return Graph(
+        (concept, _RELATION, other) for concept, _, *others in _concepts(name) for other in others
+    )
+
+
+def polarities(name: str) -> dict[str, float]:
+    """Load how positive words and phrases are, from -1 to 1, for `Lexicon.of_polarities`.
+
+    ``"senticnet"`` is that of `graph`.
+
+    Raises
+    ------
+    ValueError, DownloadError
+        As `graph`.
+
+    Examples
+    --------
+    ```python
+    lexicon = Lexicon.of_polarities(datasets.polarities("senticnet"), "positive", "negative")
+    ```
+
+    """
+    return {concept: float(polarity) for concept, polarity, *_ in _concepts(name)}
+
+
+def _concepts(name: str) -> Iterator[list[str]]:
+    """Yield the rows of a graph's table: concept, polarity, neighbours."""
+    if name != "senticnet":
+        raise ValueError(f"there is no graph {name!r}; there is 'senticnet'.")
+    with (_cached("senticnet", _SENTICNET) / _CONCEPTS).open(encoding="utf-8") as table:
+        for line in table:
+            yield line.rstrip("\n").split("\t")

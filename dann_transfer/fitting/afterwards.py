@@ -19,6 +19,7 @@ from dann_transfer.judging.doctor import Run, diagnose
 from dann_transfer.judging.findings import warn_of_findings
 from dann_transfer.judging.label_shift import calibration_of, estimate
 from dann_transfer.judging.neighbors import Neighborhood
+from dann_transfer.judging.weighing import Counsel, inform
 from dann_transfer.model.model import check_outputs, infer
 from dann_transfer.model.runtime import Runtime
 from dann_transfer.texts.roles import Roles
@@ -35,7 +36,13 @@ def _sees_case(tokenizer: Any, texts: Sequence[str]) -> bool:
     return bool(plain != lower)
 
 
-def look(trained: Trained, tokens: Mapping[str, Tokens], roles: Roles, runtime: Runtime) -> Trained:
+def look(
+    trained: Trained,
+    tokens: Mapping[str, Tokens],
+    roles: Roles,
+    runtime: Runtime,
+    counsel: Counsel | None = None,
+) -> Trained:
     """Record what a model's predictions show about held-out and target texts.
 
     Parameters
@@ -46,6 +53,8 @@ def look(trained: Trained, tokens: Mapping[str, Tokens], roles: Roles, runtime: 
     roles : Roles
     runtime : Runtime
         With the processes that trained, which all look: in later calls they are not here.
+    counsel : Counsel, optional
+        What knowledge says about the texts.
 
     Returns
     -------
@@ -57,14 +66,13 @@ def look(trained: Trained, tokens: Mapping[str, Tokens], roles: Roles, runtime: 
     """
     model, fitted, codes = trained.model, trained.fitted, roles.codes["validation"]
     params = fitted.params
-    held_out = torch.empty(0, model.encoder.features), torch.empty(0, len(fitted.classes))
-    if "validation" in tokens:
-        held_out = infer(model, tokens["validation"], runtime)
-        check_outputs(*held_out)
+    held_out = _held_out(trained, tokens, runtime)
+    trained = _weighed(trained, counsel, held_out[1])
     if "target" not in tokens:
         fitted.calibration = calibration_of(held_out[1].numpy(), codes)
         return trained
-    looked_at = tokens["target"].take(sample([list(range(len(tokens["target"])))])[0])
+    rows = sample([list(range(len(tokens["target"])))])[0]
+    looked_at = tokens["target"].take(rows)
     features, logits = pass_once(model, looked_at, runtime)
     check_outputs(features, logits)
     if runtime.processes.world == 1:
@@ -77,15 +85,16 @@ def look(trained: Trained, tokens: Mapping[str, Tokens], roles: Roles, runtime: 
         trained = replace(trained, alignment=affine)
         every = np.full(len(features), True)
         features, logits = aligned(trained, features, logits, every, runtime)
-    target, p = logits.numpy(), logits.softmax(1).numpy()
+    p = logits.softmax(1).numpy()
     if params["neighbors"]:
         neighborhood = Neighborhood.of(features.numpy(), p, params["neighbors"])
         trained = replace(trained, neighborhood=neighborhood)
-    fitted.target_shares = class_shares(target.argmax(1), fitted.classes)
+    p = _informed(trained, counsel, p, rows)
+    fitted.target_shares = class_shares(p.argmax(1), fitted.classes)
     warn_of_collapse(
         fitted.target_shares,
         class_shares(roles.codes["source"], fitted.classes),
-        len(target),
+        len(p),
         str(params["method"]),
         fitted.unknown["target"],
     )
@@ -114,6 +123,36 @@ def look(trained: Trained, tokens: Mapping[str, Tokens], roles: Roles, runtime: 
     fitted.findings = diagnose(run)
     warn_of_findings(fitted.findings)
     return trained
+
+
+def _held_out(
+    trained: Trained, tokens: Mapping[str, Tokens], runtime: Runtime
+) -> tuple[Tensor, Tensor]:
+    """Return features and logits of held-out source texts, of which there may be none."""
+    model = trained.model
+    if "validation" not in tokens:
+        classes = len(trained.fitted.classes)
+        return torch.empty(0, model.encoder.features), torch.empty(0, classes)
+    passed = infer(model, tokens["validation"], runtime)
+    check_outputs(*passed)
+    return passed
+
+
+def _weighed(trained: Trained, counsel: Counsel | None, logits: Tensor) -> Trained:
+    """Weigh knowledge against a model with these logits of held-out texts, (n, classes)."""
+    if counsel is None or trained.knowledge is None:
+        return trained
+    weights = counsel.weights(logits.numpy())
+    return replace(trained, knowledge=replace(trained.knowledge, weights=weights))
+
+
+def _informed(
+    trained: Trained, counsel: Counsel | None, p: np.ndarray, rows: list[int]
+) -> np.ndarray:
+    """Return probabilities of some target texts as they are predicted, (n, classes)."""
+    if counsel is None or trained.knowledge is None or not trained.fitted.params["use_knowledge"]:
+        return p
+    return inform(p, counsel.target[rows] @ trained.knowledge.weights)
 
 
 def _map_of(

@@ -137,7 +137,7 @@ def train(
             trained[name] = run.train({**params, **changes}, seed, texts, shared, each, owns_folder)
         # As `predict` does, so that neighbours and prior affect what is judged.
         tokens, _ = shared.tokens(trained[name].model.encoder, params, judged_on)
-        pool[name] = predict_tokens(trained[name], params, tokens).probabilities
+        pool[name] = predict_tokens(trained[name], params, tokens, texts=judged_on).probabilities
     severe = {
         name: [finding.name for finding in (candidate.fitted.findings or Findings()).severe]
         for name, candidate in trained.items()

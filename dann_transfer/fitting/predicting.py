@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any, NamedTuple
@@ -16,6 +16,8 @@ from dann_transfer.fitting.fitted import Fitted
 from dann_transfer.judging import decision
 from dann_transfer.judging.alignment import AffineMap
 from dann_transfer.judging.neighbors import Neighborhood
+from dann_transfer.judging.weighing import inform
+from dann_transfer.knowledge.weighted import Weighted
 from dann_transfer.model.model import Classifier, check_outputs, infer, logits_of
 from dann_transfer.model.runtime import Runtime
 from dann_transfer.texts.files import PART
@@ -60,6 +62,8 @@ class Trained:
     """The target's texts that predictions are averaged with, if `neighbors` is set."""
     alignment: AffineMap | None = None
     """The map of target texts' features, if `align` is set and nothing speaks against it."""
+    knowledge: Weighted | None = None
+    """The knowledge of the fit, with its weights against the model."""
     passed: Passed | None = None
     """The target texts that were looked at after training, before the map. Not kept by adapters."""
 
@@ -131,15 +135,23 @@ def predict_parts(
         tokens, too_long = tokenize(tokenizer, part, max_length)
         n, cut = n + len(part), cut + too_long
         unknown += unknown_share(tokenizer, tokens) * len(part)
-        yield _predict(trained, params, prior, tokens, of_target)
+        p = _predict(trained, params, prior, tokens, of_target)
+        yield _informed(trained, params, p, part, of_target)
     warn_truncated({"given": (cut, n)}, max_length)
     warn_unknown({"given": unknown / max(n, 1)})
 
 
 def predict_tokens(
-    trained: Trained, params: Mapping[str, Any], tokens: Tokens, domain: str = "target"
+    trained: Trained,
+    params: Mapping[str, Any],
+    tokens: Tokens,
+    domain: str = "target",
+    texts: Sequence[str] = (),
 ) -> Outputs:
-    """Return the outputs of texts that are tokenised already, as `predict_parts` would."""
+    """Return the outputs of texts that are tokenised already, as `predict_parts` would.
+
+    Knowledge reads the texts themselves, which are needed where `use_knowledge` is set.
+    """
     prior, passed = _prior(trained, params), trained.passed
     of_target = target_rows(domain, len(tokens))
     known = passed if passed is not None and passed.tokens.same_as(tokens) else None
@@ -154,7 +166,7 @@ def predict_tokens(
         )
         for part in _parts(len(tokens))
     )
-    return joined(parts, trained)
+    return _informed(trained, params, joined(parts, trained), texts, of_target)
 
 
 def pass_once(model: Classifier, tokens: Tokens, runtime: Runtime) -> tuple[Tensor, Tensor]:
@@ -210,6 +222,40 @@ def joined(parts: Iterable[Outputs], trained: Trained) -> Outputs:
     return Outputs(np.concatenate(features), np.concatenate(probabilities))
 
 
+def _informed(
+    trained: Trained,
+    params: Mapping[str, Any],
+    outputs: Outputs,
+    texts: Sequence[str],
+    of_target: np.ndarray,
+) -> Outputs:
+    """Add what knowledge says about target texts to their probabilities, if the user asks."""
+    if not params["use_knowledge"] or not of_target.any():
+        return outputs
+    assert trained.knowledge is not None
+    p, rows = outputs.probabilities.copy(), np.flatnonzero(of_target)
+    values = trained.knowledge.evidence([texts[i] for i in rows.tolist()]).values
+    p[rows] = inform(p[rows], values)
+    return outputs._replace(probabilities=p)
+
+
+def _check_knowledge(trained: Trained, params: Mapping[str, Any], prior: np.ndarray | None) -> None:
+    """Raise if predictions are to be informed by knowledge that is missing, or changed twice."""
+    if not params["use_knowledge"]:
+        return
+    if trained.knowledge is None:
+        raise ValueError(
+            "use_knowledge=True, but the model has no knowledge; fit it with knowledge=..., or set "
+            "use_knowledge=False."
+        )
+    for name, value in (("neighbors", trained.neighborhood), ("correct_prior", prior)):
+        if value is not None:
+            raise ValueError(
+                f"use_knowledge=True and {name} both change predictions, and were never measured "
+                "together; set only one of them."
+            )
+
+
 def _prior(trained: Trained, params: Mapping[str, Any]) -> np.ndarray | None:
     """Return the target's class prior to correct predictions by, or None."""
     prior = decision.prior_for(params["correct_prior"], trained.fitted)
@@ -218,6 +264,7 @@ def _prior(trained: Trained, params: Mapping[str, Any]) -> np.ndarray | None:
             f"correct_prior={params['correct_prior']!r}, but the model was fitted with neighbors="
             f"{trained.fitted.params['neighbors']}, and the two were never measured together."
         )
+    _check_knowledge(trained, params, prior)
     return prior
 
 

@@ -17,12 +17,17 @@ import torch
 from dann_transfer import methods
 from dann_transfer.fitting import afterwards
 from dann_transfer.fitting.fitted import Fitted
+from dann_transfer.fitting.informed import counsel_of
 from dann_transfer.fitting.predicting import Trained
 from dann_transfer.fitting.shared import Shared
 from dann_transfer.ground import length, streams
+from dann_transfer.ground.notices import warn
 from dann_transfer.ground.processes import Processes
 from dann_transfer.ground.settings import HYPERPARAMETERS, Settings, as_seed, check_params
 from dann_transfer.judging.scores import check_metric
+from dann_transfer.judging.weighing import Counsel
+from dann_transfer.knowledge import KnowledgeWarning
+from dann_transfer.knowledge.weighted import Weighted
 from dann_transfer.methods import Method
 from dann_transfer.model.caching import all_frozen_states
 from dann_transfer.model.encoder import Encoder
@@ -123,9 +128,31 @@ def check(
 
     columns = params["text_column"], params["label_column"]
     adapts = any(method.uses_target for method in created.values())
-    texts = read(inputs, columns, f"method={params['method']!r}" if adapts else "", passes_over)
+    needs_target = f"method={params['method']!r}" if adapts else ""
+    texts = read(inputs, columns, needs_target, passes_over)
     check_metric(params["metric"], len(texts.classes))
+    _warn_of_knowledge(params, texts, created)
     return texts
+
+
+def _warn_of_knowledge(
+    params: Mapping[str, Any], texts: Texts, created: Mapping[str, Method]
+) -> None:
+    """Say before training what knowledge will not do."""
+    for why in filter(None, (each.unsaved() for each in texts.knowledge)):
+        effect = (
+            "save_pretrained will refuse the model while use_knowledge=True"
+            if params["use_knowledge"]
+            else "a saved model will be without it"
+        )
+        warn(f"{why}: {effect}.", KnowledgeWarning)
+    acts = params["use_knowledge"] or any(method.labels_target for method in created.values())
+    if texts.knowledge and not acts:
+        warn(
+            f"knowledge does not act while method={params['method']!r} trains, which labels no "
+            "target texts; set use_knowledge=True to predict with it, or train 'student'.",
+            KnowledgeWarning,
+        )
 
 
 def epochs_of(params: Mapping[str, Any], texts: Texts) -> int:
@@ -225,13 +252,14 @@ def train(
         validation = None
         if "validation" in tokens:
             validation = tokens["validation"], roles.codes["validation"]
-        trainer = Trainer(model, method, phases, batches, settings, runtime, validation)
+        counsel, knowledge = _knowledge(texts, roles)
+        trainer = Trainer(model, method, phases, batches, settings, runtime, validation, counsel)
         shares = shared.several and pretrained and trainer.begins_with_source
         on_step = watch.on_step
         # Who looks at the model's weights at every step cannot be shown those of another run.
         known = shared.source_phase(params, seed) if shares and on_step is None else None
         history = trainer.run(
-            _checkpoints(settings, params, roles, tokens, trainer.parts, owns_folder),
+            _checkpoints(settings, params, roles, tokens, trainer.parts, owns_folder, counsel),
             None if on_step is None else lambda engine: on_step(engine, model),
             watch.attach,
             known,
@@ -256,8 +284,13 @@ def train(
         source_domains=roles.names,
         params={**params, "random_state": seed},
     )
-    trained = Trained(model, method.state_dict(), fitted)
-    return afterwards.look(trained, tokens, roles, runtime)
+    trained = Trained(model, method.state_dict(), fitted, knowledge=knowledge)
+    return afterwards.look(trained, tokens, roles, runtime, counsel)
+
+
+def _knowledge(texts: Texts, roles: Roles) -> tuple[Counsel | None, Weighted | None]:
+    """Return what knowledge says about a run's texts, if there is any."""
+    return counsel_of(texts.knowledge, roles) if texts.knowledge else (None, None)
 
 
 def retarget(
@@ -308,8 +341,9 @@ def retarget(
     )
     runtime = runtime_of(params)
     trained.model.to(runtime.device)
-    blank = Trained(trained.model, trained.method_weights, fitted)
-    return afterwards.look(blank, tokens, roles, runtime)
+    counsel, knowledge = _knowledge(texts, roles)
+    blank = Trained(trained.model, trained.method_weights, fitted, knowledge=knowledge)
+    return afterwards.look(blank, tokens, roles, runtime, counsel)
 
 
 def full(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -405,6 +439,7 @@ def _checkpoints(
     tokens: Mapping[str, Tokens],
     parts: torch.nn.Module,
     owns_folder: bool,
+    counsel: Counsel | None,
 ) -> Checkpoints | None:
     """Return where the run is saved, if anywhere, and check that all processes share it."""
     processes = Processes.current()
@@ -412,6 +447,8 @@ def _checkpoints(
         return None
     arrays = {"weights of texts": roles.weights, "source domains": roles.domains}
     arrays |= {f"{role} labels": codes for role, codes in roles.codes.items()}
+    if counsel is not None:
+        arrays |= {"weight of knowledge": counsel.alone, "evidence of knowledge": counsel.target}
     identity = Identity.of(tokens, arrays, {**params, "seed": settings.seed}, parts.state_dict())
     for rank, other in enumerate(processes.all_of(identity)):
         if differ := identity.differences(other):

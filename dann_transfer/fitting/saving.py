@@ -8,12 +8,13 @@ an untrusted folder cannot run code.
 from __future__ import annotations
 
 import json
+import re
 import os
 import shutil
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,8 @@ from dann_transfer.ground.notices import is_first, warn
 from dann_transfer.ground.settings import check_params, public_name
 from dann_transfer.judging.alignment import AffineMap
 from dann_transfer.judging.neighbors import Neighborhood
+from dann_transfer.knowledge import KnowledgeWarning
+from dann_transfer.knowledge.weighted import Weighted
 from dann_transfer.model import loading, modules
 from dann_transfer.model.encoder import Encoder
 from dann_transfer.model.heads import TaskHead
@@ -51,6 +54,7 @@ from dann_transfer.model.model import Classifier
 from dann_transfer.model.runtime import resolve_device
 from dann_transfer.model.tokenizer import check_record, record
 
+KNOWLEDGE = "knowledge.json"
 MAX_LENGTH = 1_000_000
 """Of a saved model whose encoder has no limit of its own."""
 _MISFITS = (
@@ -74,6 +78,7 @@ class Saved:
     """The method's own parameters; the method itself is needed neither to save nor to load."""
     neighborhood: Neighborhood | None = None
     alignment: AffineMap | None = None
+    knowledge: Weighted | None = None
 
 
 def save(saved: Saved, folder: str | PathLike[str]) -> None:
@@ -90,6 +95,7 @@ def save(saved: Saved, folder: str | PathLike[str]) -> None:
     if not is_first():
         return
     path = check_destination(folder)
+    saved = _with_data_alone(saved)
     try:
         with workplace(path) as work:
             _write(saved, work)
@@ -103,6 +109,20 @@ def save(saved: Saved, folder: str | PathLike[str]) -> None:
             f"the model cannot be saved to {str(path)!r} ({error}); nothing there was changed. "
             f"About {size / 1e6:,.0f} MB are needed: make room, or save to another folder."
         ) from error
+
+
+def _with_data_alone(saved: Saved) -> Saved:
+    """Return what can be saved, without knowledge that is code if predictions do not need it."""
+    why = "" if saved.knowledge is None else saved.knowledge.unsaved()
+    if not why:
+        return saved
+    if saved.params["use_knowledge"]:
+        raise ValueError(
+            f"{why}, so predictions with use_knowledge=True cannot be saved; set "
+            "use_knowledge=False, or fit with regular expressions."
+        )
+    warn(f"{why}: the saved model is without its knowledge.", KnowledgeWarning)
+    return replace(saved, knowledge=None)
 
 
 def _write(saved: Saved, folder: Path) -> None:
@@ -123,6 +143,10 @@ def _write(saved: Saved, folder: Path) -> None:
         if (kept := getattr(saved, part)) is not None:
             for name, array in vars(kept).items():
                 heads[f"{part}.{name}"] = torch.from_numpy(array)
+    if saved.knowledge is not None:
+        values, arrays = saved.knowledge.state()
+        (folder / KNOWLEDGE).write_text(json.dumps(values), encoding="utf-8")
+        heads |= {f"knowledge.{name}": torch.from_numpy(array) for name, array in arrays.items()}
     save_file({k: v.detach().cpu().contiguous() for k, v in heads.items()}, folder / HEADS)
     config: dict[str, Any] = {
         "format": FORMAT,
@@ -313,6 +337,7 @@ def push(saved: Saved, name: str, private: bool, token: str | None) -> str:
     hub = huggingface_hub.HfApi(token=token)
     if not is_first():
         return f"{hub.endpoint}/{name}"
+    saved = _with_data_alone(saved)
     address = str(hub.create_repo(name, private=private, exist_ok=True))
     listing = set(hub.list_repo_files(name))
     before: list[str] = []
@@ -408,9 +433,27 @@ def _read(
         )
         neighborhood = Neighborhood(**near) if near else None
         alignment = AffineMap(**affine) if affine else None
+        knowledge = _read_knowledge(path, fitted.classes, parts["knowledge"])
         _check_shapes(path, encoder.features, fitted, neighborhood, alignment)
     model = Classifier(encoder, head).to(resolve_device(device)).eval()
-    return Saved(params, fitted, model, parts["method"], neighborhood, alignment)
+    return Saved(params, fitted, model, parts["method"], neighborhood, alignment, knowledge)
+
+
+def _read_knowledge(
+    path: Path, classes: np.ndarray, tensors: Mapping[str, Tensor]
+) -> Weighted | None:
+    """Return the knowledge of a saved model, after checking that it speaks of its classes."""
+    if not (path / KNOWLEDGE).is_file():
+        return None
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    try:
+        values = json.loads((path / KNOWLEDGE).read_text(encoding="utf-8"))
+        return Weighted.from_state(values, arrays, classes)
+    except (ValueError, re.error) as error:
+        raise ValueError(
+            f"{str(path / KNOWLEDGE)!r} is damaged: its parts do not fit together ({error}); save "
+            "the model again."
+        ) from error
 
 
 def _read_fitted(path: Path, config: Mapping[str, Any]) -> Fitted:
@@ -457,7 +500,7 @@ def _check_tokenizer(path: Path, config: Mapping[str, Any], encoder: Encoder) ->
 def _read_heads(path: Path, head: TaskHead) -> dict[str, dict[str, Tensor]]:
     """Fill the task head, and return the tensors of each part by name."""
     parts: dict[str, dict[str, Tensor]] = {
-        part: {} for part in ("head", "method", "neighborhood", "alignment")
+        part: {} for part in ("head", "method", "neighborhood", "alignment", "knowledge")
     }
     for name, tensor in load_file(path / HEADS).items():
         part, _, key = name.partition(".")

@@ -157,6 +157,12 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
         "class weighted alike in both domains; None maps nothing",
         choices=(None, "transport"),
     ),
+    "use_knowledge": H(
+        False,
+        "add what the `knowledge` of the fit says about target texts to their predictions, at the "
+        "weight that the fit estimated",
+        choices=(False, True),
+    ),
     "validation_fraction": H(
         0.1,
         "the share of the source that is held out for choosing the epoch; 0 keeps the last epoch",
@@ -223,7 +229,15 @@ ADAPTATION = (
 """Hyperparameters that act only through a method, and not on source-only."""
 
 
-AT_PREDICTION = ("correct_prior", "text_column", "label_column", "device", "precision", "progress")
+AT_PREDICTION = (
+    "correct_prior",
+    "use_knowledge",
+    "text_column",
+    "label_column",
+    "device",
+    "precision",
+    "progress",
+)
 """What can be changed on a fitted adapter with effect; all else stays as it was fitted."""
 
 

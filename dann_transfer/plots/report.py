@@ -37,6 +37,9 @@ from dann_transfer.texts.frames import is_missing
 from dann_transfer.texts.reading import Domain, EmptyTextWarning, as_domain, as_groups
 from dann_transfer.training.history import ends_on_target
 
+REASONS = 3
+"""At most this many reasons are shown for a text, the strongest."""
+
 
 def _picture(figure: Any, what: str) -> dict[str, str]:
     import matplotlib.pyplot as plt
@@ -104,6 +107,17 @@ def _examples(classes: np.ndarray, texts: list[str], p: np.ndarray, n: int) -> l
     places = [*order[:n], *order[max(n, len(order) - n) :]]
     predicted = labels(p, classes).tolist()
     return [(texts[i], predicted[i], float(p[i].max())) for i in places]
+
+
+def _known(adapter: DomainAdapter, examples: list[Sequence[Any]] | None) -> list[Sequence[Any]]:
+    """Return what knowledge says about the listed texts: text, class, weight, what and why."""
+    if adapter.knowledge_ is None or examples is None:
+        return []
+    return [
+        (text, *reason)
+        for text in dict.fromkeys(str(row[0]) for row in examples)
+        for reason in adapter.knowledge_.explain(text)[:REASONS]
+    ]
 
 
 def _scores(evaluations: dict[str, Evaluation], source: dict[str, float | None]) -> dict[str, Any]:
@@ -287,6 +301,7 @@ def report(
         classes=_classes(adapter, names),
         map=shown,
         examples=listed,
+        known=_known(adapter, listed),
         settings=[(key, repr(value)) for key, value in params.items()],
         version=__version__,
     )

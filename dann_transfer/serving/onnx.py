@@ -80,6 +80,7 @@ def to_onnx(
     from dann_transfer.fitting.folder import refuse_inside
     from dann_transfer.ground.folders import exchange, replaceable, workplace
     from dann_transfer.ground.notices import is_first
+    from dann_transfer.ground.settings import HYPERPARAMETERS
     from dann_transfer.texts.target import target_rows
 
     check_is_fitted(adapter)
@@ -88,11 +89,13 @@ def to_onnx(
     path = replaceable(folder, _files_of, "an exported model")
     # Neighbours act only if the fit kept them.
     near = None if adapter.neighborhood_ is None else adapter.neighbors
-    for name, value in (("correct_prior", adapter.correct_prior), ("neighbors", near)):
+    changes = {"correct_prior": adapter.correct_prior, "neighbors": near}
+    changes["use_knowledge"] = adapter.use_knowledge
+    for name, value in changes.items():
         if value:
             raise ValueError(
                 f"{name}={value!r} changes predictions after the model, but an ONNX file has only "
-                f"the model; set {name}=None to export it without."
+                f"the model; set {name}={HYPERPARAMETERS[name].default} to export it without."
             )
     if adapter.encoder_.reads_padding:
         raise ValueError(

@@ -16,6 +16,7 @@ import numpy as np
 
 from dann_transfer.ground import streams
 from dann_transfer.ground.settings import FEWEST_ALIGNED
+from dann_transfer.knowledge.base import Knowledge, as_knowledge
 from dann_transfer.texts.copies import groups_of, warn_of_copies
 from dann_transfer.texts.labels import encode_labels
 from dann_transfer.texts.reading import as_labelled, as_sources
@@ -35,6 +36,7 @@ class Inputs:
     y_val: Any = None
     X_target_labelled: Any = None
     y_target_labelled: Any = None
+    knowledge: Any = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class Texts:
     """Number of all target texts."""
     labelled: tuple[list[str], np.ndarray] | None
     """Labelled target texts and their class positions."""
+    knowledge: tuple[Knowledge, ...] = ()
 
     @cached_property
     def copies(self) -> np.ndarray:
@@ -139,6 +142,7 @@ class Texts:
             validation = ([self.source[i] for i in held_out], self.codes[held_out])
         target = self.sample_of_target(target_texts(passes, len(self.source)))
         _check_prediction(params, target, validation[1], len(self.classes))
+        _check_knowledge(params, self.knowledge)
         _check_alignment(params, len(rows), len(target), validation[1], len(self.classes))
         labelled = self.labelled or ([], np.empty(0, dtype=int))
         sizes = list(self.sizes.values())
@@ -219,6 +223,7 @@ def read(
     # They are combined with the weights of classes, which may differ from run to run.
     text_weights(labels, None, inputs.sample_weight)
     weights = inputs.sample_weight
+    knowledge = as_knowledge(inputs.knowledge, classes)
     return Texts(
         classes=classes,
         source=source,
@@ -229,6 +234,7 @@ def read(
         target=target,
         n_target=n_target,
         labelled=labelled,
+        knowledge=knowledge,
     )
 
 
@@ -254,6 +260,20 @@ def _check_prediction(
             f"correct_prior={params['correct_prior']!r} needs a held-out source text of every "
             "class, to calibrate on; pass X_val and y_val, or a larger validation_fraction."
         )
+
+
+def _check_knowledge(params: Mapping[str, Any], knowledge: tuple[Knowledge, ...]) -> None:
+    """Raise if predictions are to be informed by knowledge that is missing, or changed twice."""
+    if not params["use_knowledge"]:
+        return
+    if not knowledge:
+        raise ValueError("use_knowledge=True needs knowledge: pass fit(..., knowledge=...)")
+    for name in ("neighbors", "correct_prior"):
+        if params[name]:
+            raise ValueError(
+                f"use_knowledge=True and {name}={params[name]!r} both change predictions, and were "
+                "never measured together; set only one of them."
+            )
 
 
 def _check_alignment(

@@ -17,7 +17,7 @@ from dann_transfer.texts.tokens import Tokens
 # What may differ between a run and the one that continues it; the seed replaces random_state.
 _IGNORED = {
     "checkpoint_dir", "checkpoint_every", "progress", "device", "random_state", "correct_prior",
-    "align", "micro_batch_size", "torch_compile", "text_column", "label_column",
+    "use_knowledge", "align", "micro_batch_size", "torch_compile", "text_column", "label_column",
 }  # fmt: skip
 
 

@@ -49,6 +49,9 @@ class Trainer:
     runtime : Runtime
     validation : (Tokens, ndarray of int), optional
         Held-out source texts and their class positions, for choosing the epoch.
+    counsel : callable, optional
+        Returns the target's probabilities, (n_target, classes), with what knowledge says about its
+        texts, given the logits of the held-out texts.
 
     """
 
@@ -61,6 +64,7 @@ class Trainer:
         settings: Settings,
         runtime: Runtime,
         validation: tuple[Tokens, np.ndarray] | None = None,
+        counsel: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
     ) -> None:
         # At strength 0, a phase in which strength scales the rate would move nothing.
         phases = [
@@ -71,10 +75,12 @@ class Trainer:
         self.model, self.phases, self.batches = model, phases, batches
         self.source_batches = batches.without_target()
         self.settings, self.runtime, self.validation = settings, runtime, validation
+        self.counsel = counsel
         anew = [phase for phase in phases if isinstance(phase, Anew)]
         start = trainable(model) if anew else {}
         for phase in phases:
             phase.attach(model, runtime)
+            phase.inform = None if counsel is None else self.inform
         for phase in anew:
             phase.start = start
         self.timeline = Timeline(phases, len(batches), settings)
@@ -136,6 +142,14 @@ class Trainer:
         self.norms = self.optimizer.step(losses)
         phase.end_step(now.step)
         return {**row_of(now, losses, forward.metrics), **known, **self.norms}
+
+    def inform(self, p: Tensor) -> Tensor:
+        """Return the target's probabilities with what knowledge says about its texts."""
+        assert self.counsel is not None
+        logits = p[:0]
+        if self.validation is not None:
+            logits = infer(self.model, self.validation[0], self.runtime)[1]
+        return torch.from_numpy(self.counsel(p.numpy(), logits.numpy())).to(p.dtype)
 
     @property
     def begins_with_source(self) -> bool:

@@ -79,6 +79,8 @@ class Phase(ABC):
         self.method, self.epochs = method, epochs
         self.teacher: dict[str, Tensor] = {}
         """The weights whose predictions the method remembers; empty for the model's own."""
+        self.inform: Callable[[Tensor], Tensor] | None = None
+        """Adds what knowledge says to the target's probabilities, shape (n_target, classes)."""
         self.learns = False
         """Whether the method's loss was seen to have a gradient."""
 
@@ -103,8 +105,10 @@ class Phase(ABC):
         def predict_target() -> tuple[Tensor, Tensor]:
             with weights_of(self.model, self.teacher):
                 features, logits = infer(self.model, target, self.runtime)
-            check_outputs(features, logits)
-            return features, logits.softmax(1)
+                check_outputs(features, logits)
+                p = logits.softmax(1)
+                # It looks at the same weights' predictions of held-out texts.
+                return features, p if self.inform is None else self.inform(p)
 
         self.method.memory = self.method.remember(predict_target, progress)
 
