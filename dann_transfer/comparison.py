@@ -38,6 +38,7 @@ from dann_transfer.judging.diagnostics import alignment_measures
 from dann_transfer.judging.gains import Answers, by_group, doubt, gain_error, harm
 from dann_transfer.judging.scores import METRICS, difference_error, metric_of
 from dann_transfer.judging.tables import Table
+from dann_transfer.knowledge.base import check_unkept
 from dann_transfer.methods import Method
 from dann_transfer.methods.registry import classes_of, known
 from dann_transfer.records import Records
@@ -256,6 +257,7 @@ def compare(
     y_val: Any = None,
     X_target_labelled: Any = None,
     y_target_labelled: Any = None,
+    knowledge: Any = None,
     n_jobs: int = 1,
     folder: Path | str | None = None,
     **params: Any,
@@ -283,6 +285,9 @@ def compare(
         ``result.by_group()`` lists them all.
     X_target_labelled, y_target_labelled : optional
         As for ``DomainAdapter.fit``; source-only trains on them too.
+    knowledge : optional
+        As for ``DomainAdapter.fit``; with `use_knowledge` it acts on the predictions of all methods
+        but source-only. It cannot be kept in `folder`.
     n_jobs : int
         Number of processes that train at once; -1 is one per core. If there are at least as many
         seeds as processes, each process takes one seed at a time, otherwise one run. They share the
@@ -334,6 +339,7 @@ def compare(
             f"folder={str(folder)!r}, but {Processes.current().world} processes train together, "
             "which would have to agree on what is kept; leave out folder, or pass checkpoint_dir."
         )
+    check_unkept(folder, knowledge)
     check_names("compare", params)
     check_params(params)
     _check_jobs(n_jobs, bool(params.get("trust_remote_code", False)))
@@ -342,9 +348,8 @@ def compare(
     for method in methods:
         method_options = None if method == BASELINE else options
         created |= auto.created({**params, "method": method, "method_options": method_options})
-    inputs = Inputs(
-        X, y, X_target, sample_weight, X_val, y_val, X_target_labelled, y_target_labelled
-    )
+    labelled = X_target_labelled, y_target_labelled
+    inputs = Inputs(X, y, X_target, sample_weight, X_val, y_val, *labelled, knowledge)
     texts = run.check({**params, "method": (methods or [BASELINE])[0]}, inputs, created)
     tests = _tests(texts, params, (X_test, y_test), (X_target_test, y_target_test))
     groups = _groups(groups_target_test, X_target_test, tests["target"])
@@ -469,6 +474,8 @@ class _Plan:
         """Train one method from one seed, and score it."""
         params = {**self.params, "method": method, "random_state": seed}
         params["method_options"] = self._options(method)
+        # What adapting with knowledge gains is measured from a model without it.
+        params["use_knowledge"] = params["use_knowledge"] and method != BASELINE
         if self.records is not None:
             params["checkpoint_dir"] = self.records.checkpoints(method, seed)
         elif self.checkpoints is not None:

@@ -37,6 +37,7 @@ from dann_transfer.judging.choice import BASELINE
 from dann_transfer.judging.diagnostics import class_shares
 from dann_transfer.judging.selection import MIN_TEXTS, SCORES, Evidence, balanced
 from dann_transfer.judging.tables import Table
+from dann_transfer.knowledge.base import check_unkept
 from dann_transfer.methods import Method
 from dann_transfer.texts.roles import Inputs, Roles, Texts
 
@@ -138,6 +139,7 @@ def tune(
     y_val: Any = None,
     X_target_labelled: Any = None,
     y_target_labelled: Any = None,
+    knowledge: Any = None,
     random_state: int = 0,
     progress: bool = True,
     **params: Any,
@@ -166,6 +168,8 @@ def tune(
     folder : path, optional
         Save the search there and continue an interrupted one, even in the middle of a run. The
         best model so far is in its ``best``, for ``DomainAdapter.from_pretrained``.
+    knowledge : optional
+        As for ``DomainAdapter.fit``. It cannot be kept in `folder`.
     random_state : int
         Seeds every run and the proposals.
     progress : bool
@@ -204,6 +208,7 @@ def tune(
             "tune searches in one process; start it without torchrun, or several times, each with "
             "a folder of its own."
         )
+    check_unkept(folder, knowledge)
     budget = _Budget.of(runs, minutes, progress)
     if wrong := [name for name in OWN if name in params]:
         raise ValueError(f"{wrong[0]} is set by the search; pass random_state and folder to tune.")
@@ -215,9 +220,8 @@ def tune(
     check_params(common)
     space = _space(dict(plain(dict(space))), common)
     params = run.full(common)
-    inputs = Inputs(
-        X, y, X_target, sample_weight, X_val, y_val, X_target_labelled, y_target_labelled
-    )
+    labelled = X_target_labelled, y_target_labelled
+    inputs = Inputs(X, y, X_target, sample_weight, X_val, y_val, *labelled, knowledge)
     choices = {name: _values(name, space, common) for name in ("epochs", "batch_size")}
     texts = run.check(params, inputs, _created(space, common), choices)
     # What every run is judged on: a search holds out the same texts in each.

@@ -8,8 +8,8 @@ an untrusted folder cannot run code.
 from __future__ import annotations
 
 import json
-import re
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Collection, Iterator, Mapping

@@ -213,6 +213,23 @@ def plain_label(label: Any) -> Any:
     return label.item() if isinstance(label, np.generic) else label
 
 
+def check_unkept(folder: Any, knowledge: Any) -> None:
+    """Raise a ValueError if runs with knowledge are to be kept in a folder.
+
+    Nothing in it would tell one knowledge from another.
+
+    Examples
+    --------
+    >>> check_unkept("runs/search", None)
+
+    """
+    if folder is not None and knowledge is not None:
+        raise ValueError(
+            f"folder={str(folder)!r} cannot keep runs with knowledge, since nothing there tells it "
+            "from other knowledge; leave out one of them."
+        )
+
+
 def number(value: Any, said: str) -> float:
     """Return a finite number, or raise a ValueError that quotes what it is."""
     good = isinstance(value, int | float | np.number) and not isinstance(value, bool)

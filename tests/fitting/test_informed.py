@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from conftest import BAD, GOOD, TINY, same, toy_texts, weights
 
-from dann_transfer import DomainAdapter, plots
+from dann_transfer import DomainAdapter, compare, plots, tune
 from dann_transfer.fitting import saving
+from dann_transfer.fitting.folder import digest_of_config
 from dann_transfer.fitting.informed import counsel_of
 from dann_transfer.ground.digests import sha256_of_file
 from dann_transfer.knowledge import Graph, KnowledgeWarning, Lexicon, Rules
@@ -78,6 +79,20 @@ def test_only_the_graph_carries_the_label_across(informed, new_texts):
     assert (source.argmax(1) == (blind == "pos")).all()
 
 
+def test_a_comparison_says_what_knowledge_gains(tiny_encoder, new_texts, tmp_path):
+    texts, labels = new_texts
+    X, y = toy_texts(120, "film plot actor scene the", 0)
+    common = {**TINY, "encoder": tiny_encoder, "epochs": 4, "use_knowledge": True}
+    del common["random_state"]
+    common |= {"X_target": texts, "knowledge": Graph(EDGES)}
+    result = compare(X, y, methods=["mcc"], X_target_test=texts, y_target_test=labels, **common)
+    assert result.mean("source_only", "target_accuracy") < 0.8
+    assert result.mean("mcc", "target_accuracy") == 1
+    for function in (compare, tune):
+        with pytest.raises(ValueError, match=r"m' cannot keep runs with knowledge"):
+            function(X, y, folder=tmp_path / "m", **common)
+
+
 def test_shuffled_edges_have_hardly_a_weight():
     rng = np.random.default_rng(0)
     words = np.array([f"word{i}" for i in range(200)])
@@ -129,7 +144,7 @@ def test_damaged_knowledge_is_refused(change, said, informed, tmp_path):
     file.write_text(json.dumps(values))
     # As by one who damages a model on purpose: the checksums fit.
     described["files"][saving.KNOWLEDGE] = sha256_of_file(file)
-    described["digest"] = saving._digest(described)
+    described["digest"] = digest_of_config(described)
     config.write_text(json.dumps(described))
     with pytest.raises(ValueError, match=f"is damaged: its parts do not fit together .*{said}"):
         DomainAdapter.from_pretrained(tmp_path / "m")
