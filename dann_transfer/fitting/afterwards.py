@@ -13,7 +13,7 @@ from torch import Tensor
 from dann_transfer.fitting.predicting import Passed, Trained, aligned, pass_once
 from dann_transfer.ground.notices import warn
 from dann_transfer.judging import decision
-from dann_transfer.judging.alignment import AffineMap, AlignmentWarning, obstacle, transport
+from dann_transfer.judging.alignment import AffineMap, AlignmentWarning
 from dann_transfer.judging.diagnostics import class_shares, warn_of_collapse
 from dann_transfer.judging.doctor import Run, diagnose
 from dann_transfer.judging.findings import warn_of_findings
@@ -25,6 +25,7 @@ from dann_transfer.model.runtime import Runtime
 from dann_transfer.texts.roles import Roles
 from dann_transfer.texts.target import sample
 from dann_transfer.texts.tokens import Tokens
+from dann_transfer.training.mapping import map_onto_source
 
 
 def _sees_case(tokenizer: Any, texts: Sequence[str]) -> bool:
@@ -177,24 +178,15 @@ def _map_of(
         Of target texts.
 
     """
-    params, refused = trained.fitted.params, trained.fitted.refused_prior.get("em")
-    rows = sample([list(range(len(source)))])[0]
-    codes, weights = roles.codes["source"][rows], roles.weights
-    p = logits.softmax(1).numpy()
-    why: str | None
-    if refused is not None:
-        # Weights by predictions that contradict the source would move texts between classes.
-        why = f"the estimate of the target's class shares was refused ({refused})"
-    else:
-        passed = infer(trained.model, source.take(rows), runtime)
-        check_outputs(*passed)
-        why = obstacle(passed[0].numpy(), features.numpy(), p)
-    if why is not None:
+    fitted = trained.fitted
+    texts = source, roles.codes["source"], roles.weights
+    refused = fitted.refused_prior.get("em")
+    affine, why = map_onto_source(trained.model, texts, (features, logits), refused, runtime)
+    if affine is None:
         warn(
-            f"align={params['align']!r} maps nothing: {why}. Features and predictions are those of "
-            "align=None; for a map, train with another method or hold out more source texts.",
+            f"align={fitted.params['align']!r} maps nothing: {why}. Features and predictions are "
+            "those of align=None; for a map, train with another method or hold out more source "
+            "texts.",
             AlignmentWarning,
         )
-        return None
-    each = None if weights is None else weights[rows]
-    return transport(passed[0].numpy(), codes, features.numpy(), p, each)
+    return affine

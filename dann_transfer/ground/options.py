@@ -240,6 +240,12 @@ METHODS: dict[str, MethodEntry] = {
                 optional=True,
             ),
             "members": _whole(1, "number of students; the mean of several teaches a last one"),
+            "align": Option(
+                False,
+                "whether the target is labelled from features that a map has moved onto the "
+                "source's, as `align` does after training",
+                choices=(False, True),
+            ),
         },
         "Iscen et al. 2019; Xie et al. 2020",
     ),

@@ -63,6 +63,12 @@ class Method(nn.Module, ABC):
         asked once `remember` has returned the labels."""
         return False
 
+    @property
+    def maps_target(self) -> bool:
+        """Whether `remember` is given the target's features as a map onto the source's makes them,
+        and the probabilities that follow from them."""
+        return False
+
     def attach(self, encoder: Encoder, n_domains: int) -> None:
         """Receive the encoder and the number of source domains, before `build`."""
 

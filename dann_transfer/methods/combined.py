@@ -64,6 +64,11 @@ class Combined(Method):
         """Always, because the other parts need the texts of both domains."""
         return True
 
+    @property
+    def maps_target(self) -> bool:
+        """Whether a part labels the target through a map."""
+        return any(part.maps_target for _, part in self._each())
+
     def build(self, features: int, classes: int) -> None:
         """Build each part."""
         for _, part in self._each():

@@ -103,6 +103,10 @@ class Student(Method):
     al., Extending the WILDS Benchmark for Unsupervised Adaptation, ICLR 2022, where pseudo-labels
     in stages helped and those renewed at each step did not.
 
+    With `align`, a map in closed form first moves the target's features onto the source's, as the
+    keyword `align` does after training. The labels and the neighbours are those of the mapped
+    features. Where the estimate of the target's class shares is refused there is no map.
+
     With several members, each member is a teacher and its student, trained from the same weights
     with the texts in another order and with other dropout; a last student learns from the mean of
     the students' predictions. Which target texts are labelled wrongly is then less a matter of
@@ -116,6 +120,7 @@ class Student(Method):
     extra_epochs: int
     neighbors: int
     members: int
+    align: bool
 
     labels_target = True
     trains_anew = True
@@ -129,6 +134,11 @@ class Student(Method):
     def keeps_source(self) -> bool:
         """Whether the student learns from the source too, because classes are small."""
         return "soft_labels" in self.memory
+
+    @property
+    def maps_target(self) -> bool:
+        """Whether the labels come from mapped features."""
+        return self.align
 
     def phases(self, epochs: int) -> list[Phase]:
         """Return a phase of each teacher and each student."""

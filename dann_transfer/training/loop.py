@@ -17,17 +17,21 @@ from ignite.handlers import EarlyStopping, ProgressBar
 from torch import Tensor, nn
 
 from dann_transfer.ground import streams
-from dann_transfer.ground.notices import shows_bars
+from dann_transfer.ground.notices import shows_bars, warn
 from dann_transfer.ground.settings import Settings
+from dann_transfer.judging.alignment import AlignmentWarning
+from dann_transfer.judging.label_shift import estimate
 from dann_transfer.judging.scores import metric_of
 from dann_transfer.model.model import Classifier, check_outputs, infer, trainable
 from dann_transfer.model.runtime import Runtime
 from dann_transfer.model.tuning import merge_lora
 from dann_transfer.texts.batches import PairedBatches
+from dann_transfer.texts.target import sample
 from dann_transfer.texts.tokens import Tokens
 from dann_transfer.training.checkpoint import Checkpoints
 from dann_transfer.training.history import OF_EVERY_RUN, History, PhaseStates, Stateful
 from dann_transfer.training.keeping import Keeper
+from dann_transfer.training.mapping import map_onto_source, through
 from dann_transfer.training.optimizer import Optimizer
 from dann_transfer.training.phases import Anew, Phase, SourceAlone
 from dann_transfer.training.source_phase import SourcePhase, weights_at_end
@@ -80,6 +84,7 @@ class Trainer:
         start = trainable(model) if anew else {}
         for phase in phases:
             phase.attach(model, runtime)
+            phase.map_target = self.map_target
             phase.inform = None if counsel is None else self.inform
         for phase in anew:
             phase.start = start
@@ -142,6 +147,32 @@ class Trainer:
         self.norms = self.optimizer.step(losses)
         phase.end_step(now.step)
         return {**row_of(now, losses, forward.metrics), **known, **self.norms}
+
+    def map_target(self, features: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the target's features and logits through a map onto the source's, or as they are
+        if something speaks against a map."""
+        refused: str | None = "there are no held-out source texts"
+        if self.validation is not None:
+            tokens, codes = self.validation
+            held_out = infer(self.model, tokens, self.runtime)[1].numpy()
+            refused = estimate(held_out, codes, logits.numpy(), resamples=0).refused.get("em")
+        weights = self.batches.weights
+        source = (
+            self.batches.source,
+            self.batches.labels.numpy(),
+            None if weights is None else weights.numpy(),
+        )
+        rows = sample([list(range(len(features)))])[0]
+        target = features[rows], logits[rows]
+        affine, why = map_onto_source(self.model, source, target, refused, self.runtime)
+        if affine is None:
+            warn(
+                f"target texts are labelled without a map: {why}. Hold out more source texts, or "
+                "leave out the option align.",
+                AlignmentWarning,
+            )
+            return features, logits
+        return through(affine, self.model, features, self.runtime)
 
     def inform(self, p: Tensor) -> Tensor:
         """Return the target's probabilities with what knowledge says about its texts."""

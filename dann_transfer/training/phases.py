@@ -39,6 +39,10 @@ class Adaptation(Protocol):
     def keeps_source(self) -> bool:
         """Whether a model that is trained anew also learns from the source."""
 
+    @property
+    def maps_target(self) -> bool:
+        """Whether it remembers what follows from the target's features as a map makes them."""
+
     def remember(
         self, predict_target: Callable[[], tuple[Tensor, Tensor]], progress: float
     ) -> dict[str, Tensor]:
@@ -79,6 +83,8 @@ class Phase(ABC):
         self.method, self.epochs = method, epochs
         self.teacher: dict[str, Tensor] = {}
         """The weights whose predictions the method remembers; empty for the model's own."""
+        self.map_target: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
+        """Returns the target's features, (n_target, width), and logits through a map."""
         self.inform: Callable[[Tensor], Tensor] | None = None
         """Adds what knowledge says to the target's probabilities, shape (n_target, classes)."""
         self.learns = False
@@ -106,6 +112,8 @@ class Phase(ABC):
             with weights_of(self.model, self.teacher):
                 features, logits = infer(self.model, target, self.runtime)
                 check_outputs(features, logits)
+                if self.method.maps_target and self.map_target is not None:
+                    features, logits = self.map_target(features, logits)
                 p = logits.softmax(1)
                 # It looks at the same weights' predictions of held-out texts.
                 return features, p if self.inform is None else self.inform(p)

@@ -22,6 +22,8 @@ from dann_transfer.judging.alignment import AlignmentWarning, transport
 from dann_transfer.judging.diagnostics import mixing, proxy_a_distance
 from dann_transfer.judging.label_shift import Estimates
 from dann_transfer.judging.neighbors import Neighborhood
+from dann_transfer.methods.student import Student
+from dann_transfer.training import loop
 
 pytestmark = pytest.mark.filterwarnings("ignore::dann_transfer.judging.diagnostics.CollapseWarning")
 
@@ -533,3 +535,40 @@ def test_the_command_line_takes_the_domain(pair, tmp_path):
     wrong = CliRunner().invoke(app, [*command[:3], "--domain", "tweets"])
     assert wrong.exit_code != 0
     assert "--domain='tweets' must be 'target' or 'source'" in wrong.output
+
+
+def taught_from(adapter: DomainAdapter, monkeypatch) -> tuple[np.ndarray, np.ndarray]:
+    """Fit a student, and return the features and probabilities that its labels come from."""
+    seen: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def watched(self, predict_target, progress):
+        seen.append(tuple(part.numpy() for part in predict_target()))
+        return remember(self, predict_target, progress)
+
+    remember = Student.remember
+    monkeypatch.setattr(Student, "remember", watched)
+    adapter.fit(*SOURCE, X_target=TARGET)
+    monkeypatch.setattr(Student, "remember", remember)
+    return seen[0]
+
+
+def test_a_student_can_be_taught_through_the_map(small, pair, monkeypatch):
+    for model, align in zip(pair, (False, True), strict=True):
+        options = {"extra_epochs": 1, "align": align}
+        student = small(method="student", align=None, method_options=options)
+        features, p = taught_from(student, monkeypatch)
+        # Its teacher is the same model of the source.
+        assert np.allclose(features, model.transform(TARGET), atol=1e-4)
+        assert np.allclose(p, model.predict_proba(TARGET), atol=1e-5)
+    assert not np.allclose(pair[0].predict_proba(TARGET), p, atol=1e-3)
+
+
+def test_a_student_is_taught_without_a_map_where_shares_are_refused(small, pair, monkeypatch):
+    refused = Estimates({}, dict.fromkeys(("em", "bbse"), "they contradict the source"), None)
+    monkeypatch.setattr(loop, "estimate", lambda *_, **__: refused)
+    options = {"extra_epochs": 1, "align": True}
+    student = small(method="student", align=None, method_options=options)
+    said = r"labelled without a map: the estimate .* \(they contradict the source\)"
+    with pytest.warns(AlignmentWarning, match=said):
+        _, p = taught_from(student, monkeypatch)
+    assert np.allclose(p, pair[0].predict_proba(TARGET), atol=1e-5)
