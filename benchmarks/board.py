@@ -291,7 +291,12 @@ def name_of(row: dict[str, Any]) -> str:
 
 def acting(settings: dict[str, Any]) -> dict[str, Any]:
     """Return the settings that are not off: rows stay valid when a keyword is added later."""
-    off = {"layer_decay": 1.0, "torch_compile": False, "metric": "accuracy"}
+    off = {
+        "layer_decay": 1.0,
+        "torch_compile": False,
+        "metric": "accuracy",
+        "use_knowledge": False,
+    }
     return {k: v for k, v in settings.items() if v is not None and (k, v) not in off.items()}
 
 

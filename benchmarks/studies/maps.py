@@ -5,17 +5,23 @@ from __future__ import annotations
 from statistics import mean
 from typing import Any
 
-from tables import heading, read, row_of
+from tables import BASELINE, heading, read, row_of
 
 SETTINGS = ((None, None), ("transport", None), (None, 10), ("transport", 10))
 MEASURES = ("a_distance", "mixing", "class_mixing")
 Runs = dict[tuple[Any, ...], dict[tuple[Any, ...], dict[str, Any]]]
 
 
-def runs() -> Runs:
-    """The four rows of each run, by map and neighbours."""
+def runs(method: str = "source_only", through_map: bool = False) -> Runs:
+    """The four rows of each run of a method, by map and neighbours.
+
+    Of students, those whose teacher labels the target through a map or those without one.
+    """
     groups: Runs = {}
     for row in read("alignment"):
+        options = row["settings"].get("method_options") or {}
+        if row["method"] != method or options.get("align", False) != through_map:
+            continue
         run = (row["source"], row["target"], row.get("encoder", "minilm"), row["seed"])
         groups.setdefault(run, {})[row["align"], row["neighbors"]] = row
     return groups
@@ -48,6 +54,10 @@ def sections() -> list[str]:
         "share of the other domain among the 15 nearest texts (1 for mixed domains), and the same "
         "within classes.",
         alignments(groups),
+        "Students of the same pairs, taught without a map and through one "
+        "(`--method student --set 'method_options={\"align\": True}'`): accuracy and macro-F1, "
+        "then with a map of the student's own features, and the A-distance and mixing with that.",
+        students(),
         "The same features through the maps of skada 0.6.0, each followed by a logistic "
         "regression of the source's features, means over "
         f"{len({row['run'] for row in read('mappings')})} pairs; seconds on one thread (`python "
@@ -81,6 +91,26 @@ def alignments(groups: Runs) -> str:
         before, after = (rows[setting] for setting in SETTINGS[:2])
         cells = [f"{before[key]:.2f} → {after[key]:.2f}" for key in MEASURES]
         lines.append(row_of([name, str(seed), *cells]))
+    return "\n".join(lines)
+
+
+def students() -> str:
+    """Students taught without a map and through one, on the pairs that have both."""
+    plain, taught = runs("student"), runs("student", through_map=True)
+    head = ["pair", "seed", BASELINE, "student", "with a map", "taught through a map"]
+    lines = heading([*head, "with a map", "A-distance", "mixing"])
+    for run in plain.keys() & taught.keys():
+        source, target, _, seed = run
+        rows = (
+            runs()[run][SETTINGS[0]],
+            *(of[run][each] for of in (plain, taught) for each in SETTINGS[:2]),
+        )
+        scores = [
+            f"{100 * row['target_accuracy']:.1f} ({100 * row['target_macro_f1']:.1f})"
+            for row in rows
+        ]
+        measures = [f"{rows[-1][key]:.2f}" for key in MEASURES[:2]]
+        lines.append(row_of([f"{source} → {target}", str(seed), *scores, *measures]))
     return "\n".join(lines)
 
 
