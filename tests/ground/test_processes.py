@@ -187,7 +187,7 @@ def test_what_several_processes_cannot_share_is_refused_and_an_allocation_is_no_
     monkeypatch.delenv("WORLD_SIZE")
     monkeypatch.setenv("SLURM_NTASKS", "4")
     done = CliRunner().invoke(cli.app, ["predict", "model", "texts.csv"])
-    assert "there is no file 'texts.csv'" in done.stderr
+    assert "'model' is not a folder" in done.stderr
 
 
 def tokens(rng, n):
