@@ -64,7 +64,8 @@ def commands() -> str:
         if examples:
             parts.append(f"```console\n{' '.join(examples[0].split())}\n```")
         rows = [parameter(p) for p in command.params if not p.hidden and p.name != "help"]
-        parts.append("\n".join(["| option | what it is | default |", "|---|---|---|", *rows]))
+        if rows:
+            parts.append("\n".join(["| option | what it is | default |", "|---|---|---|", *rows]))
     return "\n\n".join(parts)
 
 
