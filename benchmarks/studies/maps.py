@@ -66,6 +66,19 @@ def sections() -> list[str]:
     ]
 
 
+def figures() -> dict[str, str]:
+    """Mean and worst gain by the map alone, and the largest A-distance and least mixing with it."""
+    groups = runs()
+    mapped = [rows[SETTINGS[1]] for rows in groups.values()]
+    points = gains(groups, SETTINGS[1])
+    return {
+        "gain": f"{mean(points):+.1f}",
+        "worst": f"{min(points):+.1f}",
+        "a_distance": f"{max(row['a_distance'] for row in mapped):.1f}",
+        "mixing": f"{min(row['mixing'] for row in mapped):.1f}",
+    }
+
+
 def accuracies(groups: Runs) -> str:
     """Accuracy and macro-F1 of each run as trained, with the map, the neighbours and both."""
     head = ["pair", "seed", "as trained", "map", "neighbours", "both", "estimate"]
