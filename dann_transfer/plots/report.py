@@ -199,6 +199,17 @@ def _source_accuracies(
 
 
 @each_once()
+def _public_params(adapter: DomainAdapter) -> dict[str, Any]:
+    """Return the parameters of a fit as it resolved them, without the places of files."""
+    params = dict(adapter.params_)
+    params |= {"max_strength": adapter.max_strength_, "random_state": adapter.seed_}
+    params["learning_rate"] = adapter.learning_rate_
+    # A page may be passed on, and where files lie is of no use to others.
+    params["encoder"] = public_name(params["encoder"])
+    params.pop("checkpoint_dir", None)
+    return params
+
+
 def report(
     adapter: DomainAdapter,
     path: str | PathLike[str],
@@ -255,12 +266,7 @@ def report(
     labelled = two is not None and two.labels is not None
     if not labelled and (groups is not None or baseline is not None):
         raise ValueError("groups and baseline need a target with labels: Domain(texts, labels).")
-    params = dict(adapter.params_)
-    params |= {"max_strength": adapter.max_strength_, "random_state": adapter.seed_}
-    params["learning_rate"] = adapter.learning_rate_
-    # A page may be passed on, and where files lie is of no use to others.
-    params["encoder"] = public_name(params["encoder"])
-    params.pop("checkpoint_dir", None)
+    params = _public_params(adapter)
     models = {str(params["method"]): adapter}
     if baseline is not None:
         models = {"without adaptation": baseline, **models}

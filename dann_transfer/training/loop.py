@@ -79,13 +79,14 @@ class Trainer:
         self.model, self.phases, self.batches = model, phases, batches
         self.source_batches = batches.without_target()
         self.settings, self.runtime, self.validation = settings, runtime, validation
-        self.counsel = counsel
         anew = [phase for phase in phases if isinstance(phase, Anew)]
         start = trainable(model) if anew else {}
         for phase in phases:
             phase.attach(model, runtime)
-            phase.map_target = self.map_target
-            phase.inform = None if counsel is None else self.inform
+            # Without the trainer itself, which would then be freed by the collector alone.
+            phase.map_target = partial(_mapped, model, batches, validation, runtime)
+            if counsel is not None:
+                phase.inform = partial(_informed, model, counsel, validation, runtime)
         for phase in anew:
             phase.start = start
         self.timeline = Timeline(phases, len(batches), settings)
@@ -147,40 +148,6 @@ class Trainer:
         self.norms = self.optimizer.step(losses)
         phase.end_step(now.step)
         return {**row_of(now, losses, forward.metrics), **known, **self.norms}
-
-    def map_target(self, features: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the target's features and logits through a map onto the source's, or as they are
-        if something speaks against a map."""
-        refused: str | None = "there are no held-out source texts"
-        if self.validation is not None:
-            tokens, codes = self.validation
-            held_out = infer(self.model, tokens, self.runtime)[1].numpy()
-            refused = estimate(held_out, codes, logits.numpy(), resamples=0).refused.get("em")
-        weights = self.batches.weights
-        source = (
-            self.batches.source,
-            self.batches.labels.numpy(),
-            None if weights is None else weights.numpy(),
-        )
-        rows = sample([list(range(len(features)))])[0]
-        target = features[rows], logits[rows]
-        affine, why = map_onto_source(self.model, source, target, refused, self.runtime)
-        if affine is None:
-            warn(
-                f"target texts are labelled without a map: {why}. Hold out more source texts, or "
-                "leave out the option align.",
-                AlignmentWarning,
-            )
-            return features, logits
-        return through(affine, self.model, features, self.runtime)
-
-    def inform(self, p: Tensor) -> Tensor:
-        """Return the target's probabilities with what knowledge says about its texts."""
-        assert self.counsel is not None
-        logits = p[:0]
-        if self.validation is not None:
-            logits = infer(self.model, self.validation[0], self.runtime)[1]
-        return torch.from_numpy(self.counsel(p.numpy(), logits.numpy())).to(p.dtype)
 
     @property
     def begins_with_source(self) -> bool:
@@ -454,6 +421,48 @@ class Trainer:
                 stopper(engine)
 
         return stopper
+
+
+def _mapped(
+    model: Classifier,
+    batches: PairedBatches,
+    validation: tuple[Tokens, np.ndarray] | None,
+    runtime: Runtime,
+    features: Tensor,
+    logits: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Return the target's features and logits through a map onto the source's, or as they are if
+    something speaks against a map."""
+    refused: str | None = "there are no held-out source texts"
+    if validation is not None:
+        tokens, codes = validation
+        held_out = infer(model, tokens, runtime)[1].numpy()
+        refused = estimate(held_out, codes, logits.numpy(), resamples=0).refused.get("em")
+    weights = None if batches.weights is None else batches.weights.numpy()
+    source = batches.source, batches.labels.numpy(), weights
+    rows = sample([list(range(len(features)))])[0]
+    target = features[rows], logits[rows]
+    affine, why = map_onto_source(model, source, target, refused, runtime)
+    if affine is None:
+        warn(
+            f"target texts are labelled without a map: {why}. Hold out more source texts, or leave "
+            "out the option align.",
+            AlignmentWarning,
+        )
+        return features, logits
+    return through(affine, model, features, runtime)
+
+
+def _informed(
+    model: Classifier,
+    counsel: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    validation: tuple[Tokens, np.ndarray] | None,
+    runtime: Runtime,
+    p: Tensor,
+) -> Tensor:
+    """Return the target's probabilities with what knowledge says about its texts."""
+    logits = p[:0] if validation is None else infer(model, validation[0], runtime)[1]
+    return torch.from_numpy(counsel(p.numpy(), logits.numpy())).to(p.dtype)
 
 
 def row_of(

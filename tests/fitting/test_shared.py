@@ -185,7 +185,7 @@ def test_tune_reads_loads_and_tokenises_once(counted, tiny_encoder):
 
 ALIKE = (
     "X", "y", "X_target", "sample_weight", "X_val", "y_val", "X_target_labelled",
-    "y_target_labelled",
+    "y_target_labelled", "knowledge",
 )  # fmt: skip
 
 

@@ -42,6 +42,10 @@ def test_the_classes_have_what_the_table_says(name):
 @pytest.mark.parametrize(("name", "option"), CASES)
 def test_every_bound_of_an_option_is_checked(name, option):
     facts = METHODS[name].options[option]
+    if facts.choices:
+        with pytest.raises(ValueError, match=rf"^{option}='no' of .* must be one of"):
+            methods.create(name, {option: "no"})
+        return
     wrong = [facts.low - 1, float("nan"), "3", True, *([] if facts.optional else [None])]
     wrong += [facts.low] if facts.above else []
     wrong += [facts.low + 0.5] if facts.whole else []
