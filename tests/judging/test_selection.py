@@ -250,7 +250,7 @@ def test_bad_input_is_named(p, pool):
             agreement([pool[0], pool[1][:9]])
     with pytest.raises(ValueError, match=r"codes has shape \(7,\).* 40 source texts"):
         Evidence((p, p), np.zeros(7), (p, p))
-    with pytest.raises(ValueError, match="score='snd' is not known; choose one of .*source_val"):
+    with pytest.raises(ValueError, match=r"score='snd' is not known; choose one of .*source"):
         scorer("snd", [])
 
 
