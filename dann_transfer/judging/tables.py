@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from io import StringIO
 from typing import Any
 
+from dann_transfer.texts.frames import is_missing
+
 WIDTH = 80
 """Letters in a line of a table where no terminal says how many there are."""
 NOTHING = "–"
@@ -110,10 +112,6 @@ def page(parts: Iterable[Table | str]) -> str:
     )
 
 
-def _is_missing(value: Any) -> bool:
-    return value is None or value != value
-
-
 def percent(value: float | None) -> str:
     """Return a share in percent.
 
@@ -123,12 +121,12 @@ def percent(value: float | None) -> str:
     ('50.0%', '–', '–')
 
     """
-    return NOTHING if value is None or _is_missing(value) else f"{value:.1%}"
+    return NOTHING if value is None or is_missing(value) else f"{value:.1%}"
 
 
 def number(value: float | None, digits: int) -> str:
     """Return a number with so many digits behind the point."""
-    return NOTHING if value is None or _is_missing(value) else f"{value:.{digits}f}"
+    return NOTHING if value is None or is_missing(value) else f"{value:.{digits}f}"
 
 
 def gain(value: float, half_width: float) -> str:
@@ -148,14 +146,16 @@ def scores(rows: Sequence[Mapping[str, Any]], metric: str = "accuracy") -> Table
     """Return the table of a comparison: a row for each method and seed."""
     several = len({row["seed"] for row in rows}) > 1
     second = "macro_f1" if metric == "accuracy" else metric
-    heading = {"macro_f1": "target\nmacro-F1", "balanced_accuracy": "target\nbal. acc."}[second]
+    names = {"macro_f1": "macro-F1", "balanced_accuracy": "bal. acc."}
+    # Of a scorer of scikit-learn each word stands on a line, so that long names fit.
+    name = names.get(second, second.replace("_", "\n"))
     return Table(
         {
             "method": [str(row["method"]) for row in rows],
             "seed": [str(row["seed"]) if several else NOTHING for row in rows],
             "source\naccuracy": [percent(row.get("source_accuracy")) for row in rows],
             "target\naccuracy": [percent(row.get("target_accuracy")) for row in rows],
-            heading: [number(row.get(f"target_{second}"), 3) for row in rows],
+            f"target\n{name}": [number(row.get(f"target_{second}"), 3) for row in rows],
             "A-\ndistance": [number(row.get("a_distance"), 2) for row in rows],
             "mixing": [number(row.get("mixing"), 2) for row in rows],
             "time": [f"{row['seconds']:.0f} s" for row in rows],
@@ -224,7 +224,7 @@ def runs(rows: Sequence[Mapping[str, Any]], score: str, searched: Sequence[str])
                     f"{name}={row[name]:.3g}" if isinstance(row[name], float)
                     else f"{name}={row[name]}"
                     for name in searched
-                    if name in row and not _is_missing(row[name])
+                    if name in row and not is_missing(row[name])
                 )
                 for row in rows
             ],

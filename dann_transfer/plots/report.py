@@ -198,7 +198,6 @@ def _source_accuracies(
     }
 
 
-@each_once()
 def _public_params(adapter: DomainAdapter) -> dict[str, Any]:
     """Return the parameters of a fit as it resolved them, without the places of files."""
     params = dict(adapter.params_)
@@ -210,6 +209,7 @@ def _public_params(adapter: DomainAdapter) -> dict[str, Any]:
     return params
 
 
+@each_once()
 def report(
     adapter: DomainAdapter,
     path: str | PathLike[str],

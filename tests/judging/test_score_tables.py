@@ -12,7 +12,7 @@ from dann_transfer.search import Search
 SCORES = {
     f"{domain}_{metric}": 0.51234
     for domain in ("source", "target")
-    for metric in ("accuracy", "macro_f1", "balanced_accuracy")
+    for metric in ("accuracy", "macro_f1", "balanced_accuracy", "neg_mean_absolute_error")
 }
 ROWS = [
     {"method": method, "seed": seed, "seconds": 12.3, **SCORES, "a_distance": None, "mixing": 0.25}
@@ -59,8 +59,14 @@ def searched() -> Search:
 
 @pytest.mark.parametrize(
     "result",
-    [compared(), compared("balanced_accuracy"), evaluated(), searched()],
-    ids=["compare", "by another score", "evaluate", "tune"],
+    [
+        compared(),
+        compared("balanced_accuracy"),
+        compared("neg_mean_absolute_error"),
+        evaluated(),
+        searched(),
+    ],
+    ids=["compare", "by another score", "by a scorer", "evaluate", "tune"],
 )
 def test_every_result_is_a_table_that_fits_a_terminal(result):
     text = str(result)

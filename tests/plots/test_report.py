@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ from sklearn.exceptions import NotFittedError
 
 from dann_transfer import Domain, DomainAdapter, plots
 from dann_transfer.plots.report import _held_out
+from dann_transfer.texts.tokens import TruncationWarning
 
 EVIL = "<script>document.title='stolen'</script>"
 
@@ -111,6 +113,17 @@ def test_a_report_of_labelled_target_texts(fitted, tiny, source, target, tmp_pat
     with pytest.raises(ValueError, match="need a target with labels"):
         plots.report(fitted, tmp_path / "no.html", target=texts, groups=groups)
     assert not (tmp_path / "no.html").exists()
+
+
+def test_a_report_gives_each_warning_once(fitted, tiny, source, tmp_path):
+    texts, labels = toy_texts(12, "tweet lol omg today friend", 6)
+    shown = Domain([f"{text} lol" + " lol" * 40 for text in texts], labels)
+    plain = tiny(method="source_only").fit(*source)
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        plots.report(fitted, tmp_path / "r.html", shown, shown, baseline=plain)
+    said = [str(w.message) for w in heard if issubclass(w.category, TruncationWarning)]
+    assert len(said) == len(set(said)) > 0
 
 
 def test_a_report_takes_tables_and_few_texts(fitted, tmp_path):
