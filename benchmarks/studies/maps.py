@@ -79,19 +79,24 @@ def figures() -> dict[str, str]:
     }
 
 
+def names_of(run: tuple[Any, ...]) -> list[str]:
+    """Pair, encoder if it is not the small one, and seed of a run."""
+    source, target, encoder, seed = run
+    return [f"{source} → {target}" + ("" if encoder == "minilm" else f", {encoder}"), str(seed)]
+
+
 def accuracies(groups: Runs) -> str:
     """Accuracy and macro-F1 of each run as trained, with the map, the neighbours and both."""
     head = ["pair", "seed", "as trained", "map", "neighbours", "both", "estimate"]
     lines = heading(head)
-    for (source, target, encoder, seed), rows in groups.items():
-        name = f"{source} → {target}" + ("" if encoder == "minilm" else f", {encoder}")
+    for run, rows in groups.items():
         scores = [
             f"{100 * rows[setting]['target_accuracy']:.1f} "
             f"({100 * rows[setting]['target_macro_f1']:.1f})"
             for setting in SETTINGS
         ]
         refused = rows[SETTINGS[0]]["refused"]
-        lines.append(row_of([name, str(seed), *scores, "refused" if refused else "accepted"]))
+        lines.append(row_of([*names_of(run), *scores, "refused" if refused else "accepted"]))
     return "\n".join(lines)
 
 
@@ -99,23 +104,21 @@ def alignments(groups: Runs) -> str:
     """A-distance and mixing of each run without and with the map."""
     names = ("A-distance", "mixing", "mixing within classes")
     lines = heading(["pair", "seed", *names])
-    for (source, target, encoder, seed), rows in groups.items():
-        name = f"{source} → {target}" + ("" if encoder == "minilm" else f", {encoder}")
+    for run, rows in groups.items():
         before, after = (rows[setting] for setting in SETTINGS[:2])
         cells = [f"{before[key]:.2f} → {after[key]:.2f}" for key in MEASURES]
-        lines.append(row_of([name, str(seed), *cells]))
+        lines.append(row_of([*names_of(run), *cells]))
     return "\n".join(lines)
 
 
 def students() -> str:
     """Students taught without a map and through one, on the pairs that have both."""
-    plain, taught = runs("student"), runs("student", through_map=True)
+    before, plain, taught = runs(), runs("student"), runs("student", through_map=True)
     head = ["pair", "seed", BASELINE, "student", "with a map", "taught through a map"]
     lines = heading([*head, "with a map", "A-distance", "mixing"])
     for run in plain.keys() & taught.keys():
-        source, target, _, seed = run
         rows = (
-            runs()[run][SETTINGS[0]],
+            before[run][SETTINGS[0]],
             *(of[run][each] for of in (plain, taught) for each in SETTINGS[:2]),
         )
         scores = [
@@ -123,7 +126,7 @@ def students() -> str:
             for row in rows
         ]
         measures = [f"{rows[-1][key]:.2f}" for key in MEASURES[:2]]
-        lines.append(row_of([f"{source} → {target}", str(seed), *scores, *measures]))
+        lines.append(row_of([*names_of(run), *scores, *measures]))
     return "\n".join(lines)
 
 

@@ -184,14 +184,15 @@ def _through(adapter: DomainAdapter, features: np.ndarray) -> Outputs:
     import torch
 
     from dann_transfer.fitting.predicting import Outputs
-    from dann_transfer.model.model import logits_of
     from dann_transfer.model.runtime import Runtime
+    from dann_transfer.training.mapping import through
 
     assert adapter.alignment_ is not None
-    mapped = adapter.alignment_(features)
     runtime = Runtime.of(adapter.device, adapter.precision)
-    logits = logits_of(adapter.model_, torch.from_numpy(mapped), runtime)
-    return Outputs(mapped, logits.softmax(1).numpy())
+    mapped, logits = through(
+        adapter.alignment_, adapter.model_, torch.from_numpy(features), runtime
+    )
+    return Outputs(mapped.numpy(), logits.softmax(1).numpy())
 
 
 def _say_verdicts(verdicts: dict[str, str], result: Comparison, source: str, target: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -36,6 +36,9 @@ from dann_transfer.cli.values import (
 from dann_transfer.ground.options import AUTO, METHODS, SCORES, check_score
 from dann_transfer.ground.settings import check_params
 
+if TYPE_CHECKING:
+    from dann_transfer.texts.files import FileTexts
+
 NAMES = f"{', '.join(METHODS)}, several joined with a plus, or auto"
 Method = Annotated[
     str | None, typer.Option(help=f"{NAMES}; by default what `advise` names. See `methods`.")
@@ -60,6 +63,28 @@ def _check_apart(out: Path, folder: Path | None, option: str) -> None:
             f"{option} {str(folder)!r} and the model's folder {str(out)!r} are the same folder, or "
             "one is inside the other; name two that are apart."
         )
+
+
+def _source_and_target(
+    source: Path,
+    target: Path | None,
+    columns: tuple[str, str, str | None],
+    form: Form,
+    skip_missing: bool,
+) -> tuple[Any, FileTexts | None]:
+    """Return labelled source texts, and the target's texts if there is a file of them.
+
+    The columns are those of source texts, labels and target texts. They are looked at before
+    anything is imported to read the files.
+    """
+    text_column, label_column, target_column = columns
+    names = (text_column, "--text-column"), label_column
+    check_labelled(source, *names, form)
+    others = None
+    if target is not None:
+        column = form.column(target_column or text_column)
+        others = target_texts(target, column, form, skip_missing, TARGET)
+    return read_labelled(source, *names, form, skip_missing), others
 
 
 @app.command(epilog=methods_help())
@@ -117,11 +142,8 @@ def adapt(
         check_params(params)
         if params["method"] is not None:
             check_method(params["method"], params.get("method_options"))
-        columns = (text_column, "--text-column"), label_column
-        check_labelled(source, *columns, form)
-        column = form.column(target_text_column or text_column)
-        others = target_texts(target, column, form, skip_missing, TARGET)
-        frame = read_labelled(source, *columns, form, skip_missing)
+        columns = text_column, label_column, target_text_column
+        frame, others = _source_and_target(source, target, columns, form, skip_missing)
     from dann_transfer import DomainAdapter, datasets
 
     with errors_in_a_line(datasets.DownloadError):
@@ -159,13 +181,8 @@ def advise(
     with errors_in_a_line():
         form = Form.of(encoding, separator, quoting, no_header)
         text_column, label_column = form.column(text_column), form.column(label_column)
-        names = (text_column, "--text-column"), label_column
-        check_labelled(source, *names, form)
-        others = None
-        if target is not None:
-            column = form.column(target_text_column or text_column)
-            others = target_texts(target, column, form, skip_missing, TARGET)
-        frame = read_labelled(source, *names, form, skip_missing)
+        names = text_column, label_column, target_text_column
+        frame, others = _source_and_target(source, target, names, form, skip_missing)
     import dann_transfer
 
     with errors_in_a_line():
@@ -355,11 +372,8 @@ def tune(
         params: dict[str, Any] = {"text_column": text_column, "label_column": label_column}
         params |= set_values(context, values)
         check_params(params)
-        columns = (text_column, "--text-column"), label_column
-        check_labelled(source, *columns, form)
-        column = form.column(target_text_column or text_column)
-        others = target_texts(target, column, form, skip_missing, TARGET)
-        frame = read_labelled(source, *columns, form, skip_missing)
+        columns = text_column, label_column, target_text_column
+        frame, others = _source_and_target(source, target, columns, form, skip_missing)
     from dann_transfer import datasets, search
 
     with errors_in_a_line(datasets.DownloadError):

@@ -18,7 +18,7 @@ from dann_transfer.judging.alignment import AffineMap
 from dann_transfer.judging.neighbors import Neighborhood
 from dann_transfer.judging.weighing import inform
 from dann_transfer.knowledge.weighted import Weighted
-from dann_transfer.model.model import Classifier, check_outputs, infer, logits_of
+from dann_transfer.model.model import Classifier, check_outputs, infer
 from dann_transfer.model.runtime import Runtime
 from dann_transfer.texts.files import PART
 from dann_transfer.texts.reading import texts_in_parts
@@ -30,6 +30,7 @@ from dann_transfer.texts.tokens import (
     warn_truncated,
     warn_unknown,
 )
+from dann_transfer.training.mapping import through
 
 
 class Outputs(NamedTuple):
@@ -205,9 +206,9 @@ def aligned(
     if trained.alignment is None or not of_target.any():
         return features, logits
     rows = torch.from_numpy(of_target)
-    mapped = torch.from_numpy(trained.alignment(features[rows].numpy()))
+    mapped = through(trained.alignment, trained.model, features[rows], runtime)
     features, logits = features.clone(), logits.clone()
-    features[rows], logits[rows] = mapped, logits_of(trained.model, mapped, runtime)
+    features[rows], logits[rows] = mapped
     return features, logits
 
 

@@ -203,6 +203,10 @@ def check_lora(value: Any) -> None:
         )
 
 
+METRICS = ("accuracy", "macro_f1", "balanced_accuracy")
+"""The names of `scores.METRICS`."""
+
+
 def check_metric_name(value: Any) -> None:
     """Raise a ValueError if `metric` is neither a metric of the package nor of scikit-learn.
 
@@ -214,8 +218,7 @@ def check_metric_name(value: Any) -> None:
     ValueError: metric='f1_macor' is unknown; did you mean 'f1_macro'?
 
     """
-    names = ["accuracy", "macro_f1", "balanced_accuracy"]
-    if isinstance(value, str) and value in names:
+    if isinstance(value, str) and value in METRICS:
         return
     # Here, because the command line checks settings before scikit-learn is imported.
     from sklearn.metrics import get_scorer_names
@@ -223,11 +226,11 @@ def check_metric_name(value: Any) -> None:
     scorers = get_scorer_names()
     if isinstance(value, str) and value in scorers:
         return
-    if isinstance(value, str) and (near := nearest(value, [*names, *scorers])):
+    if isinstance(value, str) and (near := nearest(value, [*METRICS, *scorers])):
         raise ValueError(f"metric={value!r} is unknown; did you mean {near!r}?")
     raise ValueError(
-        f"metric={value!r} must be one of {names}, or the name of a scorer of scikit-learn for "
-        "predicted labels, such as 'f1_weighted'."
+        f"metric={value!r} must be one of {list(METRICS)}, or the name of a scorer of scikit-learn "
+        "for predicted labels, such as 'f1_weighted'."
     )
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
+from dann_transfer.ground import checks
 from dann_transfer.ground.settings import check_params
 from dann_transfer.judging.scores import (
     METRICS,
@@ -50,6 +51,10 @@ def test_the_error_of_a_gain_is_its_spread_over_samples(metric):
     gains = [score(c, a) - score(c, b) for c, b, a in (draw(400) for _ in range(300))]
     errors = [difference_error(metric, *draw(400)) for _ in range(5)]
     assert np.mean(errors) == pytest.approx(np.std(gains), rel=0.2)
+
+
+def test_the_names_of_metrics_are_those_of_the_check():
+    assert tuple(METRICS) == checks.METRICS
 
 
 @pytest.mark.parametrize("metric", [*METRICS, "f1_weighted", "matthews_corrcoef", "f1"])
