@@ -21,7 +21,7 @@ from dann_transfer.ground.settings import Settings
 from dann_transfer.training.history import Stateful
 from dann_transfer.training.identity import Identity
 
-FORMAT = 3
+FORMAT = 4
 """Changes with the content of checkpoints, so that none with another format is continued."""
 
 

@@ -92,8 +92,8 @@ class Trainer:
         self.timeline = Timeline(phases, len(batches), settings)
         self.optimizer = Optimizer(model, method, settings, runtime)
         self.parts = nn.ModuleDict({"model": model, "method": method})
-        n_texts = 0 if validation is None else len(validation[1])
-        self.keeper = Keeper(self.parts, settings.validation_tolerance, n_texts)
+        codes = np.zeros(0, int) if validation is None else validation[1]
+        self.keeper = Keeper(self.parts, settings.validation_tolerance, codes, settings.metric)
         self.history = History()
         self.norms: dict[str, Tensor] = {}
         """Norms of the last step's gradients."""
@@ -224,7 +224,7 @@ class Trainer:
         self.history.epochs.append(row)
         self.show_scores(engine, row)
         if self.timeline.may_be_kept(engine.state.iteration):
-            self.keeper.offer(scores[self.settings.metric])
+            self.keeper.offer(predicted)
 
     def show_scores(self, engine: Engine, row: dict[str, Any]) -> None:
         """Put an epoch's scores where handlers find them."""

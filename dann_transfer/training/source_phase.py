@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from torch import Tensor, nn
 
 from dann_transfer.model.model import trainable
@@ -24,8 +25,8 @@ class SourcePhase:
         Its part of the history.
     weights : dict of str to Tensor
         The model's trainable weights: of the epoch that was kept, or of the last step.
-    best : float or None
-        The best accuracy on held-out texts; None if no epoch was offered.
+    best : ndarray of int or None, shape (n,)
+        What the best epoch predicts for the held-out texts; None if no epoch was offered.
     scaler : dict
         The state of the loss scaler, which outlives a phase.
     seconds : float
@@ -36,7 +37,7 @@ class SourcePhase:
     steps: list[dict[str, Any]]
     epochs: list[dict[str, Any]]
     weights: dict[str, Tensor]
-    best: float | None
+    best: np.ndarray | None
     scaler: dict[str, Any]
     seconds: float
 
