@@ -9,6 +9,7 @@ from tables import BASELINE, heading, read, row_of
 
 SETTINGS = ((None, None), ("transport", None), (None, 10), ("transport", 10))
 MEASURES = ("a_distance", "mixing", "class_mixing")
+OF_MAPPINGS = ("a_distance", "rbf_a_distance", "mixing", "class_mixing")
 Runs = dict[tuple[Any, ...], dict[tuple[Any, ...], dict[str, Any]]]
 
 
@@ -67,11 +68,14 @@ def sections() -> list[str]:
 
 
 def figures() -> dict[str, str]:
-    """Mean and worst gain by the map alone, and the largest A-distance and least mixing with it."""
+    """What the map alone gains in the mean and at worst, and how the domains lie with it."""
     groups = runs()
     mapped = [rows[SETTINGS[1]] for rows in groups.values()]
     points = gains(groups, SETTINGS[1])
+    ours = [row for row in read("mappings") if row["map"].startswith("align")]
     return {
+        "linear": f"{mean(row['a_distance'] for row in ours):.1f}",
+        "rbf": f"{mean(row['rbf_a_distance'] for row in ours):.1f}",
         "gain": f"{mean(points):+.1f}",
         "worst": f"{min(points):+.1f}",
         "a_distance": f"{max(row['a_distance'] for row in mapped):.1f}",
@@ -135,15 +139,14 @@ def mappings(rows: list[dict[str, Any]]) -> str:
     by_map: dict[str, dict[str, dict[str, Any]]] = {}
     for row in rows:
         by_map.setdefault(row["map"], {})[row["run"]] = row
-    lines = heading(
-        ["map", "accuracy", "worst change", "A-distance", "mixing", "within classes", "seconds"]
-    )
+    names = ["A-distance", "by a curved boundary", "mixing", "within classes"]
+    lines = heading(["map", "accuracy", "worst change", *names, "seconds"])
     for name, of_map in by_map.items():
         changes = [
             100 * (row["target_accuracy"] - by_map["none"][run]["target_accuracy"])
             for run, row in of_map.items()
         ]
-        cells = [f"{mean(row[key] for row in of_map.values()):.2f}" for key in MEASURES]
+        cells = [f"{mean(row[key] for row in of_map.values()):.2f}" for key in OF_MAPPINGS]
         accuracy = f"{100 * mean(row['target_accuracy'] for row in of_map.values()):.1f}"
         seconds = f"{mean(row['seconds'] for row in of_map.values()):.1f}"
         worst = "" if name == "none" else f"{min(changes):+.1f}"

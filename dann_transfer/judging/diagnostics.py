@@ -19,6 +19,9 @@ FEWEST = 10
 """Texts of each domain that the proxy A-distance and the mixing need."""
 NEAREST = 15
 """Neighbours by which mixing is measured."""
+MOST_TEXTS, MOST_CURVED = 2000, 500
+"""Texts of a domain that a linear classifier of domains uses, and one with curved boundaries, whose
+time grows with their square."""
 MOSTLY_UNKNOWN = 0.5
 """Above this share of unknown tokens a model reads hardly anything."""
 
@@ -27,30 +30,40 @@ class CollapseWarning(UserWarning):
     """Nearly all target texts are predicted to be of one class."""
 
 
-def domain_classifier(random_state: int = 0) -> tuple[Any, Any]:
-    """Return the linear classifier of two domains, and the five folds that it is judged in.
+def domain_classifier(random_state: int = 0, kernel: str = "linear") -> tuple[Any, Any]:
+    """Return a classifier of two domains, and the five folds that it is judged in.
 
-    It is a logistic regression on features scaled to unit variance, with strong regularisation,
-    because features may have many more dimensions than there are texts.
+    The linear one is a logistic regression on features scaled to unit variance, with strong
+    regularisation, because features may have many more dimensions than there are texts; "rbf" is a
+    support vector machine on them, whose boundary may be curved.
     """
     # Imported here, so that `import dann_transfer` stays light.
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import SVC
 
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
-    return model, StratifiedKFold(5, shuffle=True, random_state=random_state)
+    if kernel not in ("linear", "rbf"):
+        raise ValueError(f"kernel={kernel!r} must be 'linear' or 'rbf'.")
+    linear = kernel == "linear"
+    classifier = LogisticRegression(C=0.1, max_iter=1000) if linear else SVC(kernel="rbf")
+    folds = StratifiedKFold(5, shuffle=True, random_state=random_state)
+    return make_pipeline(StandardScaler(), classifier), folds
 
 
 def proxy_a_distance(
-    source: np.ndarray, target: np.ndarray, random_state: int = 0, max_texts: int = 2000
+    source: np.ndarray,
+    target: np.ndarray,
+    random_state: int = 0,
+    max_texts: int | None = None,
+    kernel: str = "linear",
 ) -> float:
-    """Return how well a linear classifier tells the domains apart: 0 not at all, 2 always.
+    """Return how well a classifier tells the domains apart: 0 not at all, 2 always.
 
-    It is ``2 * (1 - 2 * error)``, with the error of a logistic regression on features that it
-    was not fitted to (five folds). Both domains are cut to the same number of texts, so that chance
-    is an error of one half. A result below 0 by chance counts as 0.
+    It is ``2 * (1 - 2 * error)``, with the error on features that the classifier was not fitted to
+    (five folds). Both domains are cut to the same number of texts, so that chance is an error of
+    one half. A result below 0 by chance counts as 0.
 
     Parameters
     ----------
@@ -58,13 +71,18 @@ def proxy_a_distance(
         Features of at least 10 texts each, preferably texts that training has not seen.
     random_state : int
         Chooses the texts and the folds.
-    max_texts : int
-        At most this many texts of each domain are used.
+    max_texts : int, optional
+        At most this many texts of each domain are used: by default 2,000, and 500 with "rbf".
+    kernel : {"linear", "rbf"}
+        "linear" asks whether a plane separates the domains, which is the usual distance; a map or
+        a discriminator that aligns means and covariances leaves no such plane. "rbf" asks whether a
+        curved surface does: a support vector machine with a Gaussian kernel.
 
     Raises
     ------
     ValueError
-        If the shapes do not match, a domain has fewer than 10 texts or features are not finite.
+        If the shapes do not match, a domain has fewer than 10 texts, features are not finite or
+        there is no such kernel.
 
     References
     ----------
@@ -77,11 +95,19 @@ def proxy_a_distance(
     >>> proxy_a_distance(a, b) < 0.4, proxy_a_distance(a, b + 9) > 1.9
     (True, True)
 
+    A shell around a ball has its mean, and no plane lies between them:
+
+    >>> shell = 5 * b / np.linalg.norm(b, axis=1, keepdims=True)
+    >>> proxy_a_distance(a, shell) < 0.4, proxy_a_distance(a, shell, kernel="rbf") > 1.8
+    (True, True)
+
     """
     from sklearn.model_selection import cross_val_score
 
-    X, domains = _equally_many(source, target, random_state, max_texts, "the distance")
-    model, folds = domain_classifier(random_state)
+    model, folds = domain_classifier(random_state, kernel)
+    most = MOST_CURVED if kernel == "rbf" else MOST_TEXTS
+    most = most if max_texts is None else max_texts
+    X, domains = _equally_many(source, target, random_state, most, "the distance")
     accuracy = cross_val_score(model, X, domains, cv=folds).mean()
     return float(max(0.0, 2 * (2 * accuracy - 1)))
 
@@ -214,7 +240,7 @@ def alignment_measures(
     source_labels: np.ndarray | None = None,
     target_labels: np.ndarray | None = None,
 ) -> dict[str, float | None]:
-    """Return the proxy A-distance, the mixing, and the mean of the mixing within each class.
+    """Return the proxy A-distances, the mixing, and the mean of the mixing within each class.
 
     Parameters
     ----------
@@ -226,7 +252,8 @@ def alignment_measures(
     Returns
     -------
     dict of str to float or None
-        "a_distance", "mixing" and "class_mixing"; all are None if a domain has fewer than 10 texts.
+        "a_distance", "rbf_a_distance" (of a classifier with a curved boundary), "mixing" and
+        "class_mixing"; all are None if a domain has fewer than 10 texts.
 
     Raises
     ------
@@ -238,13 +265,16 @@ def alignment_measures(
     >>> rng = np.random.default_rng(0)
     >>> x, z = rng.normal(size=(200, 5)) - 10, rng.normal(size=(200, 5)) + 10
     >>> alignment_measures(x, z)
-    {'a_distance': 2.0, 'mixing': 0.0, 'class_mixing': None}
+    {'a_distance': 2.0, 'rbf_a_distance': 2.0, 'mixing': 0.0, 'class_mixing': None}
 
     """
-    measures: dict[str, float | None] = dict.fromkeys(("a_distance", "mixing", "class_mixing"))
+    names = ("a_distance", "rbf_a_distance", "mixing", "class_mixing")
+    measures: dict[str, float | None] = dict.fromkeys(names)
     if min(len(source), len(target)) < FEWEST:
         return measures
-    measures |= {"a_distance": proxy_a_distance(source, target), "mixing": mixing(source, target)}
+    measures["a_distance"] = proxy_a_distance(source, target)
+    measures["rbf_a_distance"] = proxy_a_distance(source, target, kernel="rbf")
+    measures["mixing"] = mixing(source, target)
     if source_labels is not None and target_labels is not None:
         by_class = mixing_by_class(source, source_labels, target, target_labels)
         measures["class_mixing"] = float(np.mean([*by_class.values()])) if by_class else None
