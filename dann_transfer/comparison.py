@@ -53,6 +53,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+UNADAPTED = {"align": None, "neighbors": None, "correct_prior": None, "use_knowledge": False}
+"""What source-only has in place of settings that adapt a model after training: gains are measured
+from a model that nothing adapts."""
 KEPT = 1000
 """The most texts of a domain of which a comparison keeps the outputs, for pictures."""
 
@@ -286,8 +289,7 @@ def compare(
     X_target_labelled, y_target_labelled : optional
         As for ``DomainAdapter.fit``; source-only trains on them too.
     knowledge : optional
-        As for ``DomainAdapter.fit``; with `use_knowledge` it acts on the predictions of all methods
-        but source-only. It cannot be kept in `folder`.
+        As for ``DomainAdapter.fit``. It cannot be kept in `folder`.
     n_jobs : int
         Number of processes that train at once; -1 is one per core. If there are at least as many
         seeds as processes, each process takes one seed at a time, otherwise one run. They share the
@@ -299,8 +301,10 @@ def compare(
         adapter is loaded; only models of the first seed are kept, so that the runs of another seed
         are trained again if it becomes the first.
     **params
-        Passed on to ``DomainAdapter``, except `method` and `random_state`. `method_options` does
-        not go to source-only, and each run has its own folder in `checkpoint_dir`.
+        Passed on to ``DomainAdapter``, except `method` and `random_state`. What adapts a model is
+        not passed to source-only, from which gains are measured: `method_options`, `align`,
+        `neighbors`, `correct_prior` and `use_knowledge`. Each run has its own folder in
+        `checkpoint_dir`.
 
     Raises
     ------
@@ -474,8 +478,7 @@ class _Plan:
         """Train one method from one seed, and score it."""
         params = {**self.params, "method": method, "random_state": seed}
         params["method_options"] = self._options(method)
-        # What adapting with knowledge gains is measured from a model without it.
-        params["use_knowledge"] = params["use_knowledge"] and method != BASELINE
+        params |= UNADAPTED if method == BASELINE else {}
         if self.records is not None:
             params["checkpoint_dir"] = self.records.checkpoints(method, seed)
         elif self.checkpoints is not None:

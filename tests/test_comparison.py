@@ -85,6 +85,25 @@ def test_source_only_always_runs_beside(result):
 
 
 @pytest.mark.filterwarnings("ignore::dann_transfer.judging.diagnostics.CollapseWarning")
+@pytest.mark.parametrize("settings", [{"align": "transport"}, {"correct_prior": "em"}])
+def test_nothing_adapts_the_model_from_which_gains_are_measured(
+    settings, tiny_encoder, source, target
+):
+    settings = settings | ({"neighbors": 3} if "align" in settings else {})
+    params = {**TINY, "encoder": tiny_encoder, "epochs": 1}
+    params.pop("random_state")
+    common = {"X_target": target, "methods": ["mcc"], **params}
+    common |= {"X_target_test": target, "y_target_test": source[1][: len(target)]}
+    plain, adapted = (compare(*source, **common, **each) for each in ({}, settings))
+    assert adapted.rows[0]["method"] == "source_only"
+    measures = ("target_accuracy", "target_macro_f1", "a_distance", "mixing")
+    same = [{key: one.rows[0][key] for key in measures} for one in (plain, adapted)]
+    assert same[0] == same[1]
+    for name, value in settings.items():
+        assert getattr(adapted.adapters["source_only"], name) is None
+        assert getattr(adapted.adapters["mcc"], name) == value
+
+
 def test_without_target_labels_it_says_that_it_does_not_know(tiny_encoder, source, target):
     params = {k: v for k, v in TINY.items() if k != "random_state"}
     result = compare(*source, X_target=target, encoder=tiny_encoder, **{**params, "epochs": 1})
