@@ -17,7 +17,6 @@ import torch
 from dann_transfer import methods
 from dann_transfer.fitting import afterwards
 from dann_transfer.fitting.fitted import Fitted
-from dann_transfer.fitting.informed import counsel_of
 from dann_transfer.fitting.predicting import Trained
 from dann_transfer.fitting.shared import Shared
 from dann_transfer.ground import length, streams
@@ -27,7 +26,6 @@ from dann_transfer.ground.settings import HYPERPARAMETERS, Settings, as_seed, ch
 from dann_transfer.judging.scores import check_metric
 from dann_transfer.judging.weighing import Counsel
 from dann_transfer.knowledge import KnowledgeWarning
-from dann_transfer.knowledge.weighted import Weighted
 from dann_transfer.methods import Method
 from dann_transfer.model.caching import all_frozen_states
 from dann_transfer.model.encoder import Encoder
@@ -252,7 +250,7 @@ def train(
         validation = None
         if "validation" in tokens:
             validation = tokens["validation"], roles.codes["validation"]
-        counsel, knowledge = _knowledge(texts, roles)
+        counsel, knowledge = shared.counsel(texts, roles)
         trainer = Trainer(model, method, phases, batches, settings, runtime, validation, counsel)
         shares = shared.several and pretrained and trainer.begins_with_source
         on_step = watch.on_step
@@ -286,11 +284,6 @@ def train(
     )
     trained = Trained(model, method.state_dict(), fitted, knowledge=knowledge)
     return afterwards.look(trained, tokens, roles, runtime, counsel)
-
-
-def _knowledge(texts: Texts, roles: Roles) -> tuple[Counsel | None, Weighted | None]:
-    """Return what knowledge says about a run's texts, if there is any."""
-    return counsel_of(texts.knowledge, roles) if texts.knowledge else (None, None)
 
 
 def retarget(
@@ -328,9 +321,8 @@ def retarget(
         )
     if not roles.texts["target"]:
         raise ValueError("retarget needs target texts; pass X_target.")
-    tokens, truncated, unknown = _tokenize(
-        params, trained.model.encoder, roles, Shared(several=False)
-    )
+    shared = Shared(several=False)
+    tokens, truncated, unknown = _tokenize(params, trained.model.encoder, roles, shared)
     fitted = replace(
         fitted,
         n_target=roles.n_target,
@@ -341,7 +333,7 @@ def retarget(
     )
     runtime = runtime_of(params)
     trained.model.to(runtime.device)
-    counsel, knowledge = _knowledge(texts, roles)
+    counsel, knowledge = shared.counsel(texts, roles)
     blank = Trained(trained.model, trained.method_weights, fitted, knowledge=knowledge)
     return afterwards.look(blank, tokens, roles, runtime, counsel)
 

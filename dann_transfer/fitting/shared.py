@@ -9,11 +9,15 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from dann_transfer.fitting.informed import counsel_of
 from dann_transfer.ground import streams
 from dann_transfer.ground.settings import ADAPTATION, AT_PREDICTION
+from dann_transfer.judging.weighing import Counsel
+from dann_transfer.knowledge.weighted import Weighted
 from dann_transfer.model import loading
 from dann_transfer.model.caching import MAX_BYTES
 from dann_transfer.model.encoder import Encoder
+from dann_transfer.texts.roles import Roles, Texts
 from dann_transfer.texts.tokens import Tokens, TokenStore
 from dann_transfer.training.source_phase import SourcePhase
 
@@ -42,6 +46,7 @@ class Shared:
         self._loaded: dict[tuple[Any, ...], loading.Loaded] = {}
         self._stores: dict[tuple[Any, ...], TokenStore] = {}
         self._source_phases: dict[str, SourcePhase] = {}
+        self._counsels: list[tuple[Texts, Roles, tuple[Counsel, Weighted]]] = []
         self._heard: set[tuple[str, str]] = set()
 
     def encoder(self, params: Mapping[str, Any], seed: int) -> Encoder:
@@ -77,6 +82,19 @@ class Shared:
         if key not in self._stores:
             self._stores[key] = TokenStore(encoder.tokenizer, params["max_length"])
         return self._stores[key].tokens(texts)
+
+    def counsel(self, texts: Texts, roles: Roles) -> tuple[Counsel | None, Weighted | None]:
+        """Return what knowledge says about a run's texts, if there is any."""
+        if not texts.knowledge:
+            return None, None
+        for others, same, counsel in self._counsels:
+            # Runs of one seed hold out the same texts, and may see more or less of the target.
+            if others is texts and same.texts == roles.texts:
+                return counsel
+        counsel = counsel_of(texts.knowledge, roles)
+        if self.several:
+            self._counsels.append((texts, roles, counsel))
+        return counsel
 
     def unheard(self, what: str, by_role: Mapping[str, T]) -> dict[str, T]:
         """Return the roles that no run has warned of yet, which this one does.

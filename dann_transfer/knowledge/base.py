@@ -170,13 +170,28 @@ def texts_of(X: Any, name: str) -> list[str]:
     return texts
 
 
+def positions(classes: np.ndarray) -> dict[Any, int]:
+    """Return the position of each class by its label, and by the label as a file would spell it.
+
+    Examples
+    --------
+    >>> positions(np.array([0, 1]))
+    {'0': 0, '1': 1, 0: 0, 1: 1}
+
+    """
+    labels = classes.tolist()
+    return {str(label): i for i, label in enumerate(labels)} | {
+        label: i for i, label in enumerate(labels)
+    }
+
+
 def check_labels(knowledge: Knowledge, classes: np.ndarray) -> None:
     """Raise a ValueError if knowledge names a class that is not among those of the source."""
-    present = set(classes.tolist())
+    present = positions(classes)
     if others := sorted({label for label in knowledge.labels() if label not in present}, key=repr):
         raise ValueError(
             f"{type(knowledge).__name__} names classes that the source does not have: "
-            f"{others[:5]!r}; it has {sorted(present, key=repr)[:20]!r}. Rename or remove them."
+            f"{others[:5]!r}; it has {classes.tolist()[:20]!r}. Rename or remove them."
         )
 
 

@@ -16,6 +16,7 @@ from dann_transfer.knowledge.base import (
     State,
     number,
     plain_label,
+    positions,
     reason_of,
 )
 from dann_transfer.knowledge.phrases import Phrases, is_findable, plain, words_of
@@ -141,6 +142,9 @@ class Lexicon(Knowledge):
                 entries.setdefault(plain(phrase), {positive: value, negative: -value})
         return cls(entries, **settings)
 
+    def __repr__(self) -> str:
+        return f"Lexicon({len(self.entries):,} phrases)"
+
     def labels(self) -> Collection[Any]:
         """Return the classes of its entries."""
         return {label for weights in self.entries.values() for label in weights}
@@ -151,8 +155,8 @@ class Lexicon(Knowledge):
 
     def learn(self, texts: Sequence[str], codes: np.ndarray, target: Sequence[str]) -> None:
         """Put the entries in the order of the classes."""
-        places = {label: i for i, label in enumerate(self.classes_.tolist())}
-        self._table = np.zeros((len(self.entries), len(places)))
+        places = positions(self.classes_)
+        self._table = np.zeros((len(self.entries), len(self.classes_)))
         for row, weights in zip(self._table, self.entries.values(), strict=True):
             for label, weight in weights.items():
                 row[places[label]] = weight

@@ -15,6 +15,7 @@ from dann_transfer.knowledge.base import (
     State,
     check_state,
     plain_label,
+    positions,
     reason_of,
 )
 from dann_transfer.knowledge.votes import ABSTAINS, accuracies, log_likelihood
@@ -118,7 +119,7 @@ class Rules(Knowledge):
 
     def votes(self, texts: Sequence[str]) -> np.ndarray:
         """Return the class position for which each rule votes, or -1, shape (n, rules)."""
-        places = {label: i for i, label in enumerate(self._fitted().classes_.tolist())}
+        places = positions(self._fitted().classes_)
         votes = np.full((len(texts), len(self._rules)), ABSTAINS)
         for row, text in zip(votes, texts, strict=True):
             for j, rule in enumerate(self._rules):
@@ -128,8 +129,8 @@ class Rules(Knowledge):
                 if label not in places:
                     raise ValueError(
                         f"rule {j}, {rule.name!r}, votes {label!r} for the text {text[:60]!r}, a "
-                        f"class that the source does not have; it has {list(places)[:20]!r}. "
-                        "Return one of these, or None to abstain."
+                        "class that the source does not have; it has "
+                        f"{self.classes_.tolist()[:20]!r}. Return one of these, or None to abstain."
                     )
                 row[j] = places[label]
         return votes

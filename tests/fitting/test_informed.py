@@ -93,6 +93,27 @@ def test_a_comparison_says_what_knowledge_gains(tiny_encoder, new_texts, tmp_pat
             function(X, y, folder=tmp_path / "m", **common)
 
 
+def test_runs_of_one_seed_learn_knowledge_once(tiny_encoder, new_texts, monkeypatch):
+    learnt = []
+    learn = Graph.learn
+    monkeypatch.setattr(Graph, "learn", lambda *args: learnt.append(1) or learn(*args))
+    counts = []
+    common = {k: v for k, v in TINY.items() if k != "random_state"} | {"epochs": 1}
+    for methods in (["mcc"], ["mcc", "dann"]):
+        learnt.clear()
+        compare(
+            *toy_texts(60, "film plot actor scene the", 0),
+            X_target=new_texts[0],
+            methods=methods,
+            knowledge=Graph(EDGES),
+            encoder=tiny_encoder,
+            use_knowledge=True,
+            **common,
+        )
+        counts.append(len(learnt))
+    assert counts[0] == counts[1] > 0
+
+
 def test_shuffled_edges_have_hardly_a_weight():
     rng = np.random.default_rng(0)
     words = np.array([f"word{i}" for i in range(200)])

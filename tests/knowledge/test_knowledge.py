@@ -257,3 +257,15 @@ def test_a_faulty_line_is_named(kind, line, words, tmp_path):
     path.write_text(f"{first}\n{line}\n")
     with pytest.raises(ValueError, match=re.escape(words)):
         kind.from_csv(path)
+
+
+def test_a_file_spells_classes_that_are_numbers(tmp_path):
+    path = tmp_path / "words.csv"
+    path.write_text("phrase,class\nsuperb,1\ndull,0\n")
+    lexicon = Lexicon.from_csv(path).fit(["superb film", "dull film"], [1, 0])
+    assert repr(lexicon) == "Lexicon(2 phrases)"
+    assert lexicon.evidence(["superb", "dull"]).values.tolist() == [[-0.5, 0.5], [0.5, -0.5]]
+    rules = Rules(("superb", "1"), ("dull", "0")).fit(["superb film", "dull film"], [1, 0])
+    assert rules.votes(["superb", "dull"]).tolist() == [[1, -1], [-1, 0]]
+    with pytest.raises(ValueError, match=r"names classes that the source does not have: \['1'\]"):
+        Lexicon.from_csv(path).fit(["superb film", "dull film"], [2, 0])
