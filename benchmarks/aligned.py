@@ -125,7 +125,7 @@ def main() -> None:
     parser.add_argument("--features", type=Path, help="keep features here, for mappings.py")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="start no run after")
     args = parser.parse_args()
-    params, sample = {"epochs": board.EPOCHS} | board.params_of(args.set), boards.sample_of(args)
+    params, sample = board.COMMON | board.params_of(args.set), boards.sample_of(args)
     pairs = args.pairs or [":".join(pair) for pair in boards.pairs(args.board)]
     lines = args.out.read_text().splitlines() if args.out.exists() else []
     done = {board.key_of(json.loads(line)) for line in lines}

@@ -51,8 +51,8 @@ from dann_transfer.texts.weights import hold_out
 # Parameters of each encoder, and how many of its layers are frozen by default.
 SIZES = {"minilm": (22_700_000, 0), "mpnet": (109_000_000, 6)}
 BASELINES = {"source_only", "target_trained"}
-# The length of every run, whatever the package's default is; --set epochs=N takes another.
-EPOCHS = 3
+# Settings of every run, whatever the package's defaults are; --set KEY=VALUE takes others.
+COMMON = {"epochs": 3, "validation_tolerance": 1.0}
 # Settings that do not change a result, or that are recorded elsewhere in the row.
 UNRECORDED = {
     "encoder", "method", "random_state", "progress", "device", "checkpoint_dir", "checkpoint_every",
@@ -63,7 +63,7 @@ def by_size(encoder: str, params: dict[str, Any]) -> dict[str, Any]:
     """Return the defaults that depend on the encoder's size; each row records them."""
     size, frozen = SIZES[encoder]
     rate = Settings.of(params, 0, 0.0, size).learning_rate
-    usual = {"epochs": EPOCHS, "pooling": "mean"}
+    usual = {**COMMON, "pooling": "mean"}
     return {"learning_rate": rate, "freeze_layers": frozen, **usual}
 
 
@@ -323,7 +323,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="default: benchmarks/results/BOARD.jsonl")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="start no run after")
     args = parser.parse_args()
-    params, sample = {"epochs": EPOCHS} | params_of(args.set), boards.sample_of(args)
+    params, sample = COMMON | params_of(args.set), boards.sample_of(args)
     if args.out is None:
         args.out = Path(__file__).parent / "results" / f"{args.board}.jsonl"
     args.out.parent.mkdir(parents=True, exist_ok=True)

@@ -95,7 +95,7 @@ def run(
     params = dict(STARTS[start])
     if start == "LP-FT":
         params["head_learning_rate"] = board.by_size(encoder, {})["learning_rate"]
-    params["epochs"] = board.EPOCHS
+    params |= board.COMMON
     folder = datasets.encoder(encoder)
     adapter = DomainAdapter(folder, method=start, random_state=seed, progress=False, **params)
     held_out = board.held_out(splits[source], adapter.validation_fraction, seed)

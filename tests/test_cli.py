@@ -743,6 +743,9 @@ TYPOS = [
     ("diagnose {none}", "is not a folder"),
     ("export {none} o", "is not a folder"),
     ("serve {none}", "is not a folder"),
+    ("report {none} p.html --source {s}", "is not a folder"),
+    ("report some/model p.html --source {s} --baseline {none}", "is not a folder"),
+    ("explore {none} p.html --source {s} --target {t}", "is not a folder"),
 ]
 
 

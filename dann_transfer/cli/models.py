@@ -371,6 +371,8 @@ def report(
     with errors_in_a_line():
         check_file_to_write(page, source, target)
         _check_model(model)
+        if baseline is not None:
+            _check_model(baseline)
         columns = text_column, label_column, Form.of(encoding, separator, quoting, no_header)
         shown: dict[str, Any] = {
             name: None if path is None else _domain(path, *columns)
