@@ -45,7 +45,7 @@ class Shared:
         """The frozen layers' output for texts, as `model.caching` keeps it."""
         self._loaded: dict[tuple[Any, ...], loading.Loaded] = {}
         self._stores: dict[tuple[Any, ...], TokenStore] = {}
-        self._source_phases: dict[str, SourcePhase] = {}
+        self._source_phases: dict[tuple[int, str], SourcePhase] = {}
         self._counsels: list[tuple[Texts, Roles, tuple[Counsel, Weighted]]] = []
         self._heard: set[tuple[str, str]] = set()
 
@@ -110,15 +110,21 @@ class Shared:
         return self._source_phases.get(_key_of_phase(params, seed))
 
     def keep(self, params: Mapping[str, Any], seed: int, phase: SourcePhase) -> None:
-        """Keep a run's source phase for others; the oldest make room, since each is a model."""
+        """Keep a run's source phase for others; the oldest make room, since each is a model.
+
+        Those of another seed go, as runs go through one seed after another.
+        """
         phases = self._source_phases
+        for key in [key for key in phases if key[0] != seed]:
+            del phases[key]
         while phases and sum(p.nbytes for p in phases.values()) + phase.nbytes > MAX_BYTES:
             phases.pop(next(iter(phases)))
         phases[_key_of_phase(params, seed)] = phase
 
 
-def _key_of_phase(params: Mapping[str, Any], seed: int) -> str:
-    return repr((seed, sorted((k, repr(v)) for k, v in params.items() if k not in _OF_METHODS)))
+def _key_of_phase(params: Mapping[str, Any], seed: int) -> tuple[int, str]:
+    settings = sorted((k, repr(v)) for k, v in params.items() if k not in _OF_METHODS)
+    return seed, repr(settings)
 
 
 def _source_of(params: Mapping[str, Any]) -> tuple[Any, ...]:
