@@ -140,8 +140,9 @@ class DomainAdapter(
     validation_fraction : float
         The share of the source that is held out for choosing the epoch; 0 keeps the last epoch.
     validation_tolerance : float
-        How many standard errors below the best validation score a later epoch may lie and still
-        be kept, since on few held-out texts epochs differ by chance; 0 keeps the best.
+        How far below the best validation score a later epoch may lie and still be kept, in standard
+        errors of their difference, since on few held-out texts epochs differ by chance; 0 keeps the
+        best.
     metric : str
         The score by which the epoch is chosen on held-out source texts, and by which `compare`
         judges: "accuracy", "macro_f1", "balanced_accuracy", or the name of a scorer of
@@ -194,7 +195,7 @@ class DomainAdapter(
     References
     ----------
     Ganin et al., Domain-Adversarial Training of Neural Networks, JMLR 2016; Breiman et al.,
-    Classification and Regression Trees, 1984, for the epoch within one standard error.
+    Classification and Regression Trees, 1984, for keeping an epoch that is not clearly worse.
 
     Examples
     --------
@@ -245,7 +246,7 @@ class DomainAdapter(
         align: str | None = None,
         use_knowledge: bool = False,
         validation_fraction: float = 0.1,
-        validation_tolerance: float = 1.0,
+        validation_tolerance: float = 2.0,
         metric: str = "accuracy",
         patience: int | None = None,
         method_options: dict[str, Any] | None = None,

@@ -170,9 +170,10 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
         high=0.5,
     ),
     "validation_tolerance": H(
-        1.0,
-        "how many standard errors below the best validation score a later epoch may lie and "
-        "still be kept, since on few held-out texts epochs differ by chance; 0 keeps the best",
+        2.0,
+        "how far below the best validation score a later epoch may lie and still be kept, in "
+        "standard errors of their difference, since on few held-out texts epochs differ by chance; "
+        "0 keeps the best",
         low=0,
     ),
     "metric": H(
