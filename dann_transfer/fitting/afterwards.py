@@ -19,6 +19,7 @@ from dann_transfer.judging.doctor import Run, diagnose
 from dann_transfer.judging.findings import warn_of_findings
 from dann_transfer.judging.label_shift import calibration_of, estimate
 from dann_transfer.judging.neighbors import Neighborhood
+from dann_transfer.judging.novelty import Novelty
 from dann_transfer.judging.weighing import Counsel, inform
 from dann_transfer.model.model import check_outputs, infer
 from dann_transfer.model.runtime import Runtime
@@ -78,19 +79,26 @@ def look(
     check_outputs(features, logits)
     if runtime.processes.world == 1:
         trained = replace(trained, passed=Passed(looked_at, features, logits))
-    estimates = estimate(held_out[1].numpy(), codes, logits.numpy())
+    trained = _novel(trained, features, logits, held_out[0])
+    known = _known(trained, features)
+    estimates = estimate(held_out[1].numpy(), codes, logits.numpy()[known])
     fitted.target_prior, fitted.refused_prior = estimates.priors, estimates.refused
     fitted.prior_intervals, fitted.calibration = estimates.intervals, estimates.calibration
     if params["align"] is not None:
-        affine = _map_of(trained, tokens["source"], roles, runtime, features, logits)
+        among = features[known], logits[known]
+        affine = _map_of(trained, tokens["source"], roles, runtime, *among)
         trained = replace(trained, alignment=affine)
         every = np.full(len(features), True)
         features, logits = aligned(trained, features, logits, every, runtime)
+        # Of the features as they are predicted from.
+        trained = _novel(trained, features, logits, held_out[0])
+        known = _known(trained, features)
     p = logits.softmax(1).numpy()
     if params["neighbors"]:
-        neighborhood = Neighborhood.of(features.numpy(), p, params["neighbors"])
+        neighborhood = Neighborhood.of(features.numpy()[known], p[known], params["neighbors"])
         trained = replace(trained, neighborhood=neighborhood)
     p = _informed(trained, counsel, p, rows)
+    features, p = features[known], p[known]
     fitted.target_shares = class_shares(p.argmax(1), fitted.classes)
     warn_of_collapse(
         fitted.target_shares,
@@ -137,6 +145,22 @@ def _held_out(
     passed = infer(model, tokens["validation"], runtime)
     check_outputs(*passed)
     return passed
+
+
+def _novel(trained: Trained, features: Tensor, logits: Tensor, held_out: Tensor) -> Trained:
+    """Let a model tell target texts of new classes, if `unknown` is set."""
+    if trained.fitted.params["unknown"] is None:
+        return trained
+    novelty = Novelty.of(features.numpy(), logits.numpy(), held_out.numpy())
+    return replace(trained, novelty=novelty)
+
+
+def _known(trained: Trained, features: Tensor) -> np.ndarray:
+    """Return which target texts seem to be of the source's classes, (n,), or all if none does."""
+    if trained.novelty is None:
+        return np.full(len(features), True)
+    known = ~trained.novelty.is_new(features.numpy())
+    return known if known.any() else ~known
 
 
 def _weighed(trained: Trained, counsel: Counsel | None, logits: Tensor) -> Trained:
