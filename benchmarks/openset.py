@@ -44,6 +44,7 @@ MODELS: dict[str, dict[str, dict[str, Any]]] = {
     "partial": {
         "source_only": {"method": "source_only"},
         "student": {"method": "student"},
+        "student, partial": {"method": "student", "method_options": {"partial": True}},
     },
 }
 

@@ -20,7 +20,8 @@ from dann_transfer.ground import streams
 from dann_transfer.ground.notices import shows_bars, warn
 from dann_transfer.ground.settings import Settings
 from dann_transfer.judging.alignment import AlignmentWarning
-from dann_transfer.judging.label_shift import estimate
+from dann_transfer.judging.decision import PriorWarning
+from dann_transfer.judging.label_shift import absent, estimate
 from dann_transfer.judging.novelty import Novelty, NoveltyWarning
 from dann_transfer.judging.scores import metric_of
 from dann_transfer.model.model import Classifier, check_outputs, infer, trainable
@@ -86,6 +87,7 @@ class Trainer:
             phase.attach(model, runtime)
             # Without the trainer itself, which would then be freed by the collector alone.
             phase.map_target = partial(_mapped, model, batches, validation, runtime)
+            phase.find_absent = partial(_absent, model, batches, validation, runtime)
             if counsel is not None:
                 phase.inform = partial(_informed, model, counsel, validation, runtime)
             if settings.unknown is not None:
@@ -455,6 +457,31 @@ def _mapped(
         )
         return features, logits
     return through(affine, model, features, runtime)
+
+
+def _absent(
+    model: Classifier,
+    batches: PairedBatches,
+    validation: tuple[Tokens, np.ndarray] | None,
+    runtime: Runtime,
+    logits: Tensor,
+) -> Tensor:
+    """Return which classes the target seems to lack, (classes,), or none if that is not known."""
+    nothing, why = torch.zeros(logits.shape[1], dtype=torch.bool), "there are no held-out texts"
+    if validation is not None:
+        held_out = infer(model, validation[0], runtime)[1].numpy()
+        rows = sample([list(range(len(logits)))])[0]
+        estimates = estimate(held_out, validation[1], logits[rows].numpy())
+        if "em" in estimates.intervals:
+            shares = np.bincount(batches.labels.numpy(), minlength=logits.shape[1])
+            high = estimates.intervals["em"][1]
+            return torch.from_numpy(absent(high, shares / shares.sum()))
+        why = f"the estimate of the target's class shares was refused ({estimates.refused['em']})"
+    warn(
+        f"partial=True leaves out no class: {why}. Hold out more source texts, or leave it False.",
+        PriorWarning,
+    )
+    return nothing
 
 
 def _informed(

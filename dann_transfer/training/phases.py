@@ -47,6 +47,10 @@ class Adaptation(Protocol):
     def maps_target(self) -> bool:
         """Whether it remembers what follows from the target's features as a map makes them."""
 
+    @property
+    def leaves_out_absent(self) -> bool:
+        """Whether it remembers what follows without classes that seem absent in the target."""
+
     def remember(
         self, predict_target: Callable[[], tuple[Tensor, Tensor]], progress: float
     ) -> dict[str, Tensor]:
@@ -94,6 +98,8 @@ class Phase(ABC):
         self.find_known: Callable[[Tensor, Tensor], Tensor] | None = None
         """Returns which target texts seem to be of the source's classes, (n_target,), by their
         features, (n_target, width), and logits, (n_target, classes)."""
+        self.find_absent: Callable[[Tensor], Tensor] | None = None
+        """Returns which classes seem to be absent, (classes,), by the target's logits."""
         self.learns = False
         """Whether the method's loss was seen to have a gradient."""
 
@@ -149,6 +155,8 @@ class Phase(ABC):
             known = torch.ones(len(p), dtype=torch.bool)
             if self.find_known is not None:
                 known = self.find_known(features, logits)
+            if self.method.leaves_out_absent and self.find_absent is not None:
+                p = logits.masked_fill(self.find_absent(logits), -torch.inf).softmax(1)
             # It looks at the same weights' predictions of held-out texts.
             return features, p if self.inform is None else self.inform(p), known
 
