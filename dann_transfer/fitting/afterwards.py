@@ -85,13 +85,9 @@ def look(
     fitted.target_prior, fitted.refused_prior = estimates.priors, estimates.refused
     fitted.prior_intervals, fitted.calibration = estimates.intervals, estimates.calibration
     if params["align"] is not None:
-        among = features[known], logits[known]
-        affine = _map_of(trained, tokens["source"], roles, runtime, *among)
-        trained = replace(trained, alignment=affine)
-        every = np.full(len(features), True)
-        features, logits = aligned(trained, features, logits, every, runtime)
-        # Of the features as they are predicted from.
-        trained = _novel(trained, features, logits, held_out[0])
+        trained, features, logits = _with_map(
+            trained, tokens["source"], roles, runtime, (features, logits), held_out[0]
+        )
         known = _known(trained, features)
     p = logits.softmax(1).numpy()
     if params["neighbors"]:
@@ -178,6 +174,25 @@ def _informed(
     if counsel is None or trained.knowledge is None or not trained.fitted.params["use_knowledge"]:
         return p
     return inform(p, counsel.target[rows] @ trained.knowledge.weights)
+
+
+def _with_map(
+    trained: Trained,
+    source: Tokens,
+    roles: Roles,
+    runtime: Runtime,
+    target: tuple[Tensor, Tensor],
+    held_out: Tensor,
+) -> tuple[Trained, Tensor, Tensor]:
+    """Return the model with its map, and what this makes of the target's features and logits."""
+    features, logits = target
+    known = _known(trained, features)
+    affine = _map_of(trained, source, roles, runtime, features[known], logits[known])
+    trained = replace(trained, alignment=affine)
+    every = np.full(len(features), True)
+    features, logits = aligned(trained, features, logits, every, runtime)
+    # New classes are told by the features that are predicted from.
+    return _novel(trained, features, logits, held_out), features, logits
 
 
 def _map_of(
