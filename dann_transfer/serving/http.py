@@ -277,11 +277,11 @@ def create_app(adapter: DomainAdapter, limits: Limits | None = None) -> FastAPI:
     def passed(rows: list[tuple[str, str]]) -> np.ndarray:
         texts, domains = zip(*rows, strict=True)
         metrics.batches.observe(len(texts))
+        if adapter.unknown is None:
+            return adapter.predict_proba(texts, domain=domains)
         outputs = adapter.outputs(texts, domain=domains)
-        new, _ = adapter.new_classes(outputs, domains)
-        # The last column says which texts are of new classes.
-        last = np.zeros(len(texts)) if new is None else new
-        return np.column_stack([outputs.probabilities, last])
+        # One more column says which texts are of new classes.
+        return np.column_stack([outputs.probabilities, adapter.new_classes(outputs, domains)[0]])
 
     batcher = Batcher(passed, limits)
     metrics = Metrics(lambda: batcher.waiting)
@@ -302,7 +302,8 @@ def create_app(adapter: DomainAdapter, limits: Limits | None = None) -> FastAPI:
         except Busy as error:
             message = f"{batcher.waiting} texts are already waiting; try again in a moment."
             raise HTTPException(503, message, headers={"Retry-After": "1"}) from error
-        rows, new = rows[:, :-1], None if adapter.unknown is None else rows[:, -1] > 0
+        n = len(adapter.classes_)
+        rows, new = rows[:, :n], None if adapter.unknown is None else rows[:, n] > 0
         answers = decision.abstain(
             rows, adapter.classes_, request.abstain_below, new=new, unknown=adapter.unknown
         )

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 from conftest import TINY, toy_texts
+from fastapi.testclient import TestClient
 
 from dann_transfer import DomainAdapter, evaluate
 from dann_transfer.judging.novelty import Novelty
+from dann_transfer.serving.http import create_app
 from dann_transfer.serving.onnx import to_onnx
 from dann_transfer.serving.tables import Predictor
 from dann_transfer.training import loop
@@ -98,6 +100,16 @@ def test_saved_and_loaded_it_answers_the_same(fitted, target, tmp_path):
     loaded = DomainAdapter.from_pretrained(tmp_path / "model")
     assert loaded.novelty_.threshold == fitted.novelty_.threshold
     assert (loaded.predict(target[0]) == fitted.predict(target[0])).all()
+
+
+def test_the_service_answers_it(fitted, split_at):
+    split_at(2)
+    with TestClient(create_app(fitted)) as client:
+        rows = client.post("/predict", json={"texts": ["good", "bad", *NEW[:2]]}).json()
+        assert client.get("/model").json()["unknown"] == "other"
+    labels = [row["label"] for row in rows["predictions"]]
+    assert labels[2:] == ["other", "other"]
+    assert set(labels[:2]) <= {"pos", "neg"}
 
 
 def test_an_export_without_its_new_classes_is_refused(fitted, tmp_path):
