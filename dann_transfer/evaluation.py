@@ -91,7 +91,7 @@ class Evaluation:
         """Describe in a few sentences how good the model is on these texts."""
         s = self.scores()
         text = self._summary_of_source(s)
-        if self.new is None:
+        if self.new is None or not (self.codes == self.probabilities.shape[1]).any():
             return text
         return (
             f"{text} Of the texts of the source's classes, {s['known_accuracy']:.1%} are right, "

@@ -8,7 +8,7 @@ import torch
 from conftest import TINY, toy_texts
 from fastapi.testclient import TestClient
 
-from dann_transfer import DomainAdapter, evaluate
+from dann_transfer import DomainAdapter, compare, evaluate
 from dann_transfer.judging.novelty import Novelty
 from dann_transfer.serving.http import create_app
 from dann_transfer.serving.onnx import to_onnx
@@ -120,6 +120,24 @@ def test_an_export_without_its_new_classes_is_refused(fitted, tmp_path):
 def test_other_labels_are_still_refused(fitted):
     with pytest.raises(ValueError, match=r"\['mixed'\].*texts of other classes have 'other'"):
         evaluate(fitted, ["good"], ["mixed"])
+
+
+def test_a_comparison_counts_it(tiny_encoder, target):
+    texts, labels = target
+    result = compare(
+        *toy_texts(60, "film plot", 0),
+        X_target=texts,
+        X_target_test=texts,
+        y_target_test=labels,
+        methods=["student"],
+        **{**TINY, "encoder": tiny_encoder, "epochs": 1, "max_strength": None},
+        unknown="other",
+    )
+    for row in result.rows:
+        known, new = row["target_known_accuracy"], row["target_new_recall"]
+        assert row["target_h_score"] == (2 * known * new / (known + new) if known + new else 0)
+        both = (60 * known + len(NEW) * new) / len(texts)
+        assert row["target_accuracy"] == pytest.approx(both)
 
 
 @pytest.mark.parametrize("method", ["student", "shot", "dann", "self_training", "student+dann"])
