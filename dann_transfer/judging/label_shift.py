@@ -23,7 +23,7 @@ determine its width."""
 
 ABSENT = 0.1
 """A class with less than this part of its share of the source counts as absent: on the benchmarks'
-targets that have all classes this never held but for classes of a few texts."""
+targets that have all classes this never held but for classes of few texts."""
 
 
 def bbse(source: np.ndarray, labels: np.ndarray, target: np.ndarray) -> np.ndarray:
