@@ -79,16 +79,15 @@ def look(
     check_outputs(features, logits)
     if runtime.processes.world == 1:
         trained = replace(trained, passed=Passed(looked_at, features, logits))
-    trained = _novel(trained, features, logits, held_out[0])
-    known = _known(trained, features)
+    trained, known = _novelty(trained, features, logits, held_out[0])
     estimates = estimate(held_out[1].numpy(), codes, logits.numpy()[known])
     fitted.target_prior, fitted.refused_prior = estimates.priors, estimates.refused
     fitted.prior_intervals, fitted.calibration = estimates.intervals, estimates.calibration
     if params["align"] is not None:
-        trained, features, logits = _with_map(
-            trained, tokens["source"], roles, runtime, (features, logits), held_out[0]
-        )
-        known = _known(trained, features)
+        affine = _map_of(trained, tokens["source"], roles, runtime, features[known], logits[known])
+        trained, features, logits = _with_map(trained, affine, runtime, features, logits)
+        # New classes are told by the features that are predicted from.
+        trained, known = _novelty(trained, features, logits, held_out[0])
     p = logits.softmax(1).numpy()
     if params["neighbors"]:
         neighborhood = Neighborhood.of(features.numpy()[known], p[known], params["neighbors"])
@@ -143,20 +142,23 @@ def _held_out(
     return passed
 
 
-def _novel(trained: Trained, features: Tensor, logits: Tensor, held_out: Tensor) -> Trained:
-    """Let a model tell target texts of new classes, if `unknown` is set."""
+def _novelty(
+    trained: Trained, features: Tensor, logits: Tensor, held_out: Tensor
+) -> tuple[Trained, np.ndarray]:
+    """Let a model tell target texts of new classes, if `unknown` is set.
+
+    Returns
+    -------
+    Trained
+    ndarray of bool, shape (n,)
+        Which of the target texts seem to be of the source's classes; all, if none does.
+
+    """
     if trained.fitted.params["unknown"] is None:
-        return trained
+        return trained, np.full(len(features), True)
     novelty = Novelty.of(features.numpy(), logits.numpy(), held_out.numpy())
-    return replace(trained, novelty=novelty)
-
-
-def _known(trained: Trained, features: Tensor) -> np.ndarray:
-    """Return which target texts seem to be of the source's classes, (n,), or all if none does."""
-    if trained.novelty is None:
-        return np.full(len(features), True)
-    known = ~trained.novelty.is_new(features.numpy())
-    return known if known.any() else ~known
+    known = ~novelty.is_new(features.numpy())
+    return replace(trained, novelty=novelty), known if known.any() else ~known
 
 
 def _weighed(trained: Trained, counsel: Counsel | None, logits: Tensor) -> Trained:
@@ -178,21 +180,15 @@ def _informed(
 
 def _with_map(
     trained: Trained,
-    source: Tokens,
-    roles: Roles,
+    affine: AffineMap | None,
     runtime: Runtime,
-    target: tuple[Tensor, Tensor],
-    held_out: Tensor,
+    features: Tensor,
+    logits: Tensor,
 ) -> tuple[Trained, Tensor, Tensor]:
     """Return the model with its map, and what this makes of the target's features and logits."""
-    features, logits = target
-    known = _known(trained, features)
-    affine = _map_of(trained, source, roles, runtime, features[known], logits[known])
     trained = replace(trained, alignment=affine)
     every = np.full(len(features), True)
-    features, logits = aligned(trained, features, logits, every, runtime)
-    # New classes are told by the features that are predicted from.
-    return _novel(trained, features, logits, held_out), features, logits
+    return trained, *aligned(trained, features, logits, every, runtime)
 
 
 def _map_of(

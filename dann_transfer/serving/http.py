@@ -280,8 +280,10 @@ def create_app(adapter: DomainAdapter, limits: Limits | None = None) -> FastAPI:
         if adapter.unknown is None:
             return adapter.predict_proba(texts, domain=domains)
         outputs = adapter.outputs(texts, domain=domains)
+        new, _ = adapter.new_classes(outputs, domains)
+        assert new is not None
         # One more column says which texts are of new classes.
-        return np.column_stack([outputs.probabilities, adapter.new_classes(outputs, domains)[0]])
+        return np.column_stack([outputs.probabilities, new])
 
     batcher = Batcher(passed, limits)
     metrics = Metrics(lambda: batcher.waiting)

@@ -130,7 +130,11 @@ def test_a_comparison_counts_it(tiny_encoder, target):
         X_target_test=texts,
         y_target_test=labels,
         methods=["student"],
-        **{**TINY, "encoder": tiny_encoder, "epochs": 1, "max_strength": None},
+        encoder=tiny_encoder,
+        epochs=1,
+        max_length=32,
+        device="cpu",
+        progress=False,
         unknown="other",
     )
     for row in result.rows:
