@@ -38,9 +38,11 @@ from dann_transfer.judging.alignment import AffineMap
 from dann_transfer.judging.findings import Findings
 from dann_transfer.judging.labelling import suggest
 from dann_transfer.judging.neighbors import Neighborhood
+from dann_transfer.judging.novelty import Novelty
 from dann_transfer.knowledge.weighted import Weighted
 from dann_transfer.model.model import Classifier
 from dann_transfer.texts.files import PART
+from dann_transfer.texts.labels import check_unknown_kind
 from dann_transfer.texts.reading import as_texts
 from dann_transfer.texts.roles import Inputs, Texts
 from dann_transfer.texts.target import target_rows
@@ -137,6 +139,10 @@ class DomainAdapter(
     use_knowledge : bool
         Add what the `knowledge` of the fit says about target texts to their predictions, at the
         weight that the fit estimated.
+    unknown : str or int, optional
+        The label to answer for target texts of classes that the source does not have, which are
+        found without labels and left out of adaptation; None takes every text for one of the
+        source's classes.
     validation_fraction : float
         The share of the source that is held out for choosing the epoch; 0 keeps the last epoch.
     validation_tolerance : float
@@ -183,6 +189,8 @@ class DomainAdapter(
         The map of target texts' features, where `align` is set and nothing speaks against a map.
     knowledge_ : Weighted or None
         The `knowledge` of the fit, with its weights against the model.
+    novelty_ : Novelty or None
+        Which target texts are of new classes, by their features, where `unknown` is set.
     fitted_ : Fitted
         Everything else. Each of its fields is also an attribute of the adapter, with a trailing
         underscore: classes_, seed_, max_strength_, learning_rate_, n_source_, n_target_,
@@ -214,6 +222,7 @@ class DomainAdapter(
     neighborhood_: Neighborhood | None
     alignment_: AffineMap | None
     knowledge_: Weighted | None
+    novelty_: Novelty | None
     _loaded_from: str
 
     def __init__(
@@ -245,6 +254,7 @@ class DomainAdapter(
         neighbors: int | None = None,
         align: str | None = None,
         use_knowledge: bool = False,
+        unknown: str | int | None = None,
         validation_fraction: float = 0.1,
         validation_tolerance: float = 2.0,
         metric: str = "accuracy",
@@ -284,6 +294,7 @@ class DomainAdapter(
         self.neighbors = neighbors
         self.align = align
         self.use_knowledge = use_knowledge
+        self.unknown = unknown
         self.validation_fraction = validation_fraction
         self.validation_tolerance = validation_tolerance
         self.metric = metric
@@ -395,7 +406,7 @@ class DomainAdapter(
         X_val: Any = None,
         y_val: Any = None,
     ) -> DomainAdapter:
-        """Fit what needs no training on target texts: class shares, map, neighbours, diagnosis.
+        """Fit what needs no training on target texts: shares, map, neighbours, new classes.
 
         A model that was trained for one target, or for none, is prepared for another in seconds,
         and `align` and `neighbors` can be set after a fit. With the texts of the fit the result is
@@ -445,7 +456,7 @@ class DomainAdapter(
         self.model_, self.encoder_ = trained.model, trained.model.encoder
         self.method_weights_, self.fitted_ = trained.method_weights, trained.fitted
         self.neighborhood_, self.alignment_ = trained.neighborhood, trained.alignment
-        self.knowledge_ = trained.knowledge
+        self.knowledge_, self.novelty_ = trained.knowledge, trained.novelty
         self._n_features_out = trained.model.encoder.features
         return self
 
@@ -458,6 +469,7 @@ class DomainAdapter(
             self.neighborhood_,
             self.alignment_,
             self.knowledge_,
+            self.novelty_,
         )
 
     def __getattr__(self, name: str) -> Any:
@@ -569,6 +581,9 @@ class DomainAdapter(
     ) -> np.ndarray:
         """Return the labels of texts, shape (n,), of the type that was passed to `fit`.
 
+        With `unknown`, target texts that seem to be of none of the source's classes have that
+        label; `predict_proba` has no column for it.
+
         Parameters
         ----------
         X : sequence, table or Domain
@@ -589,10 +604,47 @@ class DomainAdapter(
 
         """
         check_threshold("abstain_below", abstain_below)
-        p = self.predict_proba(X, domain)
+        outputs = self._outputs(X, domain, with_features=self.unknown is not None)
+        p, (new, unknown) = outputs.probabilities, self.new_classes(outputs, domain)
         if not abstain_below and label is None:
-            return decision.labels(p, self.classes_)
-        return decision.abstain(p, self.classes_, abstain_below, label)
+            return decision.labels(p, self.classes_, new, unknown)
+        return decision.abstain(p, self.classes_, abstain_below, label, new, unknown)
+
+    def new_classes(
+        self, outputs: Outputs, domain: Any = "target"
+    ) -> tuple[np.ndarray | None, str | int | None]:
+        """Return which texts `predict` answers with `unknown`, and that label.
+
+        Parameters
+        ----------
+        outputs : Outputs
+            What `outputs` returned for the texts.
+        domain : {"target", "source"}, or sequence of these, shape (n,)
+            Where they are from. Texts of the source are of its classes.
+
+        Returns
+        -------
+        new : ndarray of bool, shape (n,), or None
+            None if `unknown` is None.
+        unknown : str, int or None
+
+        Raises
+        ------
+        ValueError
+            If `unknown` was set after the fit, or is no label that the model can answer.
+
+        """
+        check_is_fitted(self)
+        unknown = self._check_at_prediction()["unknown"]
+        if unknown is None:
+            return None, None
+        if self.novelty_ is None:
+            raise ValueError(
+                f"unknown={unknown!r}, but the model was fitted without it; fit it so, or retarget."
+            )
+        check_unknown_kind(unknown, self.classes_)
+        of_target = target_rows(domain, len(outputs.features))
+        return self.novelty_.is_new(outputs.features) & of_target, unknown
 
     def history_frame(self) -> pd.DataFrame:
         """Return the history of the run as a table, one row per step.
@@ -709,6 +761,7 @@ class DomainAdapter(
             trained.neighborhood,
             trained.alignment,
             trained.knowledge,
+            trained.novelty,
         )
 
     def push_to_hub(self, name: str, private: bool = False, token: str | None = None) -> str:
@@ -775,6 +828,7 @@ class DomainAdapter(
                 saved.neighborhood,
                 saved.alignment,
                 saved.knowledge,
+                saved.novelty,
             )
         )
 

@@ -34,16 +34,17 @@ from dann_transfer.ground.processes import Processes
 from dann_transfer.ground.settings import as_seed, check_names, check_params, plain
 from dann_transfer.judging import tables
 from dann_transfer.judging.choice import BASELINE
+from dann_transfer.judging.decision import decided
 from dann_transfer.judging.diagnostics import alignment_measures
 from dann_transfer.judging.gains import Answers, by_group, doubt, gain_error, harm
-from dann_transfer.judging.scores import METRICS, difference_error, metric_of
+from dann_transfer.judging.scores import METRICS, difference_error, metric_of, open_set
 from dann_transfer.judging.tables import Table
 from dann_transfer.knowledge.base import check_unkept
 from dann_transfer.methods import Method
 from dann_transfer.methods.registry import classes_of, known
 from dann_transfer.records import Records
 from dann_transfer.texts.copies import warn_of_copies
-from dann_transfer.texts.labels import encode_labels
+from dann_transfer.texts.labels import class_positions, encode_labels, with_unknown
 from dann_transfer.texts.reading import as_groups, as_labelled
 from dann_transfer.texts.roles import Inputs, Texts
 from dann_transfer.texts.target import LOOKED_AT
@@ -617,7 +618,9 @@ def _tests(
     looked_at = texts.sample_of_target(LOOKED_AT)
     tests = {
         "source": _test_set(*source, "test", texts.source, texts.classes, columns),
-        "target": _test_set(*target, "target_test", looked_at, texts.classes, columns),
+        "target": _test_set(
+            *target, "target_test", looked_at, texts.classes, columns, params["unknown"]
+        ),
     }
     learnt = {"X": texts.source}
     if texts.labelled is not None:
@@ -636,6 +639,7 @@ def _test_set(
     training: list[str],
     classes: np.ndarray,
     columns: tuple[str, str],
+    unknown: Any = None,
 ) -> _TestSet:
     """Check a labelled test set; if the user passed none, take the training texts."""
     if X is None:
@@ -644,7 +648,8 @@ def _test_set(
         return _TestSet(training, None)
     texts, labels = as_labelled(X, y, f"X_{suffix}", f"y_{suffix}", *columns)
     # A class 1 may be written "1" in a file.
-    return _TestSet(texts, classes[encode_labels(labels, classes, f"y_{suffix}")])
+    codes = encode_labels(labels, classes, f"y_{suffix}", unknown)
+    return _TestSet(texts, with_unknown(classes, unknown)[codes])
 
 
 def _groups(groups: Any, X: Any, test: _TestSet) -> np.ndarray | None:
@@ -665,7 +670,8 @@ def _scores(
     scores: dict[str, Any] = {}
     outputs: dict[str, Outputs] = {}
     labels: list[np.ndarray] = []
-    answers, classes = None, trained.fitted.classes
+    answers = None
+    classes = with_unknown(trained.fitted.classes, params["unknown"])
     for name, test in tests.items():
         tokens, cut = shared.tokens(trained.model.encoder, params, test.texts)
         if test.labels is not None:
@@ -673,16 +679,24 @@ def _scores(
             length = params["max_length"]
             warn_truncated(shared.unheard(f"max_length={length}", counts), length)
         outputs[name] = predict_tokens(trained, params, tokens, name, test.texts)
-        codes, predicted = None, outputs[name].probabilities.argmax(1)
+        new = None
+        if name == "target" and trained.novelty is not None:
+            new = trained.novelty.is_new(outputs[name].features)
+        codes, predicted = None, decided(outputs[name].probabilities, new)
         if test.labels is not None:
-            codes = np.searchsorted(classes, test.labels)
+            codes = class_positions(test.labels, classes)
             labels.append(codes)
         for metric in dict.fromkeys((*METRICS, params["metric"])):
             score = None if codes is None else metric_of(metric)(codes, predicted)
             scores[f"{name}_{metric}"] = score
         if name == "target" and codes is not None:
-            answers = Answers.of(outputs[name].probabilities, codes)
+            answers = Answers.of(outputs[name].probabilities, codes, new)
             missing = np.setdiff1d(codes, predicted)
+            if params["unknown"] is not None:
+                rates = open_set(codes, predicted, len(classes) - 1)
+                # A rate over no text is NaN, which JSON does not have.
+                named = {k: None if np.isnan(rate) else rate for k, rate in rates.items()}
+                scores |= {f"target_{rate}": value for rate, value in named.items()}
             scores["never_predicted"] = classes[missing].tolist()
     both = labels if len(labels) == len(outputs) else (None, None)
     scores |= alignment_measures(outputs["source"].features, outputs["target"].features, *both)

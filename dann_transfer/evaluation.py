@@ -12,9 +12,9 @@ from dann_transfer.ground.checks import check_threshold
 from dann_transfer.judging import tables
 from dann_transfer.judging.decision import calibration_error, coverage_curve
 from dann_transfer.judging.gains import Answers, accuracy_rows
-from dann_transfer.judging.scores import macro_f1
+from dann_transfer.judging.scores import macro_f1, open_set
 from dann_transfer.judging.tables import Table
-from dann_transfer.texts.labels import encode_labels
+from dann_transfer.texts.labels import encode_labels, with_unknown
 from dann_transfer.texts.reading import as_groups, as_labelled
 
 if TYPE_CHECKING:
@@ -28,12 +28,15 @@ class Evaluation:
     Attributes
     ----------
     names : ndarray, shape (classes,)
-        The labels.
+        The labels; with `unknown`, it is the last of them.
     codes : ndarray of int, shape (n,)
         True class positions.
     probabilities : ndarray, shape (n, classes)
+        Of the source's classes.
     group_names : ndarray, shape (n,), or None
     abstain_below : float
+    new : ndarray of bool, shape (n,), optional
+        Which texts are answered with `unknown`.
 
     """
 
@@ -42,36 +45,61 @@ class Evaluation:
     probabilities: np.ndarray
     group_names: np.ndarray | None
     abstain_below: float
+    new: np.ndarray | None = None
 
     @property
     def answers(self) -> Answers:
         """Which texts are predicted correctly, and with what confidence."""
-        return Answers.of(self.probabilities, self.codes)
+        return Answers.of(self.probabilities, self.codes, self.new)
+
+    @property
+    def _of_source(self) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities and codes of the texts of the source's classes."""
+        rows = self.codes < self.probabilities.shape[1]
+        return self.probabilities[rows], self.codes[rows]
 
     def scores(self) -> dict[str, float]:
         """Return accuracy, macro-F1, calibration error, coverage and accuracy of covered texts.
 
         Accuracy and F1 are of all texts; the accuracy of covered texts is NaN if there are none.
+        With `unknown`, a text of a new class is right if it is answered so, and `scores.open_set`
+        says what else there is; calibration and coverage are of texts of the source's classes.
         """
+        p, codes = self._of_source
+        if not len(codes):
+            raise ValueError("no text has a label of the source's classes; pass some that do.")
+        within = Answers.of(p, codes)
+        covered = within.confidence >= self.abstain_below
         answers = self.answers
-        covered = answers.confidence >= self.abstain_below
-        predicted = self.probabilities.argmax(1)
-        return {
+        scores = {
             "texts": len(self.codes),
             "accuracy": float(answers.hits.mean()),
-            "macro_f1": macro_f1(self.codes, predicted),
-            "calibration_error": calibration_error(self.probabilities, self.codes),
+            "macro_f1": macro_f1(self.codes, answers.predicted),
+            "calibration_error": calibration_error(p, codes),
             "coverage": float(covered.mean()),
-            "covered_accuracy": float(answers.hits[covered].mean()) if covered.any() else np.nan,
+            "covered_accuracy": float(within.hits[covered].mean()) if covered.any() else np.nan,
         }
+        if self.new is not None:
+            scores |= open_set(self.codes, answers.predicted, self.probabilities.shape[1])
+        return scores
 
     def curve(self) -> Any:
         """Return accuracy against coverage: `decision.coverage_curve`."""
-        return coverage_curve(self.probabilities, self.codes)
+        return coverage_curve(*self._of_source)
 
     def summary(self) -> str:
         """Describe in a few sentences how good the model is on these texts."""
         s = self.scores()
+        text = self._summary_of_source(s)
+        if self.new is None or not (self.codes == self.probabilities.shape[1]).any():
+            return text
+        return (
+            f"{text} Of the texts of the source's classes, {s['known_accuracy']:.1%} are right, "
+            f"and of those of new classes, {s['new_recall']:.1%} are answered "
+            f"{self.names.tolist()[-1]!r}: H-score {s['h_score']:.3f}."
+        )
+
+    def _summary_of_source(self, s: dict[str, float]) -> str:
         text = (
             f"{s['accuracy']:.1%} of {s['texts']:,} texts are right; macro-F1 is "
             f"{s['macro_f1']:.3f}. Probabilities are off by {100 * s['calibration_error']:.1f} "
@@ -102,7 +130,7 @@ class Evaluation:
 
         columns = precision_recall_fscore_support(
             self.codes,
-            self.probabilities.argmax(1),
+            self.answers.predicted,
             labels=np.arange(len(self.names)),
             zero_division=0,
         )
@@ -135,7 +163,8 @@ def evaluate(
     X : sequence, table, Domain or path
         Texts that training has not seen.
     y : sequence, optional
-        Their labels, where X does not carry them.
+        Their labels, where X does not carry them. Texts of classes that the source does not have
+        need the label that the fit's `unknown` names.
     groups : sequence or str, optional
         The group of each text, or the column of X that holds it.
     abstain_below : float
@@ -159,7 +188,9 @@ def evaluate(
     """
     check_threshold("abstain_below", abstain_below)
     texts, labels = as_labelled(X, y, "X", "y", adapter.text_column, adapter.label_column)
-    codes = encode_labels(labels, adapter.classes_, "y")
+    codes = encode_labels(labels, adapter.classes_, "y", adapter.unknown)
     names = None if groups is None else as_groups(groups, X, "groups", "X", len(texts))
-    probabilities = adapter.predict_proba(texts, domain)
-    return Evaluation(adapter.classes_, codes, probabilities, names, abstain_below)
+    outputs = adapter.outputs(texts, domain)
+    new, unknown = adapter.new_classes(outputs, domain)
+    classes = with_unknown(adapter.classes_, unknown)
+    return Evaluation(classes, codes, outputs.probabilities, names, abstain_below, new)

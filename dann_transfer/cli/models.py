@@ -34,9 +34,8 @@ from dann_transfer.cli.files import (
 from dann_transfer.ground.checks import check_threshold
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from dann_transfer import DomainAdapter
+    from dann_transfer.fitting.predicting import Outputs
     from dann_transfer.texts.places import Places
 
 ModelFolder = Annotated[
@@ -143,7 +142,9 @@ def predict(
         column = (frame[text_column] for frame in _noting(again, text_column, blank))
         outputs = adapter.outputs_in_parts(column, where)
         labelled = (
-            frame.assign(**_answers(adapter, part.probabilities, abstain_below, out))
+            frame.assign(
+                **_answers(adapter, part, frame.get(domain_column, domain), abstain_below, out)
+            )
             for frame, part in zip(filter(len, frames), outputs, strict=True)
         )
         # What Excel can read before, it can read afterwards.
@@ -191,14 +192,19 @@ def _noting(frames: Iterable[Any], text_column: str, blank: list[int]) -> Iterat
 
 
 def _answers(
-    adapter: DomainAdapter, p: np.ndarray, abstain_below: float | None, out: Path | None
+    adapter: DomainAdapter,
+    outputs: Outputs,
+    domain: Any,
+    abstain_below: float | None,
+    out: Path | None,
 ) -> dict[str, Any]:
     """Return the columns that predicting adds, of one type even if labels are withheld."""
     import pandas as pd
 
     from dann_transfer.judging import decision
 
-    labels = decision.abstain(p, adapter.classes_, abstain_below or 0.0).tolist()
+    p, new = outputs.probabilities, adapter.new_classes(outputs, domain)
+    labels = decision.abstain(p, adapter.classes_, abstain_below or 0.0, None, *new).tolist()
     kinds = {"i": "Int64", "u": "UInt64", "b": "boolean", "f": "Float64"}
     predicted = pd.array(labels, dtype=kinds.get(adapter.classes_.dtype.kind, "string"))
     sure: Any = p.max(1).round(4)

@@ -29,6 +29,7 @@ from dann_transfer.cli.values import (
     EncoderName,
     Values,
     check_method,
+    label_like,
     methods_help,
     set_values,
     space_of,
@@ -111,6 +112,10 @@ def adapt(
         typer.Option(help="Layers left untrained; by default half of a large encoder's."),
     ] = None,
     max_length: Annotated[int, typer.Option(help="Tokens per text.")] = 256,
+    unknown: Annotated[
+        str | None,
+        typer.Option(help="Label to answer for target texts of classes that the source lacks."),
+    ] = None,
     checkpoint_dir: Annotated[
         Path | None, typer.Option(help="Save the run there, and resume it from where it stopped.")
     ] = None,
@@ -134,6 +139,7 @@ def adapt(
             "epochs": epochs,
             "freeze_layers": freeze_layers,
             "max_length": max_length,
+            "unknown": unknown,
             "text_column": text_column,
             "label_column": label_column,
             "checkpoint_dir": checkpoint_dir,
@@ -144,6 +150,7 @@ def adapt(
             check_method(params["method"], params.get("method_options"))
         columns = text_column, label_column, target_text_column
         frame, others = _source_and_target(source, target, columns, form, skip_missing)
+        params["unknown"] = label_like(params["unknown"], frame[label_column])
     from dann_transfer import DomainAdapter, datasets
 
     with errors_in_a_line(datasets.DownloadError):
@@ -282,6 +289,7 @@ def compare(
             check_labelled(test, (target_column, TARGET), label_column, form, group_column)
         others = target_texts(target, target_column, form, skip_missing, TARGET)
         frame = read_labelled(source, *columns, form, skip_missing)
+        params["unknown"] = label_like(params.get("unknown"), frame[label_column])
         labelled = None
         if test is not None:
             labelled = read_labelled(
@@ -374,6 +382,7 @@ def tune(
         check_params(params)
         columns = text_column, label_column, target_text_column
         frame, others = _source_and_target(source, target, columns, form, skip_missing)
+        params["unknown"] = label_like(params.get("unknown"), frame[label_column])
     from dann_transfer import datasets, search
 
     with errors_in_a_line(datasets.DownloadError):

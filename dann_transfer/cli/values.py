@@ -131,6 +131,24 @@ def set_values(context: typer.Context, items: Sequence[str] | None) -> dict[str,
     return values
 
 
+def label_like(value: Any, labels: Any) -> Any:
+    """Return a label as a file writes it: a CSV has "-1" where JSON has -1.
+
+    Examples
+    --------
+    >>> label_like("-1", [0, 1]), label_like(-1, ["0", "1"]), label_like("other", [0, 1])
+    (-1, '-1', 'other')
+
+    """
+    first = next(iter(labels), "")
+    if isinstance(first, str):
+        return value if value is None else str(value)
+    try:
+        return value if value is None else int(value)
+    except ValueError:
+        return value
+
+
 def space_of(items: Sequence[str] | None) -> dict[str, Any] | None:
     """Read a search space: KEY=A,B,C to choose from, or KEY=LOW:HIGH.
 

@@ -19,6 +19,7 @@ from dann_transfer.judging.doctor import Run, diagnose
 from dann_transfer.judging.findings import warn_of_findings
 from dann_transfer.judging.label_shift import calibration_of, estimate
 from dann_transfer.judging.neighbors import Neighborhood
+from dann_transfer.judging.novelty import Novelty
 from dann_transfer.judging.weighing import Counsel, inform
 from dann_transfer.model.model import check_outputs, infer
 from dann_transfer.model.runtime import Runtime
@@ -78,19 +79,21 @@ def look(
     check_outputs(features, logits)
     if runtime.processes.world == 1:
         trained = replace(trained, passed=Passed(looked_at, features, logits))
-    estimates = estimate(held_out[1].numpy(), codes, logits.numpy())
+    trained, known = _novelty(trained, features, logits, held_out[0])
+    estimates = estimate(held_out[1].numpy(), codes, logits.numpy()[known])
     fitted.target_prior, fitted.refused_prior = estimates.priors, estimates.refused
     fitted.prior_intervals, fitted.calibration = estimates.intervals, estimates.calibration
     if params["align"] is not None:
-        affine = _map_of(trained, tokens["source"], roles, runtime, features, logits)
-        trained = replace(trained, alignment=affine)
-        every = np.full(len(features), True)
-        features, logits = aligned(trained, features, logits, every, runtime)
+        affine = _map_of(trained, tokens["source"], roles, runtime, features[known], logits[known])
+        trained, features, logits = _with_map(trained, affine, runtime, features, logits)
+        # New classes are told by the features that are predicted from.
+        trained, known = _novelty(trained, features, logits, held_out[0])
     p = logits.softmax(1).numpy()
     if params["neighbors"]:
-        neighborhood = Neighborhood.of(features.numpy(), p, params["neighbors"])
+        neighborhood = Neighborhood.of(features.numpy()[known], p[known], params["neighbors"])
         trained = replace(trained, neighborhood=neighborhood)
     p = _informed(trained, counsel, p, rows)
+    features, p = features[known], p[known]
     fitted.target_shares = class_shares(p.argmax(1), fitted.classes)
     warn_of_collapse(
         fitted.target_shares,
@@ -139,6 +142,25 @@ def _held_out(
     return passed
 
 
+def _novelty(
+    trained: Trained, features: Tensor, logits: Tensor, held_out: Tensor
+) -> tuple[Trained, np.ndarray]:
+    """Let a model tell target texts of new classes, if `unknown` is set.
+
+    Returns
+    -------
+    Trained
+    ndarray of bool, shape (n,)
+        Which of the target texts seem to be of the source's classes; all, if none does.
+
+    """
+    if trained.fitted.params["unknown"] is None:
+        return trained, np.full(len(features), True)
+    novelty = Novelty.of(features.numpy(), logits.numpy(), held_out.numpy())
+    known = ~novelty.is_new(features.numpy())
+    return replace(trained, novelty=novelty), known if known.any() else ~known
+
+
 def _weighed(trained: Trained, counsel: Counsel | None, logits: Tensor) -> Trained:
     """Weigh knowledge against a model with these logits of held-out texts, (n, classes)."""
     if counsel is None or trained.knowledge is None:
@@ -154,6 +176,19 @@ def _informed(
     if counsel is None or trained.knowledge is None or not trained.fitted.params["use_knowledge"]:
         return p
     return inform(p, counsel.target[rows] @ trained.knowledge.weights)
+
+
+def _with_map(
+    trained: Trained,
+    affine: AffineMap | None,
+    runtime: Runtime,
+    features: Tensor,
+    logits: Tensor,
+) -> tuple[Trained, Tensor, Tensor]:
+    """Return the model with its map, and what this makes of the target's features and logits."""
+    trained = replace(trained, alignment=affine)
+    every = np.full(len(features), True)
+    return trained, *aligned(trained, features, logits, every, runtime)
 
 
 def _map_of(

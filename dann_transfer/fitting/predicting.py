@@ -16,6 +16,7 @@ from dann_transfer.fitting.fitted import Fitted
 from dann_transfer.judging import decision
 from dann_transfer.judging.alignment import AffineMap
 from dann_transfer.judging.neighbors import Neighborhood
+from dann_transfer.judging.novelty import Novelty
 from dann_transfer.judging.weighing import inform
 from dann_transfer.knowledge.weighted import Weighted
 from dann_transfer.model.model import Classifier, check_outputs, infer
@@ -65,6 +66,8 @@ class Trained:
     """The map of target texts' features, if `align` is set and nothing speaks against it."""
     knowledge: Weighted | None = None
     """The knowledge of the fit, with its weights against the model."""
+    novelty: Novelty | None = None
+    """Which target texts are of new classes, by their features, if `unknown` is set."""
     passed: Passed | None = None
     """The target texts that were looked at after training, before the map. Not kept by adapters."""
 

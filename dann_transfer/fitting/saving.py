@@ -44,6 +44,7 @@ from dann_transfer.ground.notices import is_first, warn
 from dann_transfer.ground.settings import check_params, public_name
 from dann_transfer.judging.alignment import AffineMap
 from dann_transfer.judging.neighbors import Neighborhood
+from dann_transfer.judging.novelty import Novelty
 from dann_transfer.knowledge import KnowledgeWarning
 from dann_transfer.knowledge.weighted import Weighted
 from dann_transfer.model import loading, modules
@@ -79,6 +80,7 @@ class Saved:
     neighborhood: Neighborhood | None = None
     alignment: AffineMap | None = None
     knowledge: Weighted | None = None
+    novelty: Novelty | None = None
 
 
 def save(saved: Saved, folder: str | PathLike[str]) -> None:
@@ -139,7 +141,7 @@ def _write(saved: Saved, folder: Path) -> None:
         )
     heads = {f"head.{k}": v for k, v in saved.model.head.state_dict().items()}
     heads |= {f"method.{k}": v for k, v in saved.method_weights.items()}
-    for part in ("neighborhood", "alignment"):
+    for part in ("neighborhood", "alignment", "novelty"):
         if (kept := getattr(saved, part)) is not None:
             for name, array in vars(kept).items():
                 heads[f"{part}.{name}"] = torch.from_numpy(array)
@@ -427,16 +429,19 @@ def _read(
         fitted.params = params
         head = TaskHead(encoder.features, len(fitted.classes))
         parts = _read_heads(path, head)
-        near, affine = (
+        near, affine, new = (
             {name: tensor.numpy() for name, tensor in parts[part].items()}
-            for part in ("neighborhood", "alignment")
+            for part in ("neighborhood", "alignment", "novelty")
         )
         neighborhood = Neighborhood(**near) if near else None
         alignment = AffineMap(**affine) if affine else None
+        novelty = Novelty(**new) if new else None
         knowledge = _read_knowledge(path, fitted.classes, parts["knowledge"])
-        _check_shapes(path, encoder.features, fitted, neighborhood, alignment)
+        _check_shapes(path, encoder.features, fitted, neighborhood, alignment, novelty)
     model = Classifier(encoder, head).to(resolve_device(device)).eval()
-    return Saved(params, fitted, model, parts["method"], neighborhood, alignment, knowledge)
+    return Saved(
+        params, fitted, model, parts["method"], neighborhood, alignment, knowledge, novelty
+    )
 
 
 def _read_knowledge(
@@ -500,7 +505,7 @@ def _check_tokenizer(path: Path, config: Mapping[str, Any], encoder: Encoder) ->
 def _read_heads(path: Path, head: TaskHead) -> dict[str, dict[str, Tensor]]:
     """Fill the task head, and return the tensors of each part by name."""
     parts: dict[str, dict[str, Tensor]] = {
-        part: {} for part in ("head", "method", "neighborhood", "alignment", "knowledge")
+        part: {} for part in ("head", "method", "neighborhood", "alignment", "knowledge", "novelty")
     }
     for name, tensor in load_file(path / HEADS).items():
         part, _, key = name.partition(".")
@@ -529,6 +534,7 @@ def _check_shapes(
     fitted: Fitted,
     neighborhood: Neighborhood | None,
     alignment: AffineMap | None,
+    novelty: Novelty | None,
 ) -> None:
     """Raise if what a fit left behind is not for the classes and features that there are."""
     classes = fitted.classes.tolist()
@@ -546,6 +552,11 @@ def _check_shapes(
         texts = len(neighborhood.features)
         arrays["neighborhood.features"] = (neighborhood.features, (texts, features))
         arrays["neighborhood.probabilities"] = (neighborhood.probabilities, (texts, n))
+    if novelty is not None:
+        texts = len(novelty.features)
+        arrays["novelty.features"] = (novelty.features, (texts, features))
+        arrays["novelty.energies"] = (novelty.energies, (texts,))
+        arrays["novelty.threshold"] = (novelty.threshold, ())
     if alignment is not None:
         arrays["alignment.matrix"] = (alignment.matrix, (features, features))
         arrays["alignment.offset"] = (alignment.offset, (features,))

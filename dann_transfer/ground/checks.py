@@ -203,6 +203,23 @@ def check_lora(value: Any) -> None:
         )
 
 
+def check_unknown(value: Any) -> None:
+    """Raise a ValueError if `unknown` can be no label: a word, or a whole number.
+
+    Examples
+    --------
+    >>> check_unknown(0.5)
+    Traceback (most recent call last):
+    ...
+    ValueError: unknown=0.5 must be a label such as 'other' or -1, or None.
+
+    """
+    whole = isinstance(value, Real) and not is_no_number(value) and value == value // 1
+    word = isinstance(value, str) and value.strip() == value != ""
+    if not (value is None or word or whole):
+        raise ValueError(f"unknown={value!r} must be a label such as 'other' or -1, or None.")
+
+
 METRICS = ("accuracy", "macro_f1", "balanced_accuracy")
 """The names of `scores.METRICS`."""
 

@@ -246,6 +246,12 @@ METHODS: dict[str, MethodEntry] = {
                 "source's, as `align` does after training",
                 choices=(False, True),
             ),
+            "partial": Option(
+                False,
+                "whether no target text is labelled as a class that the estimate of the target's "
+                "class shares finds absent there",
+                choices=(False, True),
+            ),
         },
         "Iscen et al. 2019; Xie et al. 2020",
     ),

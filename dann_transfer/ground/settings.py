@@ -13,6 +13,7 @@ from dann_transfer.ground.checks import (
     check_flag,
     check_lora,
     check_metric_name,
+    check_unknown,
     interval_of,
     is_no_number,
     nearest,
@@ -163,6 +164,13 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
         "weight that the fit estimated",
         choices=(False, True),
     ),
+    "unknown": H(
+        None,
+        "the label to answer for target texts of classes that the source does not have, which are "
+        "found without labels and left out of adaptation; None takes every text for one of the "
+        "source's classes",
+        verify=check_unknown,
+    ),
     "validation_fraction": H(
         0.1,
         "the share of the source that is held out for choosing the epoch; 0 keeps the last epoch",
@@ -233,6 +241,7 @@ ADAPTATION = (
 AT_PREDICTION = (
     "correct_prior",
     "use_knowledge",
+    "unknown",
     "text_column",
     "label_column",
     "device",
@@ -242,7 +251,7 @@ AT_PREDICTION = (
 """What can be changed on a fitted adapter with effect; all else stays as it was fitted."""
 
 
-AFTER_TRAINING = ("align", "neighbors")
+AFTER_TRAINING = ("align", "neighbors", "unknown")
 """What can be changed on a fitted adapter with effect if it is then retargeted."""
 
 
@@ -358,6 +367,7 @@ class Settings:
     validation_tolerance: float
     metric: str
     precision: str
+    unknown: str | float | None
     seed: int
     checkpoint_dir: str | None
     checkpoint_every: int | str | None

@@ -86,19 +86,65 @@ def probabilities(logits: Tensor, fitted: Estimates, target_prior: np.ndarray | 
     return correct(calibration.probabilities(logits.numpy()), calibration.prior, target_prior)
 
 
-def labels(p: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Return the likeliest class of each row, shape (n,).
+def labels(
+    p: np.ndarray, classes: np.ndarray, new: np.ndarray | None = None, unknown: Any = None
+) -> np.ndarray:
+    """Return the likeliest class of each row, or `unknown` where a text is of a new class: (n,).
+
+    Parameters
+    ----------
+    p : ndarray, shape (n, classes)
+    classes : ndarray, shape (classes,)
+    new : ndarray of bool, shape (n,), optional
+        Which texts seem to be of none of the classes.
+    unknown : str or int, optional
+        Their label.
 
     Examples
     --------
-    >>> labels(np.array([[0.1, 0.9]]), np.array(["no", "yes"])).tolist()
-    ['yes']
+    >>> p, classes = np.array([[0.1, 0.9], [0.6, 0.4]]), np.array(["no", "yes"])
+    >>> labels(p, classes).tolist()
+    ['yes', 'no']
+    >>> labels(p, classes, np.array([False, True]), "other").tolist()
+    ['yes', 'other']
 
     """
-    return classes[p.argmax(1)]
+    predicted = classes[p.argmax(1)]
+    return predicted if new is None else _placed(predicted, new, unknown)
 
 
-def abstain(p: np.ndarray, classes: np.ndarray, below: float, label: Any = None) -> np.ndarray:
+def decided(p: np.ndarray, new: np.ndarray | None = None) -> np.ndarray:
+    """Return the position of the likeliest class, or that after the last for a new one: (n,).
+
+    Examples
+    --------
+    >>> decided(np.array([[0.1, 0.9], [0.6, 0.4]]), np.array([False, True])).tolist()
+    [1, 2]
+
+    """
+    likeliest = p.argmax(1)
+    return likeliest if new is None else np.where(new, p.shape[1], likeliest)
+
+
+def _placed(answers: np.ndarray, rows: np.ndarray, label: Any) -> np.ndarray:
+    """Return answers with a label in the place of some, shape (n,)."""
+    dtype = np.asarray(label).dtype
+    # Strings are widened; numpy would turn numbers beside a string into strings, and True into 1.
+    answers = answers.astype(
+        np.promote_types(answers.dtype, dtype) if dtype.kind == answers.dtype.kind else object
+    )
+    answers[rows] = label
+    return answers
+
+
+def abstain(
+    p: np.ndarray,
+    classes: np.ndarray,
+    below: float,
+    label: Any = None,
+    new: np.ndarray | None = None,
+    unknown: Any = None,
+) -> np.ndarray:
     """Return the likeliest class of each row, or withhold it if its probability is too small.
 
     Parameters
@@ -111,6 +157,8 @@ def abstain(p: np.ndarray, classes: np.ndarray, below: float, label: Any = None)
     label : object, optional
         What to return in place of withheld labels. It is returned unchanged: if it is not of the
         same kind as the classes, the array has dtype object.
+    new, unknown
+        As for `labels`; the answer `unknown` is not withheld.
 
     Returns
     -------
@@ -141,16 +189,12 @@ def abstain(p: np.ndarray, classes: np.ndarray, below: float, label: Any = None)
     check_threshold("below", below)
     if isinstance(label, Collection) and not isinstance(label, str | bytes):
         raise TypeError(f"label={label!r} must be a single value, such as 'unsure' or -1.")
-    predicted, withheld = labels(p, classes), p.max(1) < below
+    predicted, withheld = labels(p, classes, new, unknown), p.max(1) < below
+    if new is not None:
+        withheld &= ~new
     if label is None:
         return np.ma.masked_array(predicted, withheld)
-    dtype = np.asarray(label).dtype
-    # Strings are widened; numpy would turn numbers beside a string into strings, and True into 1.
-    answers = predicted.astype(
-        np.promote_types(predicted.dtype, dtype) if dtype.kind == predicted.dtype.kind else object
-    )
-    answers[withheld] = label
-    return answers
+    return _placed(predicted, withheld, label)
 
 
 def labelled(p: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

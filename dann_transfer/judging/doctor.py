@@ -24,6 +24,7 @@ from dann_transfer.judging.diagnostics import (
     proxy_a_distance,
 )
 from dann_transfer.judging.findings import Finding, Findings
+from dann_transfer.judging.label_shift import absent
 
 # The discriminator, over the steps in which strength is above 0.
 MIN_STEPS = 50
@@ -379,6 +380,32 @@ def _absent(run: Run, n: int) -> Finding | None:
     )
 
 
+def _missing(run: Run) -> Finding | None:
+    """Name classes that are predicted though the estimate of class shares finds none of them."""
+    n = len(run.target_probabilities)
+    if run.prior_interval is None or n < MIN_TEXTS:
+        return None
+    rows = absent(run.prior_interval[1], run.source_prior) & (run.predicted > 0)
+    if not rows.any():
+        return None
+    places = np.flatnonzero(rows)
+    named = [
+        f"{run.classes.tolist()[i]!r} ({run.predicted[i]:.0%}, source {run.source_prior[i]:.0%})"
+        for i in places[:5]
+    ]
+    others = f" and {len(places) - 5} other classes" if len(places) > 5 else ""
+    return Finding(
+        "missing classes",
+        "warning",
+        f"The target seems to have no text of {' or '.join(named)}{others}, by the estimate from "
+        "calibrated predictions; brackets give the shares of target texts predicted so and of "
+        "source texts.",
+        "Read some of these texts. If the target lacks the classes, train method='student' with "
+        "method_options={'partial': True}, or 'iwdan' instead of 'dann', or leave the classes' "
+        "texts out of the source.",
+    )
+
+
 def _shifted(run: Run) -> Finding | None:
     if run.target_prior is None or len(run.target_probabilities) < MIN_TEXTS:
         return None
@@ -642,6 +669,7 @@ CHECKS: tuple[Callable[[Run], Finding | None], ...] = (
     _flat,
     _short,
     _damaged,
+    _missing,
     _shifted,
     _telltales,
     _shared,

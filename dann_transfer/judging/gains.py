@@ -12,6 +12,8 @@ import numpy as np
 from scipy.stats import binomtest, norm
 from scipy.stats import t as student_t
 
+from dann_transfer.judging.decision import decided
+
 
 def interval(gains: Sequence[float]) -> tuple[float, float]:
     """Return the mean of gains and the half-width of its 95 % interval, by Student's t.
@@ -109,9 +111,14 @@ class Answers:
     predicted: np.ndarray = field(default_factory=lambda: np.empty(0, int))
 
     @classmethod
-    def of(cls, probabilities: np.ndarray, codes: np.ndarray) -> Answers:
-        """Compare probabilities (n, classes) with class positions (n,)."""
-        predicted = probabilities.argmax(1)
+    def of(
+        cls, probabilities: np.ndarray, codes: np.ndarray, new: np.ndarray | None = None
+    ) -> Answers:
+        """Compare probabilities (n, classes) with class positions (n,).
+
+        Texts that are `new`, (n,), are answered with the position after the last class.
+        """
+        predicted = decided(probabilities, new)
         return cls((predicted == codes).astype(float), probabilities.max(1), codes, predicted)
 
 

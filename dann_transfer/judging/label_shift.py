@@ -21,6 +21,11 @@ MAX_DRAWN = 3000
 determine its width."""
 
 
+ABSENT = 0.1
+"""A class with less than this part of its share of the source counts as absent: on the benchmarks'
+targets that have all classes this never held but for classes of few texts."""
+
+
 def bbse(source: np.ndarray, labels: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Estimate the target's class prior from how predictions confuse classes on the source.
 
@@ -374,6 +379,27 @@ class Estimates:
     intervals: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     """How far those in `priors` would move with other texts, from `prior_interval`: (low, high),
     each of shape (classes,)."""
+
+
+def absent(high: np.ndarray, source: np.ndarray, share: float = ABSENT) -> np.ndarray:
+    """Return which classes the target seems to lack, shape (classes,).
+
+    Parameters
+    ----------
+    high : ndarray, shape (classes,)
+        Upper ends of the intervals of the target's class shares, from `prior_interval`.
+    source : ndarray, shape (classes,)
+        The source's class shares.
+    share : float
+        A class seems absent if even the upper end is below this part of its share of the source.
+
+    Examples
+    --------
+    >>> absent(np.array([0.7, 0.3, 0.001]), np.array([0.5, 0.3, 0.2])).tolist()
+    [False, False, True]
+
+    """
+    return np.asarray(high < share * source)
 
 
 def estimate(

@@ -14,7 +14,7 @@ MAX_TEXTS = 20_000
 """At most this many target texts are kept to search for neighbours."""
 
 
-def _nearest(queries: np.ndarray, texts: np.ndarray, k: int) -> np.ndarray:
+def nearest(queries: np.ndarray, texts: np.ndarray, k: int) -> np.ndarray:
     """Return the positions of the k texts with the most similar directions, shape (queries, k)."""
     from sklearn.neighbors import NearestNeighbors
 
@@ -66,8 +66,8 @@ def spread(
     if most < 1:
         return probabilities
     # With copies of a text another one may come first, so the text itself is searched for.
-    nearest = _nearest(features, features, most + 1)
-    places = np.stack([row[row != i][:most] for i, row in enumerate(nearest)])
+    rows = nearest(features, features, most + 1)
+    places = np.stack([row[row != i][:most] for i, row in enumerate(rows)])
     alone = (each == 0)[:, None]
     smooth = probabilities
     for _ in range(rounds):
@@ -218,6 +218,6 @@ class Neighborhood:
         most = int(each.max(initial=0))
         if most < 1:
             return probabilities
-        means = _means(self.probabilities, _nearest(features, self.features, most), each)
+        means = _means(self.probabilities, nearest(features, self.features, most), each)
         mixed = (1 - share) * probabilities + share * means
         return np.where((each == 0)[:, None], probabilities, mixed)

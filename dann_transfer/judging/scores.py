@@ -53,6 +53,44 @@ def balanced_accuracy(codes: np.ndarray, predicted: np.ndarray) -> float:
     return float(np.mean([hits[codes == code].mean() for code in np.unique(codes)]))
 
 
+def open_set(codes: np.ndarray, predicted: np.ndarray, new: int) -> dict[str, float]:
+    """Return how well texts of the source's classes and of new ones are answered.
+
+    Parameters
+    ----------
+    codes, predicted : ndarray of int, shape (n,)
+        Positions of classes; `new` stands for all classes that the source does not have.
+    new : int
+
+    Returns
+    -------
+    dict of str to float
+        "known_accuracy", the share of texts of the source's classes that are right, "new_recall",
+        the share of the other texts that are answered so, and "h_score", the harmonic mean of the
+        two; NaN where there are no such texts.
+
+    References
+    ----------
+    Fu et al., Learning to Detect Open Classes for Universal Domain Adaptation, ECCV 2020.
+
+    Examples
+    --------
+    >>> open_set(np.array([0, 1, 2, 2]), np.array([0, 0, 2, 2]), new=2)
+    {'known_accuracy': 0.5, 'new_recall': 1.0, 'h_score': 0.666...}
+
+    """
+    hits, is_new = codes == predicted, codes == new
+    known, recall = (
+        float(hits[rows].mean()) if rows.any() else np.nan for rows in (~is_new, is_new)
+    )
+    both = known + recall
+    return {
+        "known_accuracy": known,
+        "new_recall": recall,
+        "h_score": 2 * known * recall / both if both else 0.0,
+    }
+
+
 METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "accuracy": accuracy,
     "macro_f1": macro_f1,

@@ -69,6 +69,12 @@ class Method(nn.Module, ABC):
         and the probabilities that follow from them."""
         return False
 
+    @property
+    def leaves_out_absent(self) -> bool:
+        """Whether the probabilities that `remember` is given leave out classes that the estimate of
+        the target's class shares finds absent there."""
+        return False
+
     def attach(self, encoder: Encoder, n_domains: int) -> None:
         """Receive the encoder and the number of source domains, before `build`."""
 

@@ -69,6 +69,11 @@ class Combined(Method):
         """Whether a part labels the target through a map."""
         return any(part.maps_target for _, part in self._each())
 
+    @property
+    def leaves_out_absent(self) -> bool:
+        """Whether a part labels the target without classes that seem to be absent there."""
+        return any(part.leaves_out_absent for _, part in self._each())
+
     def build(self, features: int, classes: int) -> None:
         """Build each part."""
         for _, part in self._each():

@@ -107,6 +107,12 @@ class Student(Method):
     keyword `align` does after training. The labels and the neighbours are those of the mapped
     features. Where the estimate of the target's class shares is refused there is no map.
 
+    With `partial`, a class that the estimate of the target's class shares finds absent there labels
+    no text (`label_shift.absent`): texts that the teacher took for it have their next likely class.
+    Where the estimate is refused, nothing is left out.
+    Reference: Cao et al., Partial Adversarial Domain Adaptation, ECCV 2018, which weighs classes by
+    their share of the target's predictions; here calibrated shares decide.
+
     With several members, each member is a teacher and its student, trained from the same weights
     with the texts in another order and with other dropout; a last student learns from the mean of
     the students' predictions. Which target texts are labelled wrongly is then less a matter of
@@ -121,6 +127,7 @@ class Student(Method):
     neighbors: int
     members: int
     align: bool
+    partial: bool
 
     labels_target = True
     trains_anew = True
@@ -139,6 +146,11 @@ class Student(Method):
     def maps_target(self) -> bool:
         """Whether the labels come from mapped features."""
         return self.align
+
+    @property
+    def leaves_out_absent(self) -> bool:
+        """Whether classes that seem to be absent in the target label no text."""
+        return self.partial
 
     def phases(self, epochs: int) -> list[Phase]:
         """Return a phase of each teacher and each student."""

@@ -190,6 +190,8 @@ class Model(BaseModel):
     """Number of tokens that are read of a text."""
     align: str | None
     """The map of target features, if the model has one."""
+    unknown: Label | None
+    """The label of texts of classes that the model does not know, if it tells them."""
     version: str
     """That of dann_transfer."""
 
@@ -275,7 +277,13 @@ def create_app(adapter: DomainAdapter, limits: Limits | None = None) -> FastAPI:
     def passed(rows: list[tuple[str, str]]) -> np.ndarray:
         texts, domains = zip(*rows, strict=True)
         metrics.batches.observe(len(texts))
-        return adapter.predict_proba(texts, domain=domains)
+        if adapter.unknown is None:
+            return adapter.predict_proba(texts, domain=domains)
+        outputs = adapter.outputs(texts, domain=domains)
+        new, _ = adapter.new_classes(outputs, domains)
+        assert new is not None
+        # One more column says which texts are of new classes.
+        return np.column_stack([outputs.probabilities, new])
 
     batcher = Batcher(passed, limits)
     metrics = Metrics(lambda: batcher.waiting)
@@ -296,7 +304,12 @@ def create_app(adapter: DomainAdapter, limits: Limits | None = None) -> FastAPI:
         except Busy as error:
             message = f"{batcher.waiting} texts are already waiting; try again in a moment."
             raise HTTPException(503, message, headers={"Retry-After": "1"}) from error
-        labels = decision.abstain(rows, adapter.classes_, request.abstain_below).tolist()
+        n = len(adapter.classes_)
+        rows, new = rows[:, :n], None if adapter.unknown is None else rows[:, n] > 0
+        answers = decision.abstain(
+            rows, adapter.classes_, request.abstain_below, new=new, unknown=adapter.unknown
+        )
+        labels = answers.tolist()
         tokenizer, longest = adapter.encoder_.tokenizer, adapter.params_["max_length"]
         cut = await asyncio.to_thread(which_cut, tokenizer, texts, longest)
         predictions = [
@@ -338,6 +351,7 @@ def _add_reports(app: FastAPI, adapter: DomainAdapter, batcher: Batcher, metrics
             encoder=public_name(adapter.params_["encoder"]),
             max_length=adapter.params_["max_length"],
             align=None if adapter.alignment_ is None else adapter.params_["align"],
+            unknown=adapter.unknown,
             version=__version__,
         )
 

@@ -91,8 +91,9 @@ def to_onnx(
     near = None if adapter.neighborhood_ is None else adapter.neighbors
     changes = {"correct_prior": adapter.correct_prior, "neighbors": near}
     changes["use_knowledge"] = adapter.use_knowledge
+    changes["unknown"] = adapter.unknown
     for name, value in changes.items():
-        if value:
+        if value is not None and value is not False:
             raise ValueError(
                 f"{name}={value!r} changes predictions after the model, but an ONNX file has only "
                 f"the model; set {name}={HYPERPARAMETERS[name].default} to export it without."

@@ -173,10 +173,16 @@ class Predictor:
         from dann_transfer.judging import decision
 
         classes = self.adapter.classes_
-        p = np.empty((0, len(classes)), np.float32)
-        if len(texts):
-            p = self.adapter.predict_proba(texts, domain)
-        return {self.label_column: decision.labels(p, classes), self.confidence_column: p.max(1)}
+        if not len(texts):
+            p = np.empty((0, len(classes)), np.float32)
+            return {
+                self.label_column: decision.labels(p, classes),
+                self.confidence_column: p.max(1),
+            }
+        outputs = self.adapter.outputs(texts, domain)
+        p = outputs.probabilities
+        labels = decision.labels(p, classes, *self.adapter.new_classes(outputs, domain))
+        return {self.label_column: labels, self.confidence_column: p.max(1)}
 
 
 def _library(batch: Any) -> str:

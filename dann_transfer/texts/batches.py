@@ -176,11 +176,24 @@ class PairedBatches:
         self.domains = None if domains is None else torch.as_tensor(domains, dtype=torch.long)
         self.target_labelled, self.states = target_labelled, states
         self.batch_size, self.seed = batch_size, seed
+        self.drawn: np.ndarray | None = None
+        """Positions of the target texts that batches hold; None for all."""
         self._plan: tuple[int, list[np.ndarray], list[np.ndarray]] | None = None
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
         return max(1, round(len(self.source) / self.batch_size))
+
+    def draw(self, rows: np.ndarray | None) -> None:
+        """Let batches hold only these target texts from here on; None for all.
+
+        A batch then follows from the data, the seed, its number and these rows.
+        """
+        same = rows is self.drawn or (
+            rows is not None and self.drawn is not None and np.array_equal(rows, self.drawn)
+        )
+        if not same:
+            self.drawn, self._plan = rows, None
 
     def without_target(self) -> PairedBatches:
         """Return the batches of a phase in which only texts with labels pass.
@@ -220,16 +233,20 @@ class PairedBatches:
         start = first - passes[0] * size
         return order[start : start + n]
 
+    def _target_rows(self, epoch: int, n: int) -> np.ndarray | None:
+        """Return the target rows of an epoch of n source rows, or None without a target."""
+        if self.target is None:
+            return None
+        if self.drawn is None:
+            return self._passes(streams.TARGET_ORDER, len(self.target), epoch, n)
+        return self.drawn[self._passes(streams.TARGET_ORDER, len(self.drawn), epoch, n)]
+
     def _epoch(self, epoch: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
         if self._plan is not None and self._plan[0] == epoch:
             return self._plan[1:]
         steps, n = len(self), len(self.source)
         source = self._permutation(streams.SOURCE_ORDER, epoch, n)
-        target = (
-            None
-            if self.target is None
-            else self._passes(streams.TARGET_ORDER, len(self.target), epoch, n)
-        )
+        target = self._target_rows(epoch, n)
         bounds = np.linspace(0, n, steps + 1).round().astype(int)
         source_batches: list[np.ndarray] = []
         target_batches: list[np.ndarray] = []
@@ -237,7 +254,8 @@ class PairedBatches:
         if self.target is not None:
             # If a small target filled a pool several times over, the sort would put the copies of
             # a text side by side, into one batch.
-            pool_size = max(1, min(POOL, len(self.target) // self.batch_size))
+            size = len(self.target if self.drawn is None else self.drawn)
+            pool_size = max(1, min(POOL, size // self.batch_size))
         for start in range(0, steps, pool_size):
             edges = bounds[start : start + pool_size + 1]
             cuts, pool = edges[1:-1] - edges[0], slice(edges[0], edges[-1])

@@ -285,8 +285,50 @@ def class_positions(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
     )
 
 
-def encode_labels(labels: np.ndarray, classes: np.ndarray, name: str) -> np.ndarray:
-    """Turn labels into `class_positions`, shape (n,).
+def with_unknown(classes: np.ndarray, unknown: Any) -> np.ndarray:
+    """Return the classes that a test text may have: those of the source, then `unknown`.
+
+    Examples
+    --------
+    >>> with_unknown(np.array(["no", "yes"]), "other").tolist(), with_unknown(np.array([0]), None)
+    (['no', 'yes', 'other'], array([0]))
+
+    """
+    return classes if unknown is None else np.append(classes, unknown)
+
+
+def check_unknown_kind(unknown: Any, classes: np.ndarray) -> None:
+    """Raise a ValueError if the label for texts of new classes is a class, or of another kind.
+
+    Examples
+    --------
+    >>> check_unknown_kind("no", np.array(["no", "yes"]))
+    Traceback (most recent call last):
+    ...
+    ValueError: unknown='no' is a class of the source; name one that it does not have: ...
+
+    """
+    if unknown is None:
+        return
+    listed = classes.tolist()
+    if class_positions(np.array([unknown]), classes)[0] >= 0:
+        raise ValueError(
+            f"unknown={unknown!r} is a class of the source; name one that it does not have: "
+            f"{listed[:20]}."
+        )
+    if isinstance(unknown, str) is not isinstance(listed[0], str) or isinstance(listed[0], bool):
+        kind = type(listed[0]).__name__
+        remedy = "use strings as labels" if kind == "bool" else f"name a label of type {kind}"
+        raise ValueError(
+            f"unknown={unknown!r} is of another kind than the labels, which are {listed[:3]} "
+            f"({kind}); {remedy}."
+        )
+
+
+def encode_labels(
+    labels: np.ndarray, classes: np.ndarray, name: str, unknown: Any = None
+) -> np.ndarray:
+    """Turn labels into `class_positions`, shape (n,), and `unknown` into the next one.
 
     Raises
     ------
@@ -294,10 +336,11 @@ def encode_labels(labels: np.ndarray, classes: np.ndarray, name: str) -> np.ndar
         If a label is not among the classes.
 
     """
-    codes = class_positions(labels, classes)
-    if unknown := sorted(set(labels[codes < 0].tolist()), key=str):
+    codes = class_positions(labels, with_unknown(classes, unknown))
+    if others := sorted(set(labels[codes < 0].tolist()), key=str):
+        hint = "" if unknown is None else f", and texts of other classes have {unknown!r}"
         raise ValueError(
-            f"{name} has labels that the source does not have: {unknown[:5]}; "
-            f"the source's classes are {classes.tolist()[:20]}."
+            f"{name} has labels that the source does not have: {others[:5]}; "
+            f"the source's classes are {classes.tolist()[:20]}{hint}."
         )
     return codes

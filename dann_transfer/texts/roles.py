@@ -18,7 +18,7 @@ from dann_transfer.ground import streams
 from dann_transfer.ground.settings import FEWEST_ALIGNED
 from dann_transfer.knowledge.base import Knowledge, as_knowledge
 from dann_transfer.texts.copies import groups_of, warn_of_copies
-from dann_transfer.texts.labels import encode_labels
+from dann_transfer.texts.labels import check_unknown_kind, encode_labels
 from dann_transfer.texts.reading import as_labelled, as_sources
 from dann_transfer.texts.target import LOOKED_AT, as_target, smallest
 from dann_transfer.texts.weights import hold_out, scaled, text_weights
@@ -143,6 +143,7 @@ class Texts:
         target = self.sample_of_target(target_texts(passes, len(self.source)))
         _check_prediction(params, target, validation[1], len(self.classes))
         _check_knowledge(params, self.knowledge)
+        _check_unknown(params, self.classes, len(target), len(validation[0]))
         _check_alignment(params, len(rows), len(target), validation[1], len(self.classes))
         labelled = self.labelled or ([], np.empty(0, dtype=int))
         sizes = list(self.sizes.values())
@@ -274,6 +275,21 @@ def _check_knowledge(params: Mapping[str, Any], knowledge: tuple[Knowledge, ...]
                 f"use_knowledge=True and {name}={params[name]!r} both change predictions, and were "
                 "never measured together; set only one of them."
             )
+
+
+def _check_unknown(
+    params: Mapping[str, Any], classes: np.ndarray, n_target: int, n_held_out: int
+) -> None:
+    """Raise if the texts by which new classes are found are missing, or the label is no new one."""
+    unknown = params["unknown"]
+    check_unknown_kind(unknown, classes)
+    if unknown is not None and not n_target:
+        raise ValueError(f"unknown={unknown!r} is found among target texts: pass X_target=...")
+    if unknown is not None and not n_held_out:
+        raise ValueError(
+            f"unknown={unknown!r} needs held-out source texts, by which known texts are told; pass "
+            "X_val and y_val, or a validation_fraction above 0."
+        )
 
 
 def _check_alignment(

@@ -20,7 +20,9 @@ from dann_transfer.ground import streams
 from dann_transfer.ground.notices import shows_bars, warn
 from dann_transfer.ground.settings import Settings
 from dann_transfer.judging.alignment import AlignmentWarning
-from dann_transfer.judging.label_shift import estimate
+from dann_transfer.judging.decision import PriorWarning
+from dann_transfer.judging.label_shift import absent, estimate
+from dann_transfer.judging.novelty import Novelty, NoveltyWarning
 from dann_transfer.judging.scores import metric_of
 from dann_transfer.model.model import Classifier, check_outputs, infer, trainable
 from dann_transfer.model.runtime import Runtime
@@ -85,8 +87,11 @@ class Trainer:
             phase.attach(model, runtime)
             # Without the trainer itself, which would then be freed by the collector alone.
             phase.map_target = partial(_mapped, model, batches, validation, runtime)
+            phase.find_absent = partial(_absent, model, batches, validation, runtime)
             if counsel is not None:
                 phase.inform = partial(_informed, model, counsel, validation, runtime)
+            if settings.unknown is not None:
+                phase.find_known = partial(_known, model, validation, runtime)
         for phase in anew:
             phase.start = start
         self.timeline = Timeline(phases, len(batches), settings)
@@ -131,6 +136,7 @@ class Trainer:
         # A step's dropout depends only on the seed and the step, so a resumed run is exact.
         generator = self.runtime.seed(streams.number(self.settings.seed, streams.STEP, now.step))
         batches = self.batches if phase.passes_target else self.source_batches
+        batches.draw(phase.drawn)
         batch = phase.prepare(batches[now.step - 1], generator).to(self.runtime.device)
         forward = phase.forward(batch)
         self.passed += len(forward.logits)
@@ -453,6 +459,31 @@ def _mapped(
     return through(affine, model, features, runtime)
 
 
+def _absent(
+    model: Classifier,
+    batches: PairedBatches,
+    validation: tuple[Tokens, np.ndarray] | None,
+    runtime: Runtime,
+    logits: Tensor,
+) -> Tensor:
+    """Return which classes the target seems to lack, (classes,), or none if that is not known."""
+    nothing, why = torch.zeros(logits.shape[1], dtype=torch.bool), "there are no held-out texts"
+    if validation is not None:
+        held_out = infer(model, validation[0], runtime)[1].numpy()
+        rows = sample([list(range(len(logits)))])[0]
+        estimates = estimate(held_out, validation[1], logits[rows].numpy())
+        if "em" in estimates.intervals:
+            shares = np.bincount(batches.labels.numpy(), minlength=logits.shape[1])
+            high = estimates.intervals["em"][1]
+            return torch.from_numpy(absent(high, shares / shares.sum()))
+        why = f"the estimate of the target's class shares was refused ({estimates.refused['em']})"
+    warn(
+        f"partial=True leaves out no class: {why}. Hold out more source texts, or leave it False.",
+        PriorWarning,
+    )
+    return nothing
+
+
 def _informed(
     model: Classifier,
     counsel: Callable[[np.ndarray, np.ndarray], np.ndarray],
@@ -463,6 +494,27 @@ def _informed(
     """Return the target's probabilities with what knowledge says about its texts."""
     logits = p[:0] if validation is None else infer(model, validation[0], runtime)[1]
     return torch.from_numpy(counsel(p.numpy(), logits.numpy())).to(p.dtype)
+
+
+def _known(
+    model: Classifier,
+    validation: tuple[Tokens, np.ndarray] | None,
+    runtime: Runtime,
+    features: Tensor,
+    logits: Tensor,
+) -> Tensor:
+    """Return which target texts seem to be of the source's classes, or all if none does."""
+    assert validation is not None
+    held_out = infer(model, validation[0], runtime)[0].numpy()
+    known = ~Novelty.of(features.numpy(), logits.numpy(), held_out).is_new(features.numpy())
+    if not known.any():
+        warn(
+            f"all {len(known)} target texts seem to be of classes that the source does not have, "
+            "and none is left out of adaptation. Check that the target is about the same task.",
+            NoveltyWarning,
+        )
+        known[:] = True
+    return torch.from_numpy(known)
 
 
 def row_of(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.func import functional_call
@@ -27,6 +28,9 @@ from dann_transfer.training.forward import Forward, task_loss
 from dann_transfer.training.keeping import Keeper
 from dann_transfer.training.terms import check_gradient, check_terms
 
+KNOWN = "known"
+"""What a method's memory calls whether each target text seems to be of a class of the source."""
+
 
 class Adaptation(Protocol):
     """What a phase asks of a method; `dann_transfer.methods.Method` is one."""
@@ -42,6 +46,10 @@ class Adaptation(Protocol):
     @property
     def maps_target(self) -> bool:
         """Whether it remembers what follows from the target's features as a map makes them."""
+
+    @property
+    def leaves_out_absent(self) -> bool:
+        """Whether it remembers what follows without classes that seem absent in the target."""
 
     def remember(
         self, predict_target: Callable[[], tuple[Tensor, Tensor]], progress: float
@@ -87,6 +95,11 @@ class Phase(ABC):
         """Returns the target's features, (n_target, width), and logits through a map."""
         self.inform: Callable[[Tensor], Tensor] | None = None
         """Adds what knowledge says to the target's probabilities, shape (n_target, classes)."""
+        self.find_known: Callable[[Tensor, Tensor], Tensor] | None = None
+        """Returns which target texts seem to be of the source's classes, (n_target,), by their
+        features, (n_target, width), and logits, (n_target, classes)."""
+        self.find_absent: Callable[[Tensor], Tensor] | None = None
+        """Returns which classes seem to be absent, (classes,), by the target's logits."""
         self.learns = False
         """Whether the method's loss was seen to have a gradient."""
 
@@ -107,18 +120,45 @@ class Phase(ABC):
         if self.adapts and target is not None:
             self._remember(target, progress)
 
-    def _remember(self, target: Tokens, progress: float) -> None:
-        def predict_target() -> tuple[Tensor, Tensor]:
-            with weights_of(self.model, self.teacher):
-                features, logits = infer(self.model, target, self.runtime)
-                check_outputs(features, logits)
-                if self.method.maps_target and self.map_target is not None:
-                    features, logits = self.map_target(features, logits)
-                p = logits.softmax(1)
-                # It looks at the same weights' predictions of held-out texts.
-                return features, p if self.inform is None else self.inform(p)
+    def learnt(self, progress: float) -> bool:
+        """Return whether the model has learnt enough to tell new classes from the source's."""
+        return True
 
-        self.method.memory = self.method.remember(predict_target, progress)
+    @property
+    def drawn(self) -> np.ndarray | None:
+        """Positions of the target texts that batches hold; None for all."""
+        known = self.method.memory.get(KNOWN) if self.adapts else None
+        return None if known is None else known.nonzero()[:, 0].numpy()
+
+    def _remember(self, target: Tokens, progress: float) -> None:
+        method = self.method
+        if self.find_known is None or not self.learnt(progress):
+            method.memory = method.remember(lambda: self._predict(target)[:2], progress)
+            return
+        features, p, known = self._predict(target)
+        # After a source phase the first answer stands: that of the model of the source.
+        if not isinstance(self, Joint):
+            known = method.memory.get(KNOWN, known)
+        method.memory = {name: values[known] for name, values in method.memory.items()}
+        memory = method.remember(lambda: (features[known], p[known]), progress)
+        method.memory = {name: _placed(values, known) for name, values in memory.items()}
+        method.memory[KNOWN] = known
+
+    def _predict(self, target: Tokens) -> tuple[Tensor, Tensor, Tensor]:
+        """Return features and probabilities of the target's texts, and which seem to be known."""
+        with weights_of(self.model, self.teacher):
+            features, logits = infer(self.model, target, self.runtime)
+            check_outputs(features, logits)
+            if self.method.maps_target and self.map_target is not None:
+                features, logits = self.map_target(features, logits)
+            p = logits.softmax(1)
+            known = torch.ones(len(p), dtype=torch.bool)
+            if self.find_known is not None:
+                known = self.find_known(features, logits)
+            if self.method.leaves_out_absent and self.find_absent is not None:
+                p = logits.masked_fill(self.find_absent(logits), -torch.inf).softmax(1)
+            # It looks at the same weights' predictions of held-out texts.
+            return features, p if self.inform is None else self.inform(p), known
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Add the batch's rows of the method's memory to it, and let the method change it."""
@@ -243,6 +283,10 @@ class Joint(Phase):
     def losses(self, forward: Forward, strength: float) -> dict[str, Tensor]:
         """Return the task's loss and the method's."""
         return {"task": _task(forward), **self._terms(forward, strength)}
+
+    def learnt(self, progress: float) -> bool:
+        """Return whether an epoch has passed: before that, the model is as it was pretrained."""
+        return progress > 0
 
     @torch.no_grad()
     def end_step(self, step: int) -> None:
@@ -376,6 +420,13 @@ class BothAnew(TargetAnew):
     other methods act."""
 
     strength_is_rate = False
+
+
+def _placed(values: Tensor, known: Tensor) -> Tensor:
+    """Return what is remembered of known texts in the places that they have among all."""
+    every = values.new_zeros(len(known), *values.shape[1:])
+    every[known] = values
+    return every
 
 
 def _task(forward: Forward) -> Tensor:

@@ -253,6 +253,20 @@ def test_shifted_class_shares():
     assert not diagnose(healthy(target_prior=np.array([0.2, 0.35, 0.45])))
 
 
+def test_missing_classes():
+    low, high = np.array([0.0, 0.3, 0.5]), np.array([0.01, 0.45, 0.7])
+    prior = np.array([0.0, 0.4, 0.6])
+    findings = diagnose(healthy(target_prior=prior, prior_interval=(low, high)))
+    finding = next(finding for finding in findings if finding.name == "missing classes")
+    assert finding.severity == "warning"
+    assert "no text of 'bad' (33%, source 33%)" in finding.evidence
+    assert "{'partial': True}" in finding.remedy
+    # A class that is rare but there is not missing.
+    interval = (low, np.array([0.05, 0.45, 0.7]))
+    findings = diagnose(healthy(target_prior=prior, prior_interval=interval))
+    assert "missing classes" not in [finding.name for finding in findings]
+
+
 # Domains.
 
 

@@ -7,11 +7,14 @@ from conftest import Killed, batch_of, kill_at, same, toy_texts, weights
 from torch.nn import functional as F
 
 from dann_transfer import methods
+from dann_transfer.judging.decision import PriorWarning
+from dann_transfer.judging.label_shift import Estimates
 from dann_transfer.judging.neighbors import spread, with_shares
 from dann_transfer.methods import Forward
 from dann_transfer.methods.student import neighbor_labels, neighbor_probabilities
 from dann_transfer.model.model import infer, trainable
 from dann_transfer.texts.batches import Batch
+from dann_transfer.training import loop
 from dann_transfer.training.phases import Anew, SourceAnew, TargetAnew
 
 
@@ -313,3 +316,26 @@ def test_classes_keep_about_the_shares_of_the_predictions(rng):
         assert (means <= shares * (1 + slack) + 1e-3).all()
     # What is within it stays as it is.
     assert np.allclose(with_shares(p, p.mean(0)), p)
+
+
+def test_a_class_that_the_target_seems_to_lack_labels_no_text(tiny, source, target, monkeypatch):
+    labels = []
+    loss = methods.student.Student.loss
+
+    def watched(self, forward, strength):
+        labels.append(forward.batch.extras["pseudo_labels"])
+        return loss(self, forward, strength)
+
+    monkeypatch.setattr(methods.student.Student, "loss", watched)
+    high = np.array([0.001, 1.0])
+    estimates = Estimates({}, {}, None, {"em": (np.zeros(2), high)})
+    monkeypatch.setattr(loop, "estimate", lambda *_: estimates)
+    partial = tiny(method="student", epochs=1, method_options={"partial": True})
+    partial.fit(*source, X_target=target)
+    assert torch.cat(labels).unique().tolist() == [1]
+    # A refused estimate leaves nothing out, and says so.
+    labels.clear()
+    monkeypatch.setattr(loop, "estimate", lambda *_: Estimates({}, {"em": "too few"}, None))
+    with pytest.warns(PriorWarning, match=r"partial=True leaves out no class: .* \(too few\)"):
+        partial.fit(*source, X_target=target)
+    assert 0 in torch.cat(labels)
