@@ -44,6 +44,18 @@ def test_an_early_epoch_that_is_all_right_by_chance_is_not_kept_for_ever():
     assert kept(2.0, [answers(15, 15), answers(14, 15), answers(14, 15)], np.ones(15, int)) == 2
 
 
+@pytest.mark.parametrize(("lost", "least", "most"), [(0.0, 0.7, 1.0), (1 / 3, 0.0, 0.15)])
+def test_two_errors_keep_a_late_epoch_and_refuse_one_that_has_fallen(lost, least, most):
+    """Ten epochs of 30 texts, some of which are right in one epoch and wrong in another."""
+    rng, last = np.random.default_rng(0), 0
+    for _ in range(40):
+        share = rng.beta(0.8, 0.2, 30)
+        epochs = (rng.random((10, 30)) < share).astype(int)
+        epochs[-1] *= rng.random(30) >= lost
+        last += kept(2.0, list(epochs), np.ones(30, int)) == 9
+    assert least <= last / 40 <= most
+
+
 def test_of_equal_epochs_the_later_is_kept():
     offers = [answers(right) for right in (15, 21, 21, 18)]
     assert kept(0.0, offers, np.ones(30, int)) == 2
