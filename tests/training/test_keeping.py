@@ -24,7 +24,7 @@ def kept(tolerance: float, offers: list[np.ndarray], codes: np.ndarray, metric="
 
 # Against the best, the later epochs are wrong about 3, 2 and 6 texts more and about none fewer: the
 # standard errors of the differences are 1.6, 1.4 and 2.2 texts.
-@pytest.mark.parametrize(("tolerance", "epoch"), [(0.0, 1), (1.0, 1), (1.5, 3), (3.0, 4)])
+@pytest.mark.parametrize(("tolerance", "epoch"), [(0.0, 1), (1.0, 1), (2.0, 3), (3.5, 4)])
 def test_the_latest_epoch_within_the_error_of_the_difference_is_kept(tolerance, epoch):
     offers = [answers(right) for right in (15, 24, 21, 22, 18)]
     assert kept(tolerance, offers, np.ones(30, int)) == epoch
