@@ -6,8 +6,8 @@ from typing import Any
 
 from tables import heading, read, row_of
 
-OPEN = ("cell", "model", "known", "known, answered", "new found", "H-score", "best threshold")
-PARTIAL = ("cell", "model", "accuracy", "macro-F1", "predicted as absent classes")
+OPEN = ("domains", "model", "known", "known, answered", "new found", "H-score", "best threshold")
+PARTIAL = ("domains", "model", "accuracy", "macro-F1", "predicted as absent classes")
 
 
 def rows(kind: str) -> list[dict[str, Any]]:
@@ -40,8 +40,10 @@ def tables() -> dict[str, str]:
 
 
 def name_of(row: dict[str, Any]) -> str:
-    """The name of a row's cell, without its kind."""
-    return row["cell"].partition(":")[2] + (f", seed {row['seed']}" if row["seed"] else "")
+    """The domains of a row's cell, its number of classes if they were drawn, and its seed."""
+    _, _, source, target, _, *classes = row["cell"].split(":")
+    name = f"{source} → {target}" + "".join(f", {number} classes" for number in classes)
+    return name + (f", seed {row['seed']}" if row["seed"] else "")
 
 
 def opened() -> str:
