@@ -56,13 +56,22 @@ def alone(evidence: np.ndarray, codes: np.ndarray) -> np.ndarray:
     [1.6, 0.0]
 
     """
-    kinds = evidence.shape[2]
-    weights, best = _by_itself(evidence, codes)
-    gains = np.zeros(kinds)
-    for k in np.flatnonzero(weights):
-        gains[k] = 2 * (_by_itself(np.delete(evidence, k, 2), codes)[1] - best)
-    shrunk = 1 - np.divide(CHANCE, gains, out=np.full(kinds, np.inf), where=gains > 0)
-    return np.asarray(weights * shrunk.clip(0))
+    result = np.zeros(evidence.shape[2])
+    kept = np.arange(evidence.shape[2])
+    # One by one: of two kinds that say the same, neither adds anything to the other.
+    while len(kept):
+        weights, best = _by_itself(evidence[:, :, kept], codes)
+        gains = np.array(
+            [
+                2 * (_by_itself(evidence[:, :, np.delete(kept, i)], codes)[1] - best)
+                for i in range(len(kept))
+            ]
+        )
+        if gains.min() > CHANCE:
+            result[kept] = weights * (1 - CHANCE / gains)
+            break
+        kept = np.delete(kept, gains.argmin())
+    return result
 
 
 def _by_itself(evidence: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, float]:
