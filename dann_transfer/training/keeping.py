@@ -76,5 +76,5 @@ class Keeper:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what a checkpoint kept."""
-        self.best = state["best"].numpy() if len(state["best"]) else None
+        self.best = state["best"].cpu().numpy() if len(state["best"]) else None
         self.weights = state["weights"] or None
