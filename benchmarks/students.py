@@ -101,7 +101,7 @@ def main() -> None:
     parser.add_argument("--outputs", type=Path, default=Path("runs/outputs"))
     parser.add_argument("--out", type=Path, required=True, help="the file with the board's rows")
     args = parser.parse_args()
-    params = board.params_of(args.set)
+    params = board.COMMON | board.params_of(args.set)
     sample = boards.sample_of(args)
     lines = args.out.read_text().splitlines() if args.out.exists() else []
     done = {board.key_of(json.loads(line)) for line in lines}

@@ -35,7 +35,7 @@ def row(source: str, method: str, seed: int, accuracy: float, **params: object) 
         "seed": seed,
         "target_accuracy": accuracy,
         "target_macro_f1": accuracy,
-        "settings": board.settings_of(method, boards.Sample(100), params),
+        "settings": board.settings_of(method, boards.Sample(100), board.COMMON | params),
     }
 
 

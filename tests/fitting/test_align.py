@@ -480,11 +480,13 @@ def test_compare_maps_the_target_alone(tiny):
         )
         for align in (None, "transport")
     ]
-    for plain, mapped in zip(results[0].rows, results[1].rows, strict=True):
-        assert plain["source_accuracy"] == mapped["source_accuracy"]
-        assert mapped["a_distance"] < plain["a_distance"]
-        assert mapped["mixing"] > plain["mixing"]
-        assert 0 <= mapped["class_mixing"] <= 1
+    # Gains are measured from a model that nothing adapts.
+    alone, (plain, mapped) = zip(*(result.rows for result in results), strict=True)
+    assert alone[0]["a_distance"] == alone[1]["a_distance"]
+    assert plain["source_accuracy"] == mapped["source_accuracy"]
+    assert mapped["a_distance"] < plain["a_distance"]
+    assert mapped["mixing"] > plain["mixing"]
+    assert 0 <= mapped["class_mixing"] <= 1
 
 
 SETTINGS = (
