@@ -778,6 +778,27 @@ def test_typos_are_answered_before_anything_heavy_is_imported(tmp_path):
         assert said.count("\n") == 1, line
 
 
+def test_new_classes_have_the_label_that_was_named(tmp_path, tiny_encoder):
+    source = write(tmp_path / "s.csv", *toy_texts(60, "film plot actor scene the", 0))
+    target = write(tmp_path / "t.csv", toy_texts(40, "tweet lol omg today friend", 1)[0])
+    model, out = tmp_path / "model", tmp_path / "out.csv"
+    options = ["--encoder", tiny_encoder, "--epochs", "1", "--max-length", "32"]
+    options += ["--method", "source_only", "--unknown"]
+    adapt = ["adapt", str(source), str(target), str(model), *options]
+    wrong = run(cli.app, [*adapt, "neg"])
+    assert wrong.exit_code == 2
+    assert "unknown='neg' is a class of the source" in wrong.stderr
+    assert not model.exists()
+    assert run(cli.app, [*adapt, "other"]).exit_code == 0
+    assert run(cli.app, ["predict", str(model), str(target), "--out", str(out)]).exit_code == 0
+    adapter = DomainAdapter.from_pretrained(model)
+    texts = pd.read_csv(target)["text"].tolist()
+    new, label = adapter.new_classes(adapter.outputs(texts))
+    assert label == "other"
+    answers = pd.read_csv(out)["predicted"]
+    assert (answers == "other").tolist() == new.tolist()
+
+
 def test_rows_are_counted_one_way_and_gaps_can_be_left_out(tmp_path, tiny_encoder, fitted):
     fitted.save_pretrained(tmp_path / "model")
     texts, labels = toy_texts(30, "film plot", 0)
