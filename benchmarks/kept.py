@@ -52,7 +52,7 @@ def run(cell: str, n: int, method: str, seed: int) -> dict[str, Any]:
     """Train once, and return the row."""
     labelled, unlabelled, inside, outside = texts_of(cell, n, seed)
     classes = np.unique(labelled["label"])
-    # As `fit` does, but here the held-out texts are known.
+    # Held out here, because a fit does not say which texts it holds out.
     counts = labelled["label"].value_counts()
     single = labelled["label"].map(counts) < 2
     stratify = None if single.any() else labelled["label"]

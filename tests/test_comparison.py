@@ -84,7 +84,6 @@ def test_source_only_always_runs_beside(result):
     assert again == result.rows[1]["target_accuracy"]
 
 
-@pytest.mark.filterwarnings("ignore::dann_transfer.judging.diagnostics.CollapseWarning")
 @pytest.mark.parametrize("settings", [{"align": "transport"}, {"correct_prior": "em"}])
 def test_nothing_adapts_the_model_from_which_gains_are_measured(
     settings, tiny_encoder, source, target
@@ -104,6 +103,7 @@ def test_nothing_adapts_the_model_from_which_gains_are_measured(
         assert getattr(adapted.adapters["mcc"], name) == value
 
 
+@pytest.mark.filterwarnings("ignore::dann_transfer.judging.diagnostics.CollapseWarning")
 def test_without_target_labels_it_says_that_it_does_not_know(tiny_encoder, source, target):
     params = {k: v for k, v in TINY.items() if k != "random_state"}
     result = compare(*source, X_target=target, encoder=tiny_encoder, **{**params, "epochs": 1})
