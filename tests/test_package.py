@@ -56,6 +56,11 @@ def test_constraints_pin_every_direct_dependency():
     assert "torch==2.13.0" in lines
 
 
+@pytest.mark.skipif("PYTEST_XDIST_WORKER" not in os.environ, reason="runs in one process")
+def test_workers_take_whole_files(request):
+    assert request.node.nodeid.endswith("@test_package.py")
+
+
 def run(code: str) -> str:
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
