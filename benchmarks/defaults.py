@@ -31,7 +31,7 @@ from dann_transfer.fitting.predicting import predict_tokens
 from dann_transfer.fitting.shared import Shared
 from dann_transfer.ground.folders import write_whole
 from dann_transfer.judging import choice
-from dann_transfer.judging.findings import Findings
+from dann_transfer.judging.findings import UNLEARNT, Findings
 from dann_transfer.judging.selection import balanced
 from dann_transfer.texts.roles import Inputs
 from dann_transfer.texts.target import sample
@@ -129,7 +129,7 @@ def choose(rows: list[dict[str, Any]], stored: Mapping[str, np.ndarray]) -> dict
         for name, row in by_method.items()
     }
     kept = choice.lopsided(shares)
-    if balanced(shares):
+    if balanced(shares) or UNLEARNT in severe[choice.BASELINE]:
         kept = choice.choose({name: stored[f"{name}.pool"] for name in by_method}, findings=severe)
     scored = by_method[kept.method]
     keys = [key for key in scored if key.startswith(("source_", "target_"))]

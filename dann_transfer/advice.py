@@ -10,6 +10,7 @@ from typing import Any
 from dann_transfer.fitting import auto, run
 from dann_transfer.ground.length import STEPS, steps_for
 from dann_transfer.ground.notices import is_first
+from dann_transfer.ground.options import AUTO
 from dann_transfer.ground.settings import check_names, check_params, plain
 from dann_transfer.judging.choice import BASELINE
 from dann_transfer.judging.selection import balanced
@@ -124,9 +125,10 @@ def _method(n: int, classes: int, even: bool, n_target: int) -> tuple[str, str]:
     if not n_target:
         return BASELINE, "there are no target texts to adapt to"
     if not even:
-        return BASELINE, (
-            "the classes are lopsided, and no method helps reliably there; "
-            "compare shows on labelled target texts whether one does"
+        return AUTO, (
+            f"the classes are lopsided, and no method helps reliably there: {BASELINE} is kept "
+            "unless it does not learn the source's task and another does; compare shows on "
+            "labelled target texts whether one helps"
         )
     if classes >= MANY_CLASSES:
         return "student", f"{classes} classes of about equal size are mostly topics or intents"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from dann_transfer.ground.notices import is_first
+from dann_transfer.ground.options import CANDIDATES_COMPLETED
 
 if TYPE_CHECKING:
     from ignite.engine import Engine
@@ -67,7 +68,7 @@ def log_to(logger: BaseLogger, every: int = 1) -> Callable[[Engine], None]:
             metric_names="all",
             global_step_transform=global_step_from_engine(engine, Events.ITERATION_COMPLETED),
         )
-        if getattr(engine.state, "is_last_candidate", True):
-            engine.add_event_handler(Events.COMPLETED, logger.close)
+        ended = Events.COMPLETED if candidate is None else CANDIDATES_COMPLETED
+        engine.add_event_handler(ended, logger.close)
 
     return attach

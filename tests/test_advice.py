@@ -35,10 +35,10 @@ def test_without_a_target_nothing_is_adapted():
     assert (advice.method, advice.target_texts) == ("source_only", 0)
 
 
-def test_lopsided_classes_are_not_adapted():
+def test_lopsided_classes_are_adapted_only_if_source_only_fails():
     X, _ = texts_of(200, 2)
     advice = advise(X, ["ham"] * 180 + ["spam"] * 20, X_target=TARGET)
-    assert advice.method == "source_only"
+    assert advice.method == "auto"
     assert "lopsided" in advice.reason
     assert advice.smallest == pytest.approx(0.1)
 
@@ -61,6 +61,14 @@ def test_an_advised_run_is_the_run_of_that_method(tiny, source, target, tmp_path
     loaded = DomainAdapter.from_pretrained(tmp_path / "model")
     assert loaded.advice_ == adapter.advice_
     assert (loaded.predict(target) == adapter.predict(target)).all()
+
+
+def test_lopsided_classes_are_trained_as_auto_trains_them(tiny, target):
+    texts = toy_texts(200, "film plot actor scene the", 0)[0]
+    labels = ["spam"] * 20 + ["ham"] * 180
+    adapter = tiny(method=None, max_strength=None, epochs=1).fit(texts, labels, X_target=target)
+    assert adapter.params_["method"] == "auto"
+    assert adapter.choice_.method == "source_only"
 
 
 def test_the_reason_is_said_before_training(tiny, source, target, capsys):

@@ -306,7 +306,8 @@ def compare(
             advised = dann_transfer.advise(frame, X_target=others, **names)
             typer.echo(advised)
             # Where adapting is not advised, the method with the least harm on the benchmarks.
-            methods = [advised.method if advised.method != "source_only" else "mcc"]
+            adapts = advised.method not in ("source_only", "auto")
+            methods = [advised.method if adapts else "mcc"]
         result = dann_transfer.compare(
             frame,
             X_target=others,

@@ -18,11 +18,11 @@ from dann_transfer.fitting import run
 from dann_transfer.fitting.predicting import Trained, predict_tokens
 from dann_transfer.fitting.run import Watch
 from dann_transfer.fitting.shared import Shared
-from dann_transfer.ground.options import AUTO
+from dann_transfer.ground.options import AUTO, CANDIDATES_COMPLETED
 from dann_transfer.judging import choice
 from dann_transfer.judging.choice import BASELINE
 from dann_transfer.judging.diagnostics import CollapseWarning
-from dann_transfer.judging.findings import Findings, FindingWarning
+from dann_transfer.judging.findings import UNLEARNT, Findings, FindingWarning
 from dann_transfer.judging.selection import balanced
 from dann_transfer.methods import Method
 from dann_transfer.texts.roles import Texts
@@ -122,27 +122,31 @@ def train(
     epochs = run.epochs_of(params, texts)
     passes = max(run.passes_of(method, epochs) for method in methods_by_name.values())
     roles = texts.roles(params, seed, passes)
-    names = list(methods_by_name) if balanced(roles.shares) else [BASELINE]
+    even = balanced(roles.shares)
     judged_on = sample([roles.texts["target"]])[0]
     trained: dict[str, Trained] = {}
     held: dict[str, list[warnings.WarningMessage]] = {}
     pool: dict[str, np.ndarray] = {}
-    for name in names:
+    severe: dict[str, list[str]] = {}
+    engines: list[Engine] = []
+    for name in methods_by_name:
+        if not (even or UNLEARNT in severe.get(BASELINE, [UNLEARNT])):
+            break
         folder = params["checkpoint_dir"]
         changes: dict[str, Any] = {"method": name, "method_options": None}
         changes["checkpoint_dir"] = None if folder is None else Path(folder, name)
-        attach = watch.attach and partial(_attach_candidate, watch.attach, name, name == names[-1])
+        attach = watch.attach and partial(_attach_candidate, watch.attach, name, engines)
         each = replace(watch, attach=attach)
         with _warnings_held() as held[name]:
             trained[name] = run.train({**params, **changes}, seed, texts, shared, each, owns_folder)
         # As `predict` does, so that neighbours and prior affect what is judged.
         tokens, _ = shared.tokens(trained[name].model.encoder, params, judged_on)
         pool[name] = predict_tokens(trained[name], params, tokens, texts=judged_on).probabilities
-    severe = {
-        name: [finding.name for finding in (candidate.fitted.findings or Findings()).severe]
-        for name, candidate in trained.items()
-    }
-    if len(names) > 1:
+        findings = trained[name].fitted.findings or Findings()
+        severe[name] = [finding.name for finding in findings.severe]
+    for engine in engines[-1:]:
+        engine.fire_event(CANDIDATES_COMPLETED)
+    if len(pool) > 1:
         chosen = choice.choose(pool, texts.classes.tolist(), severe)
     else:
         chosen = choice.lopsided(roles.shares)
@@ -182,9 +186,10 @@ def _warn_again(message: warnings.WarningMessage) -> None:
 
 
 def _attach_candidate(
-    attach: Callable[[Engine], object], name: str, is_last: bool, engine: Engine
+    attach: Callable[[Engine], object], name: str, engines: list[Engine], engine: Engine
 ) -> None:
     """Attach handlers to one of several runs, which they can tell from the engine's state."""
     engine.state.candidate = name
-    engine.state.is_last_candidate = is_last
+    engine.register_events(CANDIDATES_COMPLETED)
+    engines.append(engine)
     attach(engine)

@@ -10,6 +10,8 @@ from dann_transfer.ground.checks import Hyperparameter, did_you_mean, nearest
 
 AUTO = "auto"
 """What `DomainAdapter` takes in place of a method's name, to train several and keep one."""
+CANDIDATES_COMPLETED = "candidates_completed"
+"""The event that the engine of the last candidate of "auto" fires, once no other is trained."""
 Option = Hyperparameter
 """One keyword of a method: the same facts as about a keyword of `DomainAdapter`."""
 

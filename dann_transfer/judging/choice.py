@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import entropy
 
+from dann_transfer.judging.findings import UNLEARNT
 from dann_transfer.judging.selection import ensemble_agreement, information_maximization
 
 BASELINE = "source_only"
@@ -175,19 +176,21 @@ def choose(
         }
         for name, share in zip(names, agreement, strict=True)
     ]
-    method, reason = _decision(pool, rows, findings.get(BASELINE, ()))
+    method, reason = _decision(pool, rows, findings)
     return Choice(method, reason, rows)
 
 
 def _decision(
-    pool: Mapping[str, np.ndarray], rows: Sequence[Mapping[str, Any]], unlearnt: Sequence[str]
+    pool: Mapping[str, np.ndarray],
+    rows: Sequence[Mapping[str, Any]],
+    severe: Mapping[str, Sequence[str]],
 ) -> tuple[str, str]:
     """Return which model is kept, and why."""
     score = {r["method"]: r["information_maximization"] for r in rows if not r["refused"]}
     left_out = [f"{r['method']} was left out, because {r['refused']}" for r in rows if r["refused"]]
     also = "".join(f" {said}." for said in left_out)
-    if "unlearnt source" in unlearnt:
-        return BASELINE, f"{BASELINE} is kept: it has not learnt the source's task itself."
+    if UNLEARNT in severe.get(BASELINE, ()):
+        return _rescue(rows, severe)
     # Among equals source-only.
     best = max(score, key=lambda name: (score[name], name == BASELINE))
     if best == BASELINE:
@@ -209,3 +212,20 @@ def _decision(
     if score[best] - score[BASELINE] > 2 * error:
         return best, f"{best} is kept: {figures}"
     return BASELINE, f"{BASELINE} is kept. {best} is ahead, but not clearly: {figures}"
+
+
+def _rescue(
+    rows: Sequence[Mapping[str, Any]], severe: Mapping[str, Sequence[str]]
+) -> tuple[str, str]:
+    """Return a model that has learnt the source's task where source-only has not, and why.
+
+    What it has in common with source-only says nothing then, and so does how much surer it is.
+    """
+    learnt = [r for r in rows if r["method"] != BASELINE and not severe.get(r["method"])]
+    if not learnt:
+        return BASELINE, (
+            f"{BASELINE} is kept: it has not learnt the source's task itself, and no other has "
+            "without something else that is severely wrong."
+        )
+    best = max(learnt, key=lambda r: r["information_maximization"])["method"]
+    return best, f"{best} is kept: {BASELINE} has not learnt the source's task, and {best} has."

@@ -23,8 +23,9 @@ from dann_transfer.judging.diagnostics import (
     mixing,
     proxy_a_distance,
 )
-from dann_transfer.judging.findings import Finding, Findings
+from dann_transfer.judging.findings import UNLEARNT, Finding, Findings
 from dann_transfer.judging.label_shift import absent
+from dann_transfer.judging.selection import balanced
 
 # The discriminator, over the steps in which strength is above 0.
 MIN_STEPS = 50
@@ -588,8 +589,13 @@ def _unlearnt(run: Run) -> Finding | None:
         "Check that the labels belong to the texts. Then train for more epochs, at another "
         "learning_rate or with lower freeze_layers, at first with method='source_only'."
     )
+    if not balanced(run.source_prior):
+        remedy = (
+            "Its classes are lopsided: try class_weight='balanced', which lets rare classes count "
+            "as much as common ones. " + remedy
+        )
     return Finding(
-        "unlearnt source",
+        UNLEARNT,
         "severe",
         f"In its best epoch the model had {best:.0%} of {n:,} held-out source texts right; to "
         f"answer always {run.classes.tolist()[int(shares.argmax())]!r} gets {constant:.0%}. It "

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 SEVERITIES = ("severe", "warning", "note")
 """From the worst to the mildest. A severe finding makes a run useless."""
+UNLEARNT = "unlearnt source"
+"""The finding that a model answers held-out source texts hardly better than a constant does."""
 
 
 @dataclass(frozen=True)

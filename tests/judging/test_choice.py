@@ -12,8 +12,10 @@ from scipy.stats import entropy
 from dann_transfer import DomainAdapter, compare
 from dann_transfer.fitting import run
 from dann_transfer.fitting.auto import candidates
+from dann_transfer.ground.options import CANDIDATES_COMPLETED
 from dann_transfer.judging.choice import choose
 from dann_transfer.judging.diagnostics import CollapseWarning
+from dann_transfer.judging.findings import FindingWarning
 
 pytestmark = pytest.mark.filterwarnings("ignore::dann_transfer.judging.diagnostics.CollapseWarning")
 OPTIONS = {"candidates": ["dann", "mcc"]}
@@ -75,13 +77,32 @@ def test_lopsided_classes_keep_source_only_and_train_nothing_else(tiny, target):
     rare = [i for i, label in enumerate(labels) if label == "pos"][:12]
     rows = rare + [i for i, label in enumerate(labels) if label == "neg"]
     few = [texts[i] for i in rows], [labels[i] for i in rows]
-    steps: list[int] = []
+    steps, ended = [], []
+
+    def attach(engine):
+        engine.add_event_handler(CANDIDATES_COMPLETED, lambda: ended.append(engine.state.candidate))
+
     adapter = tiny(method="auto", max_strength=None, epochs=1).fit(
-        *few, X_target=target, on_step=lambda engine, _: steps.append(engine.state.iteration)
+        *few,
+        X_target=target,
+        on_step=lambda engine, _: steps.append(engine.state.iteration),
+        attach=attach,
     )
     assert adapter.choice_.method == "source_only"
     assert "are so unequal no score" in adapter.choice_.reason
     assert len(steps) == len(adapter.history_)
+    assert ended == ["source_only"]
+
+
+def test_lopsided_classes_that_source_only_does_not_learn_are_tried_with_the_others(tiny, target):
+    texts = toy_texts(200, "film plot actor scene the", 0)[0]
+    chance = np.random.default_rng(0).choice(["a", "b"], 200, p=[0.8, 0.2]).tolist()
+    learner = tiny(method="auto", max_strength=None, epochs=1, validation_fraction=0.3)
+    with pytest.warns(FindingWarning, match="unlearnt source"):
+        learner.fit(texts, chance, X_target=target)
+    assert [row["method"] for row in learner.choice_.rows] == ["source_only", "mcc", "student"]
+    assert learner.choice_.method == "source_only"
+    assert "no other has" in learner.choice_.reason
 
 
 def test_auto_becomes_the_candidate_that_it_names(tiny, source, target, tmp_path):
@@ -302,15 +323,20 @@ def test_a_model_that_contradicts_source_only_where_it_is_surest_is_left_out():
     assert choose({**pool, "student": flipped}).method == "student"
 
 
-def test_severe_findings_leave_a_model_out_and_an_unlearnt_source_all():
+def test_severe_findings_leave_a_model_out_and_an_unlearnt_source_decides():
     codes = np.arange(300) % 3
     pool = pool_of(codes, codes)
     assert choose(pool).method == "student"
     chosen = choose(pool, None, {"student": ["collapsed class"]})
     assert chosen.method == "source_only"
     assert "student was left out, because the doctor finds: collapsed class" in chosen.reason
-    chosen = choose(pool, None, {"source_only": ["unlearnt source"]})
-    assert (chosen.method, "has not learnt" in chosen.reason) == ("source_only", True)
+    unlearnt = {"source_only": ["unlearnt source"]}
+    chosen = choose(pool, None, {**unlearnt, "student": ["unlearnt source"]})
+    assert (chosen.method, "no other has" in chosen.reason) == ("source_only", True)
+    # What an ignorant model predicts is no measure of another.
+    pool["source_only"] = pool["source_only"][:, [1, 2, 0]]
+    chosen = choose(pool, None, unlearnt)
+    assert (chosen.method, "and student has" in chosen.reason) == ("student", True)
 
 
 def test_a_model_left_out_does_not_hide_another():

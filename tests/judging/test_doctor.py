@@ -400,6 +400,10 @@ def test_a_rare_class_is_learnt_though_accuracy_hardly_shows_it():
     assert not diagnose(healthy(source_probabilities=probabilities(predicted), **changes))
     constant = healthy(source_probabilities=probabilities(np.zeros(N, int)), **changes)
     assert only(constant).name == "unlearnt source"
+    assert "class_weight" not in only(constant).remedy
+    lopsided = replace(constant, source_prior=np.array([0.8, 0.1, 0.1]))
+    (finding,) = (f for f in diagnose(lopsided).severe if f.name == "unlearnt source")
+    assert "class_weight='balanced'" in finding.remedy
 
 
 def test_a_damaged_source_task():
