@@ -44,6 +44,7 @@ def look(
     roles: Roles,
     runtime: Runtime,
     counsel: Counsel | None = None,
+    new: np.ndarray | None = None,
 ) -> Trained:
     """Record what a model's predictions show about held-out and target texts.
 
@@ -57,6 +58,8 @@ def look(
         With the processes that trained, which all look: in later calls they are not here.
     counsel : Counsel, optional
         What knowledge says about the texts.
+    new : ndarray of bool, shape (n_target,), optional
+        Which target texts the model of the source took for texts of new classes.
 
     Returns
     -------
@@ -79,7 +82,8 @@ def look(
     check_outputs(features, logits)
     if runtime.processes.world == 1:
         trained = replace(trained, passed=Passed(looked_at, features, logits))
-    trained, known = _novelty(trained, features, logits, held_out[0])
+    new = None if new is None else new[rows]
+    trained, known = _novelty(trained, features, logits, held_out[0], new)
     estimates = estimate(held_out[1].numpy(), codes, logits.numpy()[known])
     fitted.target_prior, fitted.refused_prior = estimates.priors, estimates.refused
     fitted.prior_intervals, fitted.calibration = estimates.intervals, estimates.calibration
@@ -87,7 +91,7 @@ def look(
         affine = _map_of(trained, tokens["source"], roles, runtime, features[known], logits[known])
         trained, features, logits = _with_map(trained, affine, runtime, features, logits)
         # New classes are told by the features that are predicted from.
-        trained, known = _novelty(trained, features, logits, held_out[0])
+        trained, known = _novelty(trained, features, logits, held_out[0], new)
     p = logits.softmax(1).numpy()
     if params["neighbors"]:
         neighborhood = Neighborhood.of(features.numpy()[known], p[known], params["neighbors"])
@@ -143,7 +147,11 @@ def _held_out(
 
 
 def _novelty(
-    trained: Trained, features: Tensor, logits: Tensor, held_out: Tensor
+    trained: Trained,
+    features: Tensor,
+    logits: Tensor,
+    held_out: Tensor,
+    new: np.ndarray | None,
 ) -> tuple[Trained, np.ndarray]:
     """Let a model tell target texts of new classes, if `unknown` is set.
 
@@ -156,7 +164,10 @@ def _novelty(
     """
     if trained.fitted.params["unknown"] is None:
         return trained, np.full(len(features), True)
-    novelty = Novelty.of(features.numpy(), logits.numpy(), held_out.numpy())
+    if new is None:
+        novelty = Novelty.of(features.numpy(), logits.numpy(), held_out.numpy())
+    else:
+        novelty = Novelty.voted(features.numpy(), new)
     known = ~novelty.is_new(features.numpy())
     return replace(trained, novelty=novelty), known if known.any() else ~known
 

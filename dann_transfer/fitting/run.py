@@ -37,6 +37,7 @@ from dann_transfer.texts.roles import Inputs, Roles, Texts, read
 from dann_transfer.texts.tokens import Tokens, unknown_share, warn_truncated, warn_unknown
 from dann_transfer.training.checkpoint import Checkpoints, check_folder
 from dann_transfer.training.identity import Identity
+from dann_transfer.training.phases import KNOWN, Joint
 
 if TYPE_CHECKING:
     from ignite.engine import Engine
@@ -283,7 +284,10 @@ def train(
         params={**params, "random_state": seed},
     )
     trained = Trained(model, method.state_dict(), fitted, knowledge=knowledge)
-    return afterwards.look(trained, tokens, roles, runtime, counsel)
+    # In other phases the model itself looks again at every epoch.
+    known_texts = None if isinstance(phases[-1], Joint) else method.memory.get(KNOWN)
+    new = None if known_texts is None else ~known_texts.cpu().numpy()
+    return afterwards.look(trained, tokens, roles, runtime, counsel, new)
 
 
 def retarget(

@@ -555,7 +555,7 @@ def _check_shapes(
     if novelty is not None:
         texts = len(novelty.features)
         arrays["novelty.features"] = (novelty.features, (texts, features))
-        arrays["novelty.energies"] = (novelty.energies, (texts,))
+        arrays["novelty.novelties"] = (novelty.novelties, (texts,))
         arrays["novelty.threshold"] = (novelty.threshold, ())
     if alignment is not None:
         arrays["alignment.matrix"] = (alignment.matrix, (features, features))

@@ -30,11 +30,12 @@ class Novelty:
     Attributes
     ----------
     features : ndarray, shape (n, width)
-    energies : ndarray, shape (n,)
-        Minus the logarithm of the sum of exponentials of a text's logits: the higher, the less any
-        class speaks for it.
+    novelties : ndarray, shape (n,)
+        How new each text seems: its energy, minus the logarithm of the sum of exponentials of its
+        logits, which is the higher, the less any class speaks for it; or 1 for a text that another
+        model took for new, and 0 for others.
     threshold : ndarray, shape ()
-        A text with a higher score is of a new class.
+        A text is of a new class if the mean of its neighbours is higher.
 
     References
     ----------
@@ -43,7 +44,7 @@ class Novelty:
     """
 
     features: np.ndarray
-    energies: np.ndarray
+    novelties: np.ndarray
     threshold: np.ndarray
 
     @classmethod
@@ -81,10 +82,28 @@ class Novelty:
             x.astype(np.float32), energies.astype(np.float32), np.asarray(np.inf, np.float32)
         )
         threshold = np.quantile(free.scores(held_out), level)
-        return cls(free.features, free.energies, np.asarray(threshold, np.float32))
+        return cls(free.features, free.novelties, np.asarray(threshold, np.float32))
+
+    @classmethod
+    def voted(cls, features: np.ndarray, new: np.ndarray) -> Novelty:
+        """Take texts for new if most of their neighbours are, in the opinion of another model.
+
+        A student has learnt to be certain of those texts that its teacher took for known, so that
+        its energies find few of the new ones among them.
+
+        Parameters
+        ----------
+        features : ndarray, shape (n, width)
+            Of target texts, of which the first `MAX_TEXTS` are kept.
+        new : ndarray of bool, shape (n,)
+
+        """
+        x = features_of(features[:MAX_TEXTS])[0]
+        votes = np.asarray(new[:MAX_TEXTS], np.float32)
+        return cls(x.astype(np.float32), votes, np.asarray(0.5, np.float32))
 
     def scores(self, features: np.ndarray) -> np.ndarray:
-        """Return the mean energy of each text's nearest target texts, shape (n,).
+        """Return how new each text's nearest target texts seem on average, shape (n,).
 
         Parameters
         ----------
@@ -94,7 +113,7 @@ class Novelty:
         if not len(features):
             return np.empty(0)
         places = nearest(features, self.features, min(MOST, len(self.features)))
-        return np.asarray(self.energies[places].mean(1))
+        return np.asarray(self.novelties[places].mean(1))
 
     def is_new(self, features: np.ndarray) -> np.ndarray:
         """Return which texts seem to be of a class that the source does not have, shape (n,)."""

@@ -166,6 +166,19 @@ def test_new_texts_are_left_out_of_adaptation(method, tiny_encoder, target, spli
     assert rows.max() < 60
 
 
+@pytest.mark.parametrize(("method", "votes"), [("student", True), ("shot", True), ("dann", False)])
+def test_what_a_teacher_took_for_new_is_what_its_student_answers_by(
+    method, votes, tiny_encoder, target, split_at
+):
+    split_at(60)
+    settings = {**TINY, "method": method, "epochs": 1, "max_strength": None}
+    adapter = DomainAdapter(tiny_encoder, **settings, unknown="other")
+    adapter.fit(*toy_texts(60, "film plot", 0), X_target=target[0])
+    marks = adapter.novelty_.novelties
+    assert (marks.tolist() == [0] * 60 + [1] * len(NEW)) == votes
+    assert (adapter.novelty_.threshold == 0.5) == votes
+
+
 def test_where_nothing_is_known_nothing_is_left_out(tiny_encoder, target, split_at):
     split_at(0)
     settings = {**TINY, "method": "shot", "epochs": 1, "max_strength": None}
