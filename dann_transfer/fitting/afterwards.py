@@ -72,7 +72,6 @@ def look(
     model, fitted, codes = trained.model, trained.fitted, roles.codes["validation"]
     params = fitted.params
     held_out = _held_out(trained, tokens, runtime)
-    trained = _weighed(trained, counsel, held_out[1])
     if "target" not in tokens:
         fitted.calibration = calibration_of(held_out[1].numpy(), codes)
         return trained
@@ -82,8 +81,7 @@ def look(
     check_outputs(features, logits)
     if runtime.processes.world == 1:
         trained = replace(trained, passed=Passed(looked_at, features, logits))
-    new = None if new is None else new[rows]
-    trained, known = _novelty(trained, features, logits, held_out[0], new)
+    trained, known = _novelty(trained, features, logits, held_out[0], new, rows)
     estimates = estimate(held_out[1].numpy(), codes, logits.numpy()[known])
     fitted.target_prior, fitted.refused_prior = estimates.priors, estimates.refused
     fitted.prior_intervals, fitted.calibration = estimates.intervals, estimates.calibration
@@ -91,8 +89,9 @@ def look(
         affine = _map_of(trained, tokens["source"], roles, runtime, features[known], logits[known])
         trained, features, logits = _with_map(trained, affine, runtime, features, logits)
         # New classes are told by the features that are predicted from.
-        trained, known = _novelty(trained, features, logits, held_out[0], new)
+        trained, known = _novelty(trained, features, logits, held_out[0], new, rows)
     p = logits.softmax(1).numpy()
+    trained = _weighed(trained, counsel, p, rows)
     if params["neighbors"]:
         neighborhood = Neighborhood.of(features.numpy()[known], p[known], params["neighbors"])
         trained = replace(trained, neighborhood=neighborhood)
@@ -152,6 +151,7 @@ def _novelty(
     logits: Tensor,
     held_out: Tensor,
     new: np.ndarray | None,
+    rows: list[int],
 ) -> tuple[Trained, np.ndarray]:
     """Let a model tell target texts of new classes, if `unknown` is set.
 
@@ -167,16 +167,16 @@ def _novelty(
     if new is None:
         novelty = Novelty.of(features.numpy(), logits.numpy(), held_out.numpy())
     else:
-        novelty = Novelty.voted(features.numpy(), new)
+        novelty = Novelty.voted(features.numpy(), new[rows])
     known = ~novelty.is_new(features.numpy())
     return replace(trained, novelty=novelty), known if known.any() else ~known
 
 
-def _weighed(trained: Trained, counsel: Counsel | None, logits: Tensor) -> Trained:
-    """Weigh knowledge against a model with these logits of held-out texts, (n, classes)."""
+def _weighed(trained: Trained, counsel: Counsel | None, p: np.ndarray, rows: list[int]) -> Trained:
+    """Weigh knowledge beside a model with these probabilities of some target texts."""
     if counsel is None or trained.knowledge is None:
         return trained
-    weights = counsel.weights(logits.numpy())
+    weights = counsel.weights(p, rows)
     return replace(trained, knowledge=replace(trained.knowledge, weights=weights))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dann_transfer.judging.weighing import Counsel, alone, likeness
+from dann_transfer.judging.weighing import Counsel, weigh
 from dann_transfer.knowledge import Knowledge
 from dann_transfer.knowledge.weighted import Weighted
 from dann_transfer.texts.roles import Roles
@@ -16,7 +16,7 @@ FOLDS = 3
 
 
 def counsel_of(knowledge: Sequence[Knowledge], roles: Roles) -> tuple[Counsel, Weighted]:
-    """Fit knowledge to a run's texts, and weigh it by itself.
+    """Fit knowledge to a run's texts, and weigh it by the source's labels alone.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def counsel_of(knowledge: Sequence[Knowledge], roles: Roles) -> tuple[Counsel, W
     -------
     counsel : Counsel
     weighted : Weighted
-        With weights of 0, until they are weighed against a model.
+        With these weights, until it is weighed beside a model.
 
     """
     source, codes, target = roles.texts["source"], roles.codes["source"], roles.texts["target"]
@@ -37,20 +37,10 @@ def counsel_of(knowledge: Sequence[Knowledge], roles: Roles) -> tuple[Counsel, W
         copy.copy(each).fit(source, labels, target, roles.classes.tolist()) for each in knowledge
     )
     unseen = np.stack([_unseen(part, source, labels) for part in parts], 2)
-    held_out, of_target = (
-        np.stack([part.evidence(texts).values for part in parts], 2)
-        for texts in (roles.texts["validation"], target)
-    )
-    counsel = Counsel(
-        alone(unseen, codes),
-        likeness(unseen, of_target),
-        held_out,
-        roles.codes["validation"],
-        of_target,
-    )
+    of_target = np.stack([part.evidence(target).values for part in parts], 2)
+    alone = weigh(unseen, codes)
     shares = (_coverage(each) for each in (unseen, of_target))
-    nothing = np.zeros(len(parts))
-    return counsel, Weighted(parts, nothing, counsel.alone, counsel.likeness, *shares)
+    return Counsel(unseen, codes, of_target), Weighted(parts, alone, alone, *shares)
 
 
 def _coverage(evidence: np.ndarray) -> np.ndarray:

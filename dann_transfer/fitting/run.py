@@ -444,7 +444,10 @@ def _checkpoints(
     arrays = {"weights of texts": roles.weights, "source domains": roles.domains}
     arrays |= {f"{role} labels": codes for role, codes in roles.codes.items()}
     if counsel is not None:
-        arrays |= {"weight of knowledge": counsel.alone, "evidence of knowledge": counsel.target}
+        arrays |= {
+            "evidence of knowledge": counsel.source,
+            "evidence about the target": counsel.target,
+        }
     identity = Identity.of(tokens, arrays, {**params, "seed": settings.seed}, parts.state_dict())
     for rank, other in enumerate(processes.all_of(identity)):
         if differ := identity.differences(other):

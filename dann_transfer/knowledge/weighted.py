@@ -1,4 +1,4 @@
-"""Knowledge with its weights against a model: what a fit leaves behind, and what is saved of it."""
+"""Knowledge with its weights beside a model: what a fit leaves behind, and what is saved of it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _KINDS: dict[str, type[Graph] | type[Lexicon] | type[Rules]] = {
     "Lexicon": Lexicon,
     "Rules": Rules,
 }
-_NUMBERS = ("weights", "alone", "likeness", "source_coverage", "target_coverage")
+_NUMBERS = ("weights", "alone", "source_coverage", "target_coverage")
 
 
 @dataclass(frozen=True, eq=False)
 class Weighted:
-    """Knowledge, and how much it counts against a model; ``adapter.knowledge_`` is one.
+    """Knowledge, and how much it counts beside a model; ``adapter.knowledge_`` is one.
 
     Attributes
     ----------
@@ -33,10 +33,7 @@ class Weighted:
         What the evidence of each is multiplied by, before it is added to log-probabilities of
         target texts. 0 is a weight like any other: the evidence was not shown to add anything.
     alone : ndarray, shape (parts,)
-        The weights at which the evidence predicts the source's labels best by itself, shrunk by
-        the part of their gain that chance would give.
-    likeness : ndarray, shape (parts,)
-        From 0 to 1, how alike the evidence about the two domains is, which the weights contain.
+        What the weights would be by the source's labels alone, without a model.
     source_coverage, target_coverage : ndarray, shape (parts,)
         The share of the texts about which each says something.
 
@@ -45,7 +42,6 @@ class Weighted:
     parts: tuple[Knowledge, ...]
     weights: np.ndarray
     alone: np.ndarray
-    likeness: np.ndarray
     source_coverage: np.ndarray
     target_coverage: np.ndarray
 
@@ -67,10 +63,10 @@ class Weighted:
 
     def __str__(self) -> str:
         return "\n".join(
-            f"{type(part).__name__}: weight {weight:.2f} ({alone:.2f} by itself on the source, "
-            f"where the target is {likeness:.0%} alike); it says something about {source:.0%} of "
-            f"the source's texts and {target:.0%} of the target's"
-            for part, weight, alone, likeness, source, target in zip(
+            f"{type(part).__name__}: weight {weight:.2f} ({alone:.2f} by the source's labels "
+            f"alone); it says something about {source:.0%} of the source's texts and "
+            f"{target:.0%} of the target's"
+            for part, weight, alone, source, target in zip(
                 self.parts, *(getattr(self, name) for name in _NUMBERS), strict=True
             )
         )

@@ -70,7 +70,7 @@ class Trainer:
         settings: Settings,
         runtime: Runtime,
         validation: tuple[Tokens, np.ndarray] | None = None,
-        counsel: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
+        counsel: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> None:
         # At strength 0, a phase in which strength scales the rate would move nothing.
         phases = [
@@ -89,7 +89,7 @@ class Trainer:
             phase.map_target = partial(_mapped, model, batches, validation, runtime)
             phase.find_absent = partial(_absent, model, batches, validation, runtime)
             if counsel is not None:
-                phase.inform = partial(_informed, model, counsel, validation, runtime)
+                phase.inform = partial(_informed, counsel)
             if settings.unknown is not None:
                 phase.find_known = partial(_known, model, validation, runtime)
         for phase in anew:
@@ -485,15 +485,11 @@ def _absent(
 
 
 def _informed(
-    model: Classifier,
-    counsel: Callable[[np.ndarray, np.ndarray], np.ndarray],
-    validation: tuple[Tokens, np.ndarray] | None,
-    runtime: Runtime,
+    counsel: Callable[[np.ndarray], np.ndarray],
     p: Tensor,
 ) -> Tensor:
     """Return the target's probabilities with what knowledge says about its texts."""
-    logits = p[:0] if validation is None else infer(model, validation[0], runtime)[1]
-    return torch.from_numpy(counsel(p.numpy(), logits.numpy())).to(p.dtype)
+    return torch.from_numpy(counsel(p.numpy())).to(p.dtype)
 
 
 def _known(

@@ -157,7 +157,6 @@ class Phase(ABC):
                 known = self.find_known(features, logits)
             if self.method.leaves_out_absent and self.find_absent is not None:
                 p = logits.masked_fill(self.find_absent(logits), -torch.inf).softmax(1)
-            # It looks at the same weights' predictions of held-out texts.
             return features, p if self.inform is None else self.inform(p), known
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:

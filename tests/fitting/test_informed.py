@@ -132,7 +132,7 @@ def test_shuffled_edges_have_hardly_a_weight():
     strengths = []
     for graph in graphs:
         counsel, _ = counsel_of([graph], roles)
-        weights = counsel.weights(np.zeros((100, 2)))
+        weights = counsel.weights(np.full((100, 2), 0.5))
         strengths.append(np.abs(counsel.target @ weights).mean())
     assert strengths[0] > 0.5
     assert max(strengths[1:]) < 0.05
