@@ -106,8 +106,22 @@ def look(
         fitted.unknown["target"],
     )
     decision.prior_for(params["correct_prior"], fitted)
-    run = Run(
-        method=str(params["method"]),
+    fitted.findings = diagnose(_run_of(trained, roles, held_out, features, p))
+    warn_of_findings(fitted.findings)
+    return trained
+
+
+def _run_of(
+    trained: Trained,
+    roles: Roles,
+    held_out: tuple[Tensor, Tensor],
+    features: Tensor,
+    p: np.ndarray,
+) -> Run:
+    """Return what the doctor examines: `features` and `p` are of target texts."""
+    fitted = trained.fitted
+    return Run(
+        method=str(fitted.params["method"]),
         max_strength=fitted.max_strength,
         classes=fitted.classes,
         history=fitted.history,
@@ -118,18 +132,16 @@ def look(
         source_features=held_out[0].numpy(),
         target_features=features.numpy(),
         source_probabilities=held_out[1].softmax(1).numpy(),
-        source_codes=codes,
+        source_codes=roles.codes["validation"],
         target_probabilities=p,
         target_prior=fitted.target_prior.get("em"),
         truncated=fitted.truncated,
         unknown=fitted.unknown,
         prior_interval=fitted.prior_intervals.get("em"),
-        sees_case=_sees_case(model.encoder.tokenizer, roles.texts["source"]),
+        sees_case=_sees_case(trained.model.encoder.tokenizer, roles.texts["source"]),
         aligned=trained.alignment is not None,
+        weights=() if trained.knowledge is None else trained.knowledge.named(),
     )
-    fitted.findings = diagnose(run)
-    warn_of_findings(fitted.findings)
-    return trained
 
 
 def _held_out(

@@ -146,6 +146,8 @@ class Run:
         Share of unknown tokens by role.
     aligned : bool
         Whether `target_features` were mapped after training.
+    weights : sequence of tuple of str and float
+        Of each kind of knowledge its name, and what it counts beside the model.
 
     Raises
     ------
@@ -173,6 +175,7 @@ class Run:
     prior_interval: tuple[np.ndarray, np.ndarray] | None = None
     sees_case: bool = True
     aligned: bool = False
+    weights: Sequence[tuple[str, float]] = ()
 
     def __post_init__(self) -> None:
         for name in ("source_prior", "source_probabilities", "target_probabilities"):
@@ -463,6 +466,20 @@ def _alike(run: Run) -> Finding | None:
     )
 
 
+def _weightless(run: Run) -> Finding | None:
+    """Name knowledge that was not shown to say anything."""
+    names = [name for name, weight in run.weights if not weight]
+    if not names:
+        return None
+    return Finding(
+        "knowledge without weight",
+        "note",
+        f"Of the knowledge, {' and '.join(names)} changes nothing: what it says about the texts "
+        "was not shown to be more than chance, or more than the rest of the knowledge says.",
+        "Leave it out, or look with knowledge_.explain(text) at what it says about some texts.",
+    )
+
+
 def _length(run: Run) -> Finding | None:
     if run.sample is None:
         return None
@@ -677,6 +694,7 @@ CHECKS: tuple[Callable[[Run], Finding | None], ...] = (
     _damaged,
     _missing,
     _shifted,
+    _weightless,
     _telltales,
     _shared,
     _alike,

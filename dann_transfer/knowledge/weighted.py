@@ -52,6 +52,11 @@ class Weighted:
         array = np.asarray(values)
         return Evidence(array, float(array.any(1).mean()) if len(array) else 0.0)
 
+    def named(self) -> list[tuple[str, float]]:
+        """Return the name of each kind and its weight."""
+        names = (type(part).__name__ for part in self.parts)
+        return list(zip(names, self.weights.tolist(), strict=True))
+
     def explain(self, text: str) -> list[Reason]:
         """Return what in a text spoke for which class, at its weight, the strongest first."""
         reasons = [

@@ -406,6 +406,13 @@ def test_a_rare_class_is_learnt_though_accuracy_hardly_shows_it():
     assert "class_weight='balanced'" in finding.remedy
 
 
+def test_knowledge_that_counts_for_nothing():
+    finding = only(healthy(weights=[("Graph", 0.0), ("Lexicon", 0.4), ("Rules", 0.0)]))
+    assert (finding.name, finding.severity) == ("knowledge without weight", "note")
+    assert "Graph and Rules changes nothing" in finding.evidence
+    assert not diagnose(healthy(weights=[("Graph", 0.1)]))
+
+
 def test_a_damaged_source_task():
     rng = np.random.default_rng(9)
     codes = np.arange(N) % 3
