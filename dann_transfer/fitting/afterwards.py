@@ -14,6 +14,7 @@ from dann_transfer.fitting.predicting import Passed, Trained, aligned, pass_once
 from dann_transfer.ground.notices import warn
 from dann_transfer.judging import decision
 from dann_transfer.judging.alignment import AffineMap, AlignmentWarning
+from dann_transfer.judging.answering import answered
 from dann_transfer.judging.diagnostics import class_shares, warn_of_collapse
 from dann_transfer.judging.doctor import Run, diagnose
 from dann_transfer.judging.findings import warn_of_findings
@@ -94,7 +95,7 @@ def look(
         trained = replace(trained, neighborhood=neighborhood)
     p = _informed(trained, counsel, p, rows)
     features, p = features[known], p[known]
-    fitted.target_shares = class_shares(p.argmax(1), fitted.classes)
+    fitted.target_shares = class_shares(answered(p, fitted.ranks), fitted.classes)
     warn_of_collapse(
         fitted.target_shares,
         class_shares(roles.codes["source"], fitted.classes),
@@ -123,6 +124,7 @@ def look(
         prior_interval=fitted.prior_intervals.get("em"),
         sees_case=_sees_case(model.encoder.tokenizer, roles.texts["source"]),
         aligned=trained.alignment is not None,
+        ranks=fitted.ranks,
     )
     fitted.findings = diagnose(run)
     warn_of_findings(fitted.findings)
