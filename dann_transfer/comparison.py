@@ -169,7 +169,7 @@ class Comparison:
             # scikit-learn negates what is better when lower, and it is no share.
             moved = (
                 f"target {name[4:]} went from {-mean(before):.3f} to {-mean(after):.3f} "
-                f"({-gain:+.3f} ± {half:.3f}; {seeds})"
+                f"({round(-gain, 3) + 0.0:+.3f} ± {half:.3f}; {seeds})"
             )
         helped = "helped" if gain > 0 else "HURT"
         if abs(gain) <= half:

@@ -315,8 +315,8 @@ def rated() -> dict[str, tuple[list[str], np.ndarray]]:
     Examples
     --------
     >>> texts, valences = rated()["tweets"]
-    >>> len(texts), valences[0]
-    (4200, 2.2)
+    >>> len(texts), round(float(valences[0]), 2)
+    (4200, 2.73)
 
     """
     folder = _cached("sentiment", _SENTIMENT)

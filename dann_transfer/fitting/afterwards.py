@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dann_transfer.fitting.fitted import Fitted
 from dann_transfer.fitting.predicting import Passed, Trained, aligned, pass_once
 from dann_transfer.ground.notices import warn
 from dann_transfer.judging import decision
@@ -95,14 +96,7 @@ def look(
         trained = replace(trained, neighborhood=neighborhood)
     p = _informed(trained, counsel, p, rows)
     features, p = features[known], p[known]
-    fitted.target_shares = class_shares(answered(p, fitted.ranks), fitted.classes)
-    warn_of_collapse(
-        fitted.target_shares,
-        class_shares(roles.codes["source"], fitted.classes),
-        len(p),
-        str(params["method"]),
-        fitted.unknown["target"],
-    )
+    _count(fitted, p, roles)
     decision.prior_for(params["correct_prior"], fitted)
     run = Run(
         method=str(params["method"]),
@@ -129,6 +123,18 @@ def look(
     fitted.findings = diagnose(run)
     warn_of_findings(fitted.findings)
     return trained
+
+
+def _count(fitted: Fitted, p: np.ndarray, roles: Roles) -> None:
+    """Record which classes target texts are predicted to be of, and warn if one collapsed."""
+    fitted.target_shares = class_shares(answered(p, fitted.ranks), fitted.classes)
+    warn_of_collapse(
+        fitted.target_shares,
+        class_shares(roles.codes["source"], fitted.classes),
+        len(p),
+        str(fitted.params["method"]),
+        fitted.unknown["target"],
+    )
 
 
 def _held_out(

@@ -213,7 +213,8 @@ def _card(saved: Saved) -> str:
         fitted=saved.fitted,
         align=saved.params.get("align"),
         aligned=saved.alignment is not None,
-        classes=[f"`{name!r}`" for name in saved.fitted.classes.tolist()],
+        ordered=(order := saved.fitted.order) is not None,
+        classes=[f"`{n!r}`" for n in (saved.fitted.classes if order is None else order).tolist()],
     )
 
 

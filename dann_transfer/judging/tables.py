@@ -149,8 +149,11 @@ IN_STEPS = ("neg_mean_absolute_error", "quadratic_kappa")
 def scores(rows: Sequence[Mapping[str, Any]], metric: str = "accuracy") -> Table:
     """Return the table of a comparison: a row for each method and seed."""
     several = len({row["seed"] for row in rows}) > 1
-    # What stands in a column of its own needs no second.
-    second = "macro_f1" if metric in ("accuracy", *IN_STEPS) else metric
+    # Of ordered classes both scores have a column already.
+    shown = metric == "accuracy" or (
+        metric in IN_STEPS and any("target_mean_absolute_error" in row for row in rows)
+    )
+    second = "macro_f1" if shown else metric
     names = {"macro_f1": "macro-F1", "balanced_accuracy": "bal. acc."}
     # Of a scorer of scikit-learn each word stands on a line, so that long names fit.
     name = names.get(second, second.replace("_", "\n"))

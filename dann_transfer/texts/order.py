@@ -68,7 +68,7 @@ def order_of(
 
 
 def _in_numeric_order(classes: np.ndarray) -> np.ndarray:
-    """Return classes that are numbers, or numbers in writing, by their value."""
+    """Return classes that are numbers, or numbers in writing, in the order of their values."""
     values = [number_of(str(label)) for label in classes.tolist()]
     if None in values:
         words = classes.tolist()
