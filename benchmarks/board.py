@@ -296,6 +296,7 @@ def acting(settings: dict[str, Any]) -> dict[str, Any]:
         "torch_compile": False,
         "metric": "accuracy",
         "use_knowledge": False,
+        "ordinal": False,
     }
     return {k: v for k, v in settings.items() if v is not None and (k, v) not in off.items()}
 

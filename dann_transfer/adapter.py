@@ -126,6 +126,10 @@ class DomainAdapter(
         Gradients are clipped to this norm.
     class_weight : "balanced", dict or None
         A weight for the texts of each class; "balanced" makes up for rare classes.
+    ordinal : bool or list
+        Whether the classes are ordered, as stars are: True takes numbers by value and ordered
+        categories of pandas in their order, a list names the classes from the lowest to the
+        highest; the head then learns the order, and the answer is the median class.
     correct_prior : bool or {"bbse", "em"}, optional
         Correct predictions for the target's class shares, estimated without its labels;
         True is "em".
@@ -151,8 +155,9 @@ class DomainAdapter(
         best.
     metric : str
         The score by which the epoch is chosen on held-out source texts, and by which `compare`
-        judges: "accuracy", "macro_f1", "balanced_accuracy", or the name of a scorer of
-        scikit-learn for predicted labels.
+        judges: "accuracy", "macro_f1", "balanced_accuracy", "quadratic_kappa" for ordered classes,
+        or the name of a scorer of scikit-learn for predicted labels, such as
+        "neg_mean_absolute_error".
     patience : int, optional
         Stop after this many epochs without a better validation score; None never stops.
     method_options : dict, optional
@@ -195,7 +200,7 @@ class DomainAdapter(
         Everything else. Each of its fields is also an attribute of the adapter, with a trailing
         underscore: classes_, seed_, max_strength_, learning_rate_, n_source_, n_target_,
         n_target_sampled_, source_prior_, history_, validation_, truncated_, unknown_,
-        source_domains_, target_prior_, prior_intervals_, refused_prior_, calibration_,
+        source_domains_, order_, target_prior_, prior_intervals_, refused_prior_, calibration_,
         target_shares_, findings_, choice_, advice_, trained_, params_.
         `Fitted` describes each of them. Predictions and saved models use the hyperparameters in
         ``params_``, except for those in `settings.AT_PREDICTION`.
@@ -250,6 +255,7 @@ class DomainAdapter(
         weight_decay: float = 0.01,
         max_grad_norm: float = 1.0,
         class_weight: str | dict[Any, float] | None = None,
+        ordinal: bool | list[Any] = False,
         correct_prior: str | bool | None = None,
         neighbors: int | None = None,
         align: str | None = None,
@@ -290,6 +296,7 @@ class DomainAdapter(
         self.weight_decay = weight_decay
         self.max_grad_norm = max_grad_norm
         self.class_weight = class_weight
+        self.ordinal = ordinal
         self.correct_prior = correct_prior
         self.neighbors = neighbors
         self.align = align
@@ -581,6 +588,9 @@ class DomainAdapter(
     ) -> np.ndarray:
         """Return the labels of texts, shape (n,), of the type that was passed to `fit`.
 
+        The label is the likeliest class of `predict_proba`, or with `ordinal` the median class: the
+        lowest up to which at least half of the probability lies.
+
         With `unknown`, target texts that seem to be of none of the source's classes have that
         label; `predict_proba` has no column for it.
 
@@ -588,7 +598,7 @@ class DomainAdapter(
         ----------
         X : sequence, table or Domain
         abstain_below : float
-            The answer is withheld where the largest probability of `predict_proba` is smaller than
+            The answer is withheld where `predict_proba` gives it a smaller probability than
             this. `evaluate` shows on labelled texts what a threshold gains.
         label : object, optional
             Returned in place of a withheld answer. Without it the result is a masked array, whose
@@ -607,8 +617,9 @@ class DomainAdapter(
         outputs = self._outputs(X, domain, with_features=self.unknown is not None)
         p, (new, unknown) = outputs.probabilities, self.new_classes(outputs, domain)
         if not abstain_below and label is None:
-            return decision.labels(p, self.classes_, new, unknown)
-        return decision.abstain(p, self.classes_, abstain_below, label, new, unknown)
+            return decision.labels(p, self.classes_, new, unknown, self.fitted_.ranks)
+        ranks = self.fitted_.ranks
+        return decision.abstain(p, self.classes_, abstain_below, label, new, unknown, ranks)
 
     def new_classes(
         self, outputs: Outputs, domain: Any = "target"

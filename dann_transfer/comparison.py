@@ -33,11 +33,12 @@ from dann_transfer.ground.notices import is_first, warn
 from dann_transfer.ground.processes import Processes
 from dann_transfer.ground.settings import as_seed, check_names, check_params, plain
 from dann_transfer.judging import tables
+from dann_transfer.judging.answering import in_order
 from dann_transfer.judging.choice import BASELINE
 from dann_transfer.judging.decision import decided
 from dann_transfer.judging.diagnostics import alignment_measures
 from dann_transfer.judging.gains import Answers, by_group, doubt, gain_error, harm
-from dann_transfer.judging.scores import METRICS, difference_error, metric_of, open_set
+from dann_transfer.judging.scores import METRICS, OF_ORDER, difference_error, metric_of, open_set
 from dann_transfer.judging.tables import Table
 from dann_transfer.knowledge.base import check_unkept
 from dann_transfer.methods import Method
@@ -45,6 +46,7 @@ from dann_transfer.methods.registry import classes_of, known
 from dann_transfer.records import Records
 from dann_transfer.texts.copies import warn_of_copies
 from dann_transfer.texts.labels import class_positions, encode_labels, with_unknown
+from dann_transfer.texts.order import ranks_of
 from dann_transfer.texts.reading import as_groups, as_labelled
 from dann_transfer.texts.roles import Inputs, Texts
 from dann_transfer.texts.target import LOOKED_AT
@@ -154,13 +156,21 @@ class Comparison:
         half = doubt(gains, self._of(method, "gain_error"))
         seeds = f"{len(gains)} seed{'s' if len(gains) > 1 else ''}"
         if len(gains) > 1:
-            seeds += f", standard deviation {100 * stdev(gains):.1f}"
+            spread = stdev(gains)
+            seeds += ", standard deviation "
+            seeds += f"{spread:.3f}" if self.metric.startswith("neg_") else f"{100 * spread:.1f}"
         gain = mean(gains)
+        name = self.metric.replace("_", " ")
         moved = (
-            f"target {self.metric.replace('_', ' ')} went from {mean(before):.1%} to "
-            f"{mean(after):.1%} "
+            f"target {name} went from {mean(before):.1%} to {mean(after):.1%} "
             f"({100 * gain:+.1f} points ± {100 * half:.1f}; {seeds})"
         )
+        if name.startswith("neg "):
+            # scikit-learn negates what is better when lower, and it is no share.
+            moved = (
+                f"target {name[4:]} went from {-mean(before):.3f} to {-mean(after):.3f} "
+                f"({round(-gain, 3) + 0.0:+.3f} ± {half:.3f}; {seeds})"
+            )
         helped = "helped" if gain > 0 else "HURT"
         if abs(gain) <= half:
             helped = "made no clear difference"
@@ -212,7 +222,7 @@ class Comparison:
         groups : sequence, shape (n_target_test,), optional
             The group that each of these texts belongs to; if absent, what `compare` was passed.
         abstain_below : float
-            A text counts as covered if the model's largest probability is at least this.
+            A text counts as covered if its answer's probability is at least this.
 
         Returns
         -------
@@ -374,7 +384,8 @@ def compare(
     answers = {key: d.answers for key, d in zip(rows, done, strict=True) if d.answers is not None}
     for (method, seed), answer in answers.items():
         before = answers[BASELINE, seed]
-        rows[method, seed]["gain_error"] = _gain_error(params["metric"], before, answer)
+        error = _gain_error(params["metric"], before, answer, ranks_of(texts.order, texts.classes))
+        rows[method, seed]["gain_error"] = error
     adapters = {d.row["method"]: d.adapter for d in done if d.adapter is not None}
     outputs = {d.row["method"]: d.outputs for d in done if d.outputs}
     return Comparison(list(rows.values()), adapters, answers, groups, params["metric"], outputs)
@@ -411,11 +422,14 @@ def _identity(texts: Texts, tests: dict[str, _TestSet], params: dict[str, Any]) 
     return parts | kept
 
 
-def _gain_error(metric: str, before: Answers, after: Answers) -> float:
+def _gain_error(metric: str, before: Answers, after: Answers, ranks: np.ndarray | None) -> float:
     """Return the standard error of a gain that is due to the choice of test texts."""
     if metric == "accuracy":
         return gain_error(after.hits, before.hits)
-    return difference_error(metric, after.codes, before.predicted, after.predicted)
+    codes, first, second = (
+        in_order(each, ranks) for each in (after.codes, before.predicted, after.predicted)
+    )
+    return difference_error(metric, codes, first, second)
 
 
 _MAY_DIFFER = (
@@ -663,6 +677,22 @@ def _groups(groups: Any, X: Any, test: _TestSet) -> np.ndarray | None:
     return as_groups(groups, X, "groups_target_test", "X_target_test", len(test.texts))
 
 
+def _labelled_scores(
+    domain: str,
+    codes: np.ndarray | None,
+    predicted: np.ndarray,
+    ranks: np.ndarray | None,
+    metric: str,
+) -> dict[str, float | None]:
+    """Return the scores of predictions by name, each None where there are no labels."""
+    scorers = {name: metric_of(name) for name in (*METRICS, metric)}
+    scorers |= {} if ranks is None else OF_ORDER
+    if codes is None:
+        return {f"{domain}_{name}": None for name in scorers}
+    both = in_order(codes, ranks), in_order(predicted, ranks)
+    return {f"{domain}_{name}": score(*both) for name, score in scorers.items()}
+
+
 def _scores(
     trained: Trained, params: dict[str, Any], tests: dict[str, _TestSet], shared: Shared
 ) -> tuple[dict[str, Any], Answers | None, dict[str, Outputs]]:
@@ -672,6 +702,7 @@ def _scores(
     labels: list[np.ndarray] = []
     answers = None
     classes = with_unknown(trained.fitted.classes, params["unknown"])
+    ranks = trained.fitted.ranks
     for name, test in tests.items():
         tokens, cut = shared.tokens(trained.model.encoder, params, test.texts)
         if test.labels is not None:
@@ -682,15 +713,13 @@ def _scores(
         new = None
         if name == "target" and trained.novelty is not None:
             new = trained.novelty.is_new(outputs[name].features)
-        codes, predicted = None, decided(outputs[name].probabilities, new)
+        codes, predicted = None, decided(outputs[name].probabilities, new, ranks)
         if test.labels is not None:
             codes = class_positions(test.labels, classes)
             labels.append(codes)
-        for metric in dict.fromkeys((*METRICS, params["metric"])):
-            score = None if codes is None else metric_of(metric)(codes, predicted)
-            scores[f"{name}_{metric}"] = score
+        scores |= _labelled_scores(name, codes, predicted, ranks, params["metric"])
         if name == "target" and codes is not None:
-            answers = Answers.of(outputs[name].probabilities, codes, new)
+            answers = Answers.of(outputs[name].probabilities, codes, new, ranks)
             missing = np.setdiff1d(codes, predicted)
             if params["unknown"] is not None:
                 rates = open_set(codes, predicted, len(classes) - 1)

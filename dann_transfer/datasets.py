@@ -291,18 +291,43 @@ def load(name: str) -> Mapping[str, Domain]:
     """
     if name != "sentiment":
         raise ValueError(f"there is no data set {name!r}; there is 'sentiment'.")
+    domains = {}
+    for domain, (texts, valences) in rated().items():
+        kept = np.flatnonzero(abs(valences) >= 0.5)
+        labels = np.where(valences[kept] > 0, "positive", "negative")
+        domains[domain] = Domain([texts[i] for i in kept], labels)
+    return domains
+
+
+def rated() -> dict[str, tuple[list[str], np.ndarray]]:
+    """Return all texts of "sentiment" with the mean valence that people gave them, by domain.
+
+    Returns
+    -------
+    dict of str to (list of str, ndarray of float)
+        Texts, and valences in [-4, 4], shape (n,), in the order of the files.
+
+    Raises
+    ------
+    DownloadError
+        If they cannot be fetched; nothing is kept then.
+
+    Examples
+    --------
+    >>> texts, valences = rated()["tweets"]
+    >>> len(texts), round(float(valences[0]), 2)
+    (4200, 2.73)
+
+    """
     folder = _cached("sentiment", _SENTIMENT)
     domains = {}
     for domain, file in _SENTIMENT_FILES.items():
-        texts, labels = [], []
         # Split on line feeds only: some texts hold characters that splitlines would split at.
-        for line in (folder / file).read_text(encoding="utf-8").rstrip("\n").split("\n"):
-            _, valence, text = line.rstrip("\r").split("\t", 2)
-            if abs(float(valence)) >= 0.5:
-                # Some of the files escaped their texts twice ("&amp;amp;").
-                texts.append(html.unescape(html.unescape(text)))
-                labels.append("positive" if float(valence) > 0 else "negative")
-        domains[domain] = Domain(texts, np.asarray(labels))
+        lines = (folder / file).read_text(encoding="utf-8").rstrip("\n").split("\n")
+        rows = [line.rstrip("\r").split("\t", 2) for line in lines]
+        # Some of the files escaped their texts twice ("&amp;amp;").
+        texts = [html.unescape(html.unescape(text)) for _, _, text in rows]
+        domains[domain] = texts, np.array([float(valence) for _, valence, _ in rows])
     return domains
 
 

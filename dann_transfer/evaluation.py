@@ -10,9 +10,10 @@ import numpy as np
 from dann_transfer.adapter import DomainAdapter
 from dann_transfer.ground.checks import check_threshold
 from dann_transfer.judging import tables
+from dann_transfer.judging.answering import in_order
 from dann_transfer.judging.decision import calibration_error, coverage_curve
 from dann_transfer.judging.gains import Answers, accuracy_rows
-from dann_transfer.judging.scores import macro_f1, open_set
+from dann_transfer.judging.scores import OF_ORDER, macro_f1, open_set
 from dann_transfer.judging.tables import Table
 from dann_transfer.texts.labels import encode_labels, with_unknown
 from dann_transfer.texts.reading import as_groups, as_labelled
@@ -37,6 +38,8 @@ class Evaluation:
     abstain_below : float
     new : ndarray of bool, shape (n,), optional
         Which texts are answered with `unknown`.
+    ranks : ndarray of int, shape (classes,), optional
+        The rank of each class, from 0 for the lowest, where classes are ordered.
 
     """
 
@@ -46,11 +49,12 @@ class Evaluation:
     group_names: np.ndarray | None
     abstain_below: float
     new: np.ndarray | None = None
+    ranks: np.ndarray | None = None
 
     @property
     def answers(self) -> Answers:
         """Which texts are predicted correctly, and with what confidence."""
-        return Answers.of(self.probabilities, self.codes, self.new)
+        return Answers.of(self.probabilities, self.codes, self.new, self.ranks)
 
     @property
     def _of_source(self) -> tuple[np.ndarray, np.ndarray]:
@@ -63,12 +67,13 @@ class Evaluation:
 
         Accuracy and F1 are of all texts; the accuracy of covered texts is NaN if there are none.
         With `unknown`, a text of a new class is right if it is answered so, and `scores.open_set`
-        says what else there is; calibration and coverage are of texts of the source's classes.
+        says what else there is; calibration and coverage are of texts of the source's classes. With
+        `ordinal` there are the mean absolute error, in steps between classes, and quadratic kappa.
         """
         p, codes = self._of_source
         if not len(codes):
             raise ValueError("no text has a label of the source's classes; pass some that do.")
-        within = Answers.of(p, codes)
+        within = Answers.of(p, codes, ranks=self.ranks)
         covered = within.confidence >= self.abstain_below
         answers = self.answers
         scores = {
@@ -79,13 +84,16 @@ class Evaluation:
             "coverage": float(covered.mean()),
             "covered_accuracy": float(within.hits[covered].mean()) if covered.any() else np.nan,
         }
+        if self.ranks is not None:
+            both = in_order(self.codes, self.ranks), in_order(answers.predicted, self.ranks)
+            scores |= {name: score(*both) for name, score in OF_ORDER.items()}
         if self.new is not None:
             scores |= open_set(self.codes, answers.predicted, self.probabilities.shape[1])
         return scores
 
     def curve(self) -> Any:
         """Return accuracy against coverage: `decision.coverage_curve`."""
-        return coverage_curve(*self._of_source)
+        return coverage_curve(*self._of_source, self.ranks)
 
     def summary(self) -> str:
         """Describe in a few sentences how good the model is on these texts."""
@@ -106,8 +114,14 @@ class Evaluation:
             f"points on average. At a probability of {self.abstain_below:g} or more, "
             f"{s['coverage']:.1%} of the texts are answered"
         )
-        return (
+        text = (
             f"{text}." if not s["coverage"] else f"{text}, {s['covered_accuracy']:.1%} correctly."
+        )
+        if self.ranks is None:
+            return text
+        return (
+            f"{text} Answers are {s['mean_absolute_error']:.2f} classes off on average; quadratic "
+            f"kappa is {s['quadratic_kappa']:.3f}."
         )
 
     def tables(self) -> list[Table]:
@@ -124,7 +138,7 @@ class Evaluation:
         return tables.page([self.summary(), *self.tables()])
 
     def classes(self) -> pd.DataFrame:
-        """Return precision, recall, F1 and number of texts of each class."""
+        """Return precision, recall, F1 and number of texts of each class, in their order if any."""
         import pandas as pd
         from sklearn.metrics import precision_recall_fscore_support
 
@@ -135,7 +149,8 @@ class Evaluation:
             zero_division=0,
         )
         head = ("precision", "recall", "f1", "texts")
-        return pd.DataFrame({"class": self.names, **dict(zip(head, columns, strict=True))})
+        frame = pd.DataFrame({"class": self.names, **dict(zip(head, columns, strict=True))})
+        return frame if self.ranks is None else frame.iloc[self.ranks.argsort()]
 
     def groups(self) -> pd.DataFrame:
         """Return texts, accuracy with its 95 % interval, and coverage of each group."""
@@ -168,7 +183,7 @@ def evaluate(
     groups : sequence or str, optional
         The group of each text, or the column of X that holds it.
     abstain_below : float
-        A text is covered if the model's largest probability is at least this.
+        A text is covered if its answer's probability is at least this.
     domain : {"target", "source"}, or sequence of these, shape (n,)
         Where the texts are from, as for ``DomainAdapter.outputs``.
 
@@ -193,4 +208,5 @@ def evaluate(
     outputs = adapter.outputs(texts, domain)
     new, unknown = adapter.new_classes(outputs, domain)
     classes = with_unknown(adapter.classes_, unknown)
-    return Evaluation(classes, codes, outputs.probabilities, names, abstain_below, new)
+    p, ranks = outputs.probabilities, adapter.fitted_.ranks
+    return Evaluation(classes, codes, p, names, abstain_below, new, ranks)

@@ -33,6 +33,7 @@ from dann_transfer.ground.settings import (
     plain,
 )
 from dann_transfer.judging import tables
+from dann_transfer.judging.answering import answered
 from dann_transfer.judging.choice import BASELINE
 from dann_transfer.judging.diagnostics import class_shares
 from dann_transfer.judging.selection import MIN_TEXTS, SCORES, Evidence, balanced
@@ -278,7 +279,7 @@ class _Judge:
             outputs[role] = predict_tokens(trained, params, tokens, domain, texts)
         codes, target = self.roles.codes["validation"], outputs["target"]
         evidence = Evidence(outputs["validation"], codes, target)
-        shares = class_shares(target.probabilities.argmax(1), self.roles.classes)
+        shares = class_shares(answered(target.probabilities, self.roles.ranks), self.roles.classes)
         return adapter_of(params, trained), {
             "score": SCORES[self.score](evidence),
             "source_validation": SCORES["source_validation"](evidence),

@@ -202,12 +202,14 @@ def _answers(
     import pandas as pd
 
     from dann_transfer.judging import decision
+    from dann_transfer.judging.answering import answered, confidence_of
 
     p, new = outputs.probabilities, adapter.new_classes(outputs, domain)
-    labels = decision.abstain(p, adapter.classes_, abstain_below or 0.0, None, *new).tolist()
+    below, ranks = abstain_below or 0.0, adapter.fitted_.ranks
+    labels = decision.abstain(p, adapter.classes_, below, None, *new, ranks).tolist()
     kinds = {"i": "Int64", "u": "UInt64", "b": "boolean", "f": "Float64"}
     predicted = pd.array(labels, dtype=kinds.get(adapter.classes_.dtype.kind, "string"))
-    sure: Any = p.max(1).round(4)
+    sure: Any = confidence_of(p, answered(p, ranks)).round(4)
     if is_csv(out):
         sure = [f"{value:.4f}" for value in sure]
     return {"predicted": predicted, "probability": sure}

@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dann_transfer.fitting.fitted import Fitted
 from dann_transfer.fitting.predicting import Passed, Trained, aligned, pass_once
 from dann_transfer.ground.notices import warn
 from dann_transfer.judging import decision
 from dann_transfer.judging.alignment import AffineMap, AlignmentWarning
+from dann_transfer.judging.answering import answered
 from dann_transfer.judging.diagnostics import class_shares, warn_of_collapse
 from dann_transfer.judging.doctor import Run, diagnose
 from dann_transfer.judging.findings import warn_of_findings
@@ -97,14 +99,7 @@ def look(
         trained = replace(trained, neighborhood=neighborhood)
     p = _informed(trained, counsel, p, rows)
     features, p = features[known], p[known]
-    fitted.target_shares = class_shares(p.argmax(1), fitted.classes)
-    warn_of_collapse(
-        fitted.target_shares,
-        class_shares(roles.codes["source"], fitted.classes),
-        len(p),
-        str(params["method"]),
-        fitted.unknown["target"],
-    )
+    _count(fitted, p, roles)
     decision.prior_for(params["correct_prior"], fitted)
     fitted.findings = diagnose(_run_of(trained, roles, held_out, features, p))
     warn_of_findings(fitted.findings)
@@ -141,6 +136,19 @@ def _run_of(
         sees_case=_sees_case(trained.model.encoder.tokenizer, roles.texts["source"]),
         aligned=trained.alignment is not None,
         weights=() if trained.knowledge is None else trained.knowledge.named(),
+        ranks=fitted.ranks,
+    )
+
+
+def _count(fitted: Fitted, p: np.ndarray, roles: Roles) -> None:
+    """Record which classes target texts are predicted to be of, and warn if one collapsed."""
+    fitted.target_shares = class_shares(answered(p, fitted.ranks), fitted.classes)
+    warn_of_collapse(
+        fitted.target_shares,
+        class_shares(roles.codes["source"], fitted.classes),
+        len(p),
+        str(fitted.params["method"]),
+        fitted.unknown["target"],
     )
 
 

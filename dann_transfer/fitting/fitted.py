@@ -11,6 +11,7 @@ import numpy as np
 from dann_transfer.judging.choice import Choice
 from dann_transfer.judging.findings import Findings
 from dann_transfer.judging.label_shift import Calibration
+from dann_transfer.texts.order import ranks_of
 
 
 @dataclass
@@ -45,6 +46,8 @@ class Fitted:
     """The share of tokens that are not in the encoder's vocabulary, by role."""
     source_domains: list[str] = field(default_factory=list)
     """Names of the source domains, if X was a mapping."""
+    order: np.ndarray | None = None
+    """The classes from the lowest to the highest, if `ordinal` is set."""
     target_prior: dict[str, np.ndarray] = field(default_factory=dict)
     """The target's class shares as "em" and "bbse" estimate them, in the order of the classes."""
     prior_intervals: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
@@ -70,6 +73,11 @@ class Fitted:
     params: dict[str, Any] = field(default_factory=dict)
     """The hyperparameters of the fit, whatever was set since."""
 
+    @property
+    def ranks(self) -> np.ndarray | None:
+        """The rank of each class, from 0 for the lowest, if `ordinal` is set."""
+        return ranks_of(self.order, self.classes)
+
     def to_json(self) -> dict[str, Any]:
         """Return the fields except `params`, in a form that JSON can hold.
 
@@ -83,6 +91,7 @@ class Fitted:
         """
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "params"}
         values["classes"] = self.classes.tolist()
+        values["order"] = None if self.order is None else self.order.tolist()
         values["source_prior"] = self.source_prior.tolist()
         values["target_prior"] = {name: prior.tolist() for name, prior in self.target_prior.items()}
         values["prior_intervals"] = {
@@ -108,6 +117,10 @@ class Fitted:
         state = {f.name: values[f.name] for f in fields(cls) if f.name in values}
         # JSON keeps str, int, float and bool apart, so the labels keep their types.
         state["classes"] = np.asarray(state["classes"])
+        if state.get("order") is not None:
+            state["order"] = np.asarray(state["order"])
+            if sorted(state["order"].tolist()) != sorted(state["classes"].tolist()):
+                raise ValueError("order does not list each class once")
         state["source_prior"] = np.asarray(state["source_prior"])
         state["target_prior"] = {k: np.asarray(prior) for k, prior in state["target_prior"].items()}
         intervals = state.get("prior_intervals", {}).items()

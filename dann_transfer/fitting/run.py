@@ -29,7 +29,7 @@ from dann_transfer.knowledge import KnowledgeWarning
 from dann_transfer.methods import Method
 from dann_transfer.model.caching import all_frozen_states
 from dann_transfer.model.encoder import Encoder
-from dann_transfer.model.heads import TaskHead
+from dann_transfer.model.heads import task_head
 from dann_transfer.model.model import Classifier
 from dann_transfer.model.runtime import Runtime, check_compiler
 from dann_transfer.texts.batches import PairedBatches
@@ -128,8 +128,11 @@ def check(
     columns = params["text_column"], params["label_column"]
     adapts = any(method.uses_target for method in created.values())
     needs_target = f"method={params['method']!r}" if adapts else ""
-    texts = read(inputs, columns, needs_target, passes_over)
-    check_metric(params["metric"], len(texts.classes))
+    # A model that was saved before there were ordered classes has no such hyperparameter.
+    ordinal = params.get("ordinal", False)
+    texts = read(inputs, columns, needs_target, passes_over, ordinal)
+    in_steps = texts.order is not None or texts.classes.dtype.kind != "U"
+    check_metric(params["metric"], len(texts.classes), in_steps)
     _warn_of_knowledge(params, texts, created)
     return texts
 
@@ -252,7 +255,9 @@ def train(
         if "validation" in tokens:
             validation = tokens["validation"], roles.codes["validation"]
         counsel, knowledge = shared.counsel(texts, roles)
-        trainer = Trainer(model, method, phases, batches, settings, runtime, validation, counsel)
+        trainer = Trainer(
+            model, method, phases, batches, settings, runtime, validation, counsel, roles.ranks
+        )
         shares = shared.several and pretrained and trainer.begins_with_source
         on_step = watch.on_step
         # Who looks at the model's weights at every step cannot be shown those of another run.
@@ -281,6 +286,7 @@ def train(
         truncated=truncated,
         unknown=unknown,
         source_domains=roles.names,
+        order=roles.order,
         params={**params, "random_state": seed},
     )
     trained = Trained(model, method.state_dict(), fitted, knowledge=knowledge)
@@ -371,7 +377,7 @@ def _build(
     # Heads and method draw from the same state whichever method is trained, so that
     # two methods with the same seed start from the same task head.
     torch.manual_seed(streams.number(seed, streams.HEADS))
-    head = TaskHead(encoder.features, len(roles.classes))
+    head = task_head(encoder.features, len(roles.classes), roles.ranks)
     method.build(encoder.features, len(roles.classes))
     return Classifier(encoder, head), pretrained
 

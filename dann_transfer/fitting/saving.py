@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from dann_transfer._version import __version__
 from dann_transfer.fitting.fitted import Fitted
@@ -49,7 +49,7 @@ from dann_transfer.knowledge import KnowledgeWarning
 from dann_transfer.knowledge.weighted import Weighted
 from dann_transfer.model import loading, modules
 from dann_transfer.model.encoder import Encoder
-from dann_transfer.model.heads import TaskHead
+from dann_transfer.model.heads import task_head
 from dann_transfer.model.loading import is_newer, quiet_loading
 from dann_transfer.model.model import Classifier
 from dann_transfer.model.runtime import resolve_device
@@ -213,7 +213,8 @@ def _card(saved: Saved) -> str:
         fitted=saved.fitted,
         align=saved.params.get("align"),
         aligned=saved.alignment is not None,
-        classes=[f"`{name!r}`" for name in saved.fitted.classes.tolist()],
+        ordered=(order := saved.fitted.order) is not None,
+        classes=[f"`{n!r}`" for n in (saved.fitted.classes if order is None else order).tolist()],
     )
 
 
@@ -427,7 +428,7 @@ def _read(
         _check_tokenizer(path, config, encoder)
         fitted = _read_fitted(path, config)
         fitted.params = params
-        head = TaskHead(encoder.features, len(fitted.classes))
+        head = task_head(encoder.features, len(fitted.classes), fitted.ranks)
         parts = _read_heads(path, head)
         near, affine, new = (
             {name: tensor.numpy() for name, tensor in parts[part].items()}
@@ -502,7 +503,7 @@ def _check_tokenizer(path: Path, config: Mapping[str, Any], encoder: Encoder) ->
     )
 
 
-def _read_heads(path: Path, head: TaskHead) -> dict[str, dict[str, Tensor]]:
+def _read_heads(path: Path, head: nn.Module) -> dict[str, dict[str, Tensor]]:
     """Fill the task head, and return the tensors of each part by name."""
     parts: dict[str, dict[str, Tensor]] = {
         part: {} for part in ("head", "method", "neighborhood", "alignment", "knowledge", "novelty")

@@ -220,8 +220,33 @@ def check_unknown(value: Any) -> None:
         raise ValueError(f"unknown={value!r} must be a label such as 'other' or -1, or None.")
 
 
-METRICS = ("accuracy", "macro_f1", "balanced_accuracy")
-"""The names of `scores.METRICS`."""
+def check_ordinal(value: Any) -> None:
+    """Raise a ValueError if `ordinal` is neither a truth value nor classes in order.
+
+    Examples
+    --------
+    >>> check_ordinal(["low", "high", "low"])
+    Traceback (most recent call last):
+    ...
+    ValueError: ordinal=['low', 'high', 'low'] has 'low' more than once; list each class once.
+
+    """
+    if isinstance(value, bool):
+        return
+    labels = value if isinstance(value, list | tuple) else []
+    if not labels or not all(isinstance(label, str | int | float) for label in labels):
+        raise ValueError(
+            f"ordinal={value!r} must be True, False, or the classes from the lowest to the "
+            "highest, such as ['bad', 'ok', 'good']."
+        )
+    if twice := [label for label in labels if labels.count(label) > 1]:
+        raise ValueError(
+            f"ordinal={value!r} has {twice[0]!r} more than once; list each class once."
+        )
+
+
+METRICS = ("accuracy", "macro_f1", "balanced_accuracy", "quadratic_kappa")
+"""The names of `scores.METRICS` and `scores.OF_ORDER`."""
 
 
 def check_metric_name(value: Any) -> None:

@@ -13,6 +13,7 @@ from dann_transfer.ground.checks import (
     check_flag,
     check_lora,
     check_metric_name,
+    check_ordinal,
     check_unknown,
     interval_of,
     is_no_number,
@@ -137,6 +138,13 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
     "class_weight": H(
         None, 'a weight for the texts of each class; "balanced" makes up for rare classes'
     ),
+    "ordinal": H(
+        False,
+        "whether the classes are ordered, as stars are: True takes numbers by value and ordered "
+        "categories of pandas in their order, a list names the classes from the lowest to the "
+        "highest; the head then learns the order, and the answer is the median class",
+        verify=check_ordinal,
+    ),
     "correct_prior": H(
         None,
         "correct predictions for the target's class shares, estimated without its labels; "
@@ -187,8 +195,9 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
     "metric": H(
         "accuracy",
         "the score by which the epoch is chosen on held-out source texts, and by which `compare` "
-        'judges: "accuracy", "macro_f1", "balanced_accuracy", or the name of a scorer of '
-        "scikit-learn for predicted labels",
+        'judges: "accuracy", "macro_f1", "balanced_accuracy", "quadratic_kappa" for ordered '
+        "classes, or the name of a scorer of scikit-learn for predicted labels, such as "
+        '"neg_mean_absolute_error"',
         verify=check_metric_name,
     ),
     "patience": H(

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from dann_transfer.ground.checks import check_threshold
 from dann_transfer.ground.notices import warn
+from dann_transfer.judging.answering import answered, confidence_of
 from dann_transfer.judging.arrays import one_each, positions_of, probabilities_of
 from dann_transfer.judging.label_shift import Calibration, correct
 
@@ -87,9 +88,13 @@ def probabilities(logits: Tensor, fitted: Estimates, target_prior: np.ndarray | 
 
 
 def labels(
-    p: np.ndarray, classes: np.ndarray, new: np.ndarray | None = None, unknown: Any = None
+    p: np.ndarray,
+    classes: np.ndarray,
+    new: np.ndarray | None = None,
+    unknown: Any = None,
+    ranks: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Return the likeliest class of each row, or `unknown` where a text is of a new class: (n,).
+    """Return the class that each row is answered with, or `unknown` for a new class: (n,).
 
     Parameters
     ----------
@@ -99,6 +104,9 @@ def labels(
         Which texts seem to be of none of the classes.
     unknown : str or int, optional
         Their label.
+    ranks : ndarray of int, shape (classes,), optional
+        The ranks of ordered classes, of which the median is answered (`answering.answered`);
+        otherwise the likeliest class is.
 
     Examples
     --------
@@ -109,12 +117,16 @@ def labels(
     ['yes', 'other']
 
     """
-    predicted = classes[p.argmax(1)]
+    predicted = classes[answered(p, ranks)]
     return predicted if new is None else _placed(predicted, new, unknown)
 
 
-def decided(p: np.ndarray, new: np.ndarray | None = None) -> np.ndarray:
-    """Return the position of the likeliest class, or that after the last for a new one: (n,).
+def decided(
+    p: np.ndarray, new: np.ndarray | None = None, ranks: np.ndarray | None = None
+) -> np.ndarray:
+    """Return the position of the answered class, or that after the last for a new one: (n,).
+
+    The arguments are those of `labels`.
 
     Examples
     --------
@@ -122,8 +134,8 @@ def decided(p: np.ndarray, new: np.ndarray | None = None) -> np.ndarray:
     [1, 2]
 
     """
-    likeliest = p.argmax(1)
-    return likeliest if new is None else np.where(new, p.shape[1], likeliest)
+    answers = answered(p, ranks)
+    return answers if new is None else np.where(new, p.shape[1], answers)
 
 
 def _placed(answers: np.ndarray, rows: np.ndarray, label: Any) -> np.ndarray:
@@ -144,8 +156,9 @@ def abstain(
     label: Any = None,
     new: np.ndarray | None = None,
     unknown: Any = None,
+    ranks: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Return the likeliest class of each row, or withhold it if its probability is too small.
+    """Return the class that each row is answered with, or withhold it if it is too improbable.
 
     Parameters
     ----------
@@ -157,7 +170,7 @@ def abstain(
     label : object, optional
         What to return in place of withheld labels. It is returned unchanged: if it is not of the
         same kind as the classes, the array has dtype object.
-    new, unknown
+    new, unknown, ranks
         As for `labels`; the answer `unknown` is not withheld.
 
     Returns
@@ -189,7 +202,8 @@ def abstain(
     check_threshold("below", below)
     if isinstance(label, Collection) and not isinstance(label, str | bytes):
         raise TypeError(f"label={label!r} must be a single value, such as 'unsure' or -1.")
-    predicted, withheld = labels(p, classes, new, unknown), p.max(1) < below
+    predicted = labels(p, classes, new, unknown, ranks)
+    withheld = confidence_of(p, answered(p, ranks)) < below
     if new is not None:
         withheld &= ~new
     if label is None:
@@ -279,7 +293,9 @@ class CoverageCurve(NamedTuple):
     random it would be the error of all texts."""
 
 
-def coverage_curve(p: np.ndarray, codes: np.ndarray) -> CoverageCurve:
+def coverage_curve(
+    p: np.ndarray, codes: np.ndarray, ranks: np.ndarray | None = None
+) -> CoverageCurve:
     """Return what withholding uncertain answers gains on labelled texts.
 
     A threshold gains as much on other texts only if they are of the same domain, and less if it was
@@ -291,6 +307,8 @@ def coverage_curve(p: np.ndarray, codes: np.ndarray) -> CoverageCurve:
         Probabilities of labelled texts.
     codes : ndarray of int, shape (n,)
         Positions of their true classes.
+    ranks : ndarray of int, shape (classes,), optional
+        The ranks of ordered classes, of which the median is answered.
 
     Raises
     ------
@@ -315,10 +333,11 @@ def coverage_curve(p: np.ndarray, codes: np.ndarray) -> CoverageCurve:
 
     """
     p, codes = labelled(p, codes)
+    answers = answered(p, ranks)
     # Either all texts with the same confidence are answered or none, so they share an entry.
-    thresholds, place = np.unique(p.max(1), return_inverse=True)
+    thresholds, place = np.unique(confidence_of(p, answers), return_inverse=True)
     counts = np.bincount(place)
-    answered = counts[::-1].cumsum()[::-1]
-    accuracy = np.bincount(place, p.argmax(1) == codes)[::-1].cumsum()[::-1] / answered
+    covered = counts[::-1].cumsum()[::-1]
+    accuracy = np.bincount(place, answers == codes)[::-1].cumsum()[::-1] / covered
     area = float((counts * (1 - accuracy)).sum() / len(p))
-    return CoverageCurve(thresholds, answered / len(p), accuracy, area)
+    return CoverageCurve(thresholds, covered / len(p), accuracy, area)

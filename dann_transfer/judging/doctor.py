@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dann_transfer.ground.length import steps_for
+from dann_transfer.judging.answering import answered
 from dann_transfer.judging.diagnostics import (
     EXPECTED,
     MIN_PREDICTED,
@@ -148,6 +149,8 @@ class Run:
         Whether `target_features` were mapped after training.
     weights : sequence of tuple of str and float
         Of each kind of knowledge its name, and what it counts beside the model.
+    ranks : ndarray of int, shape (classes,), optional
+        The ranks of ordered classes, of which the median is answered.
 
     Raises
     ------
@@ -176,6 +179,7 @@ class Run:
     sees_case: bool = True
     aligned: bool = False
     weights: Sequence[tuple[str, float]] = ()
+    ranks: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         for name in ("source_prior", "source_probabilities", "target_probabilities"):
@@ -208,8 +212,14 @@ class Run:
     @property
     def predicted(self) -> np.ndarray:
         """Share of the target texts that are predicted to be of each class, shape (classes,)."""
-        counts = np.bincount(self.target_probabilities.argmax(1), minlength=len(self.classes))
+        answers = answered(self.target_probabilities, self.ranks)
+        counts = np.bincount(answers, minlength=len(self.classes))
         return np.asarray(counts / len(self.target_probabilities))
+
+    @property
+    def source_hits(self) -> np.ndarray:
+        """Which of the held-out source texts are right, shape (n,)."""
+        return answered(self.source_probabilities, self.ranks) == self.source_codes
 
     @cached_property
     def a_distance(self) -> float | None:
@@ -597,7 +607,7 @@ def _unlearnt(run: Run) -> Finding | None:
     constant = shares.max()
     best = max(row["validation_accuracy"] for row in run.validation)
     needed = constant + 2 * np.sqrt(constant * (1 - constant) / n) + MARGIN * (1 - constant)
-    hits = run.source_probabilities.argmax(1) == run.source_codes
+    hits = run.source_hits
     recall = np.mean([hits[run.source_codes == code].mean() for code in np.flatnonzero(shares)])
     # If nearly all texts are of one class, not even perfect answers are clearly above its share.
     if best > needed or needed >= 1 or recall > 1 / (shares > 0).sum() + RECALL:
@@ -668,7 +678,7 @@ def _damaged(run: Run) -> Finding | None:
         return None
     best = max(run.validation, key=lambda row: row["validation_accuracy"])
     before = best["validation_accuracy"]
-    after = (run.source_probabilities.argmax(1) == run.source_codes).mean()
+    after = run.source_hits.mean()
     if before - after <= max(DAMAGE, 2 * np.sqrt(before * (1 - before) / n)):
         return None
     return Finding(

@@ -12,6 +12,7 @@ import numpy as np
 from scipy.stats import binomtest, norm
 from scipy.stats import t as student_t
 
+from dann_transfer.judging.answering import answered, confidence_of
 from dann_transfer.judging.decision import decided
 
 
@@ -112,14 +113,20 @@ class Answers:
 
     @classmethod
     def of(
-        cls, probabilities: np.ndarray, codes: np.ndarray, new: np.ndarray | None = None
+        cls,
+        probabilities: np.ndarray,
+        codes: np.ndarray,
+        new: np.ndarray | None = None,
+        ranks: np.ndarray | None = None,
     ) -> Answers:
         """Compare probabilities (n, classes) with class positions (n,).
 
-        Texts that are `new`, (n,), are answered with the position after the last class.
+        Texts that are `new`, (n,), are answered with the position after the last class. With the
+        `ranks` of ordered classes, (classes,), the answer is their median.
         """
-        predicted = decided(probabilities, new)
-        return cls((predicted == codes).astype(float), probabilities.max(1), codes, predicted)
+        predicted = decided(probabilities, new, ranks)
+        confidence = confidence_of(probabilities, answered(probabilities, ranks))
+        return cls((predicted == codes).astype(float), confidence, codes, predicted)
 
 
 def _members(groups: np.ndarray) -> Iterator[tuple[Any, np.ndarray]]:

@@ -53,6 +53,43 @@ def balanced_accuracy(codes: np.ndarray, predicted: np.ndarray) -> float:
     return float(np.mean([hits[codes == code].mean() for code in np.unique(codes)]))
 
 
+def mean_absolute_error(ranks: np.ndarray, predicted: np.ndarray) -> float:
+    """Return how many steps between ordered classes answers are off on average: 0 is best.
+
+    Examples
+    --------
+    >>> mean_absolute_error(np.array([0, 1, 4]), np.array([0, 2, 2]))
+    1.0
+
+    """
+    from sklearn.metrics import mean_absolute_error as error
+
+    return float(error(ranks, predicted))
+
+
+def quadratic_kappa(ranks: np.ndarray, predicted: np.ndarray) -> float:
+    """Return how far ordered answers agree beyond chance, by the squares of the steps: 1 is best.
+
+    Cohen, Weighted Kappa, Psychological Bulletin 1968. Answers that are all the same agree no
+    better than by chance: 0.
+
+    Examples
+    --------
+    >>> quadratic_kappa(np.array([0, 1, 4]), np.array([0, 1, 4]))
+    1.0
+    >>> quadratic_kappa(np.array([1, 1]), np.array([1, 1]))
+    0.0
+
+    """
+    from sklearn.metrics import cohen_kappa_score
+
+    if len(np.unique(np.append(ranks, predicted))) == 1:
+        return 0.0
+    # Steps are counted over all ranks, those without a text included.
+    steps = np.arange(max(ranks.max(), predicted.max()) + 1)
+    return float(cohen_kappa_score(ranks, predicted, labels=steps, weights="quadratic"))
+
+
 def open_set(codes: np.ndarray, predicted: np.ndarray, new: int) -> dict[str, float]:
     """Return how well texts of the source's classes and of new ones are answered.
 
@@ -98,6 +135,14 @@ METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
 }
 """By name; each takes class positions of labels and of predictions, shape (n,)."""
 
+OF_ORDER: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "mean_absolute_error": mean_absolute_error,
+    "quadratic_kappa": quadratic_kappa,
+}
+"""By name, for ordered classes; each takes ranks of labels and of predictions, shape (n,)."""
+NEED_ORDER = ("quadratic_kappa", "neg_mean_absolute_error")
+"""What `metric` may name of these, for all of which higher is better."""
+
 
 class _Answers(BaseEstimator):
     """What scorers of scikit-learn ask for predictions: its texts are the answers themselves."""
@@ -113,8 +158,9 @@ def metric_of(name: str) -> Callable[[np.ndarray, np.ndarray], float]:
     Parameters
     ----------
     name : str
-        As in `METRICS` or `sklearn.metrics.get_scorer_names`. The scorer is of predicted labels,
-        not of probabilities, and works on positions of classes; the second of two is the positive.
+        As in `METRICS`, `NEED_ORDER` or `sklearn.metrics.get_scorer_names`. The scorer is of
+        predicted labels, not of probabilities, and works on positions of classes, or on their ranks
+        if they are ordered; the second of two is the positive.
 
     Examples
     --------
@@ -124,6 +170,8 @@ def metric_of(name: str) -> Callable[[np.ndarray, np.ndarray], float]:
     """
     if name in METRICS:
         return METRICS[name]
+    if name == "quadratic_kappa":
+        return quadratic_kappa
     from sklearn.metrics import get_scorer
 
     scorer: Any = get_scorer(name)
@@ -131,17 +179,33 @@ def metric_of(name: str) -> Callable[[np.ndarray, np.ndarray], float]:
     return lambda codes, predicted: float(scorer(answers, predicted, codes))
 
 
-def check_metric(name: str, classes: int) -> None:
+def check_metric(name: str, classes: int, in_steps: bool = True) -> None:
     """Raise a ValueError if a metric cannot score predicted labels of this many classes.
+
+    Parameters
+    ----------
+    name : str
+    classes : int
+    in_steps : bool
+        Whether the classes are ordered, or numbers, so that there are steps between them.
 
     Examples
     --------
+    >>> check_metric("quadratic_kappa", 3, in_steps=False)
+    Traceback (most recent call last):
+    ...
+    ValueError: metric='quadratic_kappa' counts steps between ordered classes, and ...
     >>> check_metric("f1", 3)
     Traceback (most recent call last):
     ...
     ValueError: metric='f1' cannot score labels of 3 classes (Target is multiclass but ...
 
     """
+    if name in NEED_ORDER and not in_steps:
+        raise ValueError(
+            f"metric={name!r} counts steps between ordered classes, and these are words without an "
+            "order; list it: ordinal=[...], from the lowest to the highest."
+        )
     codes = np.repeat(np.arange(classes), 2)
     try:
         metric_of(name)(codes, codes)

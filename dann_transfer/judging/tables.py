@@ -142,10 +142,18 @@ def gain(value: float, half_width: float) -> str:
     return f"{round(100 * value, 1) + 0.0:+.1f} ± {100 * half_width:.1f}"
 
 
+IN_STEPS = ("neg_mean_absolute_error", "quadratic_kappa")
+"""Metrics of ordered classes."""
+
+
 def scores(rows: Sequence[Mapping[str, Any]], metric: str = "accuracy") -> Table:
     """Return the table of a comparison: a row for each method and seed."""
     several = len({row["seed"] for row in rows}) > 1
-    second = "macro_f1" if metric == "accuracy" else metric
+    # Of ordered classes both scores have a column already.
+    shown = metric == "accuracy" or (
+        metric in IN_STEPS and any("target_mean_absolute_error" in row for row in rows)
+    )
+    second = "macro_f1" if shown else metric
     names = {"macro_f1": "macro-F1", "balanced_accuracy": "bal. acc."}
     # Of a scorer of scikit-learn each word stands on a line, so that long names fit.
     name = names.get(second, second.replace("_", "\n"))
@@ -156,6 +164,8 @@ def scores(rows: Sequence[Mapping[str, Any]], metric: str = "accuracy") -> Table
             "source\naccuracy": [percent(row.get("source_accuracy")) for row in rows],
             "target\naccuracy": [percent(row.get("target_accuracy")) for row in rows],
             f"target\n{name}": [number(row.get(f"target_{second}"), 3) for row in rows],
+            "target\nMAE": [number(row.get("target_mean_absolute_error"), 3) for row in rows],
+            "target\nkappa": [number(row.get("target_quadratic_kappa"), 3) for row in rows],
             "A-\ndistance": [number(row.get("a_distance"), 2) for row in rows],
             "mixing": [number(row.get("mixing"), 2) for row in rows],
             "time": [f"{row['seconds']:.0f} s" for row in rows],

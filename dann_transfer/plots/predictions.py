@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dann_transfer.adapter import DomainAdapter
+from dann_transfer.judging.answering import answered
 from dann_transfer.judging.decision import calibration_error, coverage_curve
 from dann_transfer.plots.display import STYLES, Display, axes_for, named, plain
 from dann_transfer.texts.labels import encode_labels
@@ -63,21 +64,29 @@ class ConfusionDisplay(Display):
         cls, adapters: DomainAdapter | Mapping[str, DomainAdapter], X: Any, y: Any = None
     ) -> ConfusionDisplay:
         """Predict labelled texts with one adapter, or with several by title."""
-        return cls.from_predictions(*_predicted(adapters, X, y))
+        ranks = next(iter(named(adapters).values())).fitted_.ranks
+        return cls.from_predictions(*_predicted(adapters, X, y), ranks)
 
     @classmethod
     def from_predictions(
-        cls, classes: np.ndarray, codes: np.ndarray, probabilities: Mapping[str, np.ndarray]
+        cls,
+        classes: np.ndarray,
+        codes: np.ndarray,
+        probabilities: Mapping[str, np.ndarray],
+        ranks: np.ndarray | None = None,
     ) -> ConfusionDisplay:
-        """Take true class positions, and by title what models made of the same texts."""
+        """Take true class positions, and by title what models made of the same texts.
+
+        Classes that have `ranks` stand in their order, and are answered by their median.
+        """
         from sklearn.metrics import confusion_matrix
 
-        places = np.arange(len(classes))
+        places = np.arange(len(classes)) if ranks is None else ranks.argsort()
         counts = {
-            title: confusion_matrix(codes, p.argmax(1), labels=places)
+            title: confusion_matrix(codes, answered(p, ranks), labels=places)
             for title, p in probabilities.items()
         }
-        return cls(classes.tolist(), counts)
+        return cls(classes[places].tolist(), counts)
 
     def frame(self) -> pd.DataFrame:
         """Return a row for each model, true class and predicted class."""

@@ -22,6 +22,7 @@ from dann_transfer.ground.checks import check_number
 from dann_transfer.ground.folders import write_whole
 from dann_transfer.ground.notices import each_once
 from dann_transfer.ground.settings import public_name
+from dann_transfer.judging.answering import answered, confidence_of
 from dann_transfer.judging.decision import labels
 from dann_transfer.judging.diagnostics import FEWEST
 from dann_transfer.judging.gains import by_group, gain_error
@@ -102,11 +103,16 @@ def _classes(adapter: DomainAdapter, names: tuple[str, str]) -> dict[str, Any]:
     return {"head": head, "rows": list(zip(*columns, strict=True))}
 
 
-def _examples(classes: np.ndarray, texts: list[str], p: np.ndarray, n: int) -> list[Sequence[Any]]:
-    order = np.argsort(-p.max(1), kind="stable")
+def _examples(
+    adapter: DomainAdapter, texts: list[str], p: np.ndarray, n: int
+) -> list[Sequence[Any]]:
+    """Return the surest and the least sure texts, with label and its probability."""
+    ranks = adapter.fitted_.ranks
+    sure = confidence_of(p, answered(p, ranks))
+    order = np.argsort(-sure, kind="stable")
     places = [*order[:n], *order[max(n, len(order) - n) :]]
-    predicted = labels(p, classes).tolist()
-    return [(texts[i], predicted[i], float(p[i].max())) for i in places]
+    predicted = labels(p, adapter.classes_, ranks=ranks).tolist()
+    return [(texts[i], predicted[i], float(sure[i])) for i in places]
 
 
 def _known(adapter: DomainAdapter, examples: list[Sequence[Any]] | None) -> list[Sequence[Any]]:
@@ -283,7 +289,7 @@ def report(
             texts = list(two.texts)
             # Labelled texts have already passed through the model.
             p = [*each.values()][-1].probabilities if labelled else adapter.predict_proba(texts)
-            listed = _examples(adapter.classes_, texts, p, examples)
+            listed = _examples(adapter, texts, p, examples)
         if one is not None and two is not None and min(len(one.texts), len(two.texts)) >= FEWEST:
             shown = _map(models, one, two, names)
     environment = Environment(

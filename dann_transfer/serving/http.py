@@ -20,6 +20,7 @@ from dann_transfer.adapter import DomainAdapter
 from dann_transfer.ground.checks import check_number
 from dann_transfer.ground.settings import public_name
 from dann_transfer.judging import decision
+from dann_transfer.judging.answering import answered, confidence_of
 from dann_transfer.serving.metrics import CONTENT_TYPE, MeasuredRequests, Metrics
 from dann_transfer.texts.reading import as_texts
 from dann_transfer.texts.tokens import tokenize
@@ -307,14 +308,20 @@ def create_app(adapter: DomainAdapter, limits: Limits | None = None) -> FastAPI:
         n = len(adapter.classes_)
         rows, new = rows[:, :n], None if adapter.unknown is None else rows[:, n] > 0
         answers = decision.abstain(
-            rows, adapter.classes_, request.abstain_below, new=new, unknown=adapter.unknown
+            rows,
+            adapter.classes_,
+            request.abstain_below,
+            new=new,
+            unknown=adapter.unknown,
+            ranks=(ranks := adapter.fitted_.ranks),
         )
         labels = answers.tolist()
+        sure = confidence_of(rows, answered(rows, ranks)).tolist()
         tokenizer, longest = adapter.encoder_.tokenizer, adapter.params_["max_length"]
         cut = await asyncio.to_thread(which_cut, tokenizer, texts, longest)
         predictions = [
             Prediction(label=label, probability=p, cut=is_cut, empty=not text)
-            for label, p, is_cut, text in zip(labels, rows.max(1).tolist(), cut, texts, strict=True)
+            for label, p, is_cut, text in zip(labels, sure, cut, texts, strict=True)
         ]
         metrics.count(predictions)
         if not request.probabilities:

@@ -172,6 +172,8 @@ def _write(adapter: DomainAdapter, folder: Path, int8: bool, domain: str) -> Non
         (folder / f"{GRAPH}.data").unlink(missing_ok=True)
     config |= {"format": FORMAT, "classes": adapter.classes_.tolist()}
     config |= {"int8": int8, "domain": domain}
+    if (ranks := adapter.fitted_.ranks) is not None:
+        config["ranks"] = ranks.tolist()
     (folder / CONFIG).write_text(json.dumps(config), encoding="utf-8")
 
 
@@ -318,8 +320,15 @@ class OnnxModel:
         return np.asarray(softmax(self.outputs(texts)[1], axis=1))
 
     def predict(self, texts: Sequence[str]) -> np.ndarray:
-        """Return the likeliest label of each text, shape (n,)."""
-        return self.classes_[self.outputs(texts)[1].argmax(1)]
+        """Return the label of each text, shape (n,): as the adapter, without what changes it."""
+        return self.classes_[self.answered(self.predict_proba(texts))]
+
+    def answered(self, p: np.ndarray) -> np.ndarray:
+        """Return the class positions that probabilities (n, classes) are answered with, (n,)."""
+        from dann_transfer.judging.answering import answered
+
+        ranks = self.config.get("ranks")
+        return answered(p, None if ranks is None else np.array(ranks))
 
 
 def differences(model: OnnxModel, adapter: DomainAdapter, texts: Any) -> dict[str, float]:
@@ -335,5 +344,5 @@ def differences(model: OnnxModel, adapter: DomainAdapter, texts: Any) -> dict[st
     # An export of an earlier release names no domain.
     domain = model.config.get("domain", "target")
     p, q = adapter.predict_proba(texts, domain), model.predict_proba(texts)
-    same = float((p.argmax(1) == q.argmax(1)).mean())
+    same = float((model.answered(p) == model.answered(q)).mean())
     return {"probability": float(np.abs(p - q).max()), "same": same}

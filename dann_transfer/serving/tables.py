@@ -24,7 +24,7 @@ class Predictor:
         What `DomainAdapter.save_pretrained` wrote.
     text_column : str
     label_column, confidence_column : str
-        The new columns: the likeliest label, and its probability.
+        The new columns: the label, and its probability.
     device : str, optional
         None uses a GPU if one is available.
     digest : str, optional
@@ -126,7 +126,7 @@ class Predictor:
         self._load(state["digest"])
 
     def __call__(self, batch: Any) -> Any:
-        """Return a batch or a row with the likeliest label of each text and its probability.
+        """Return a batch or a row with the label of each text and its probability.
 
         Parameters
         ----------
@@ -171,6 +171,7 @@ class Predictor:
         """Return the new columns for some texts from a domain, or from one each."""
         # It needs torch, and importing this folder's ONNX model must not.
         from dann_transfer.judging import decision
+        from dann_transfer.judging.answering import answered, confidence_of
 
         classes = self.adapter.classes_
         if not len(texts):
@@ -181,8 +182,10 @@ class Predictor:
             }
         outputs = self.adapter.outputs(texts, domain)
         p = outputs.probabilities
-        labels = decision.labels(p, classes, *self.adapter.new_classes(outputs, domain))
-        return {self.label_column: labels, self.confidence_column: p.max(1)}
+        ranks = self.adapter.fitted_.ranks
+        labels = decision.labels(p, classes, *self.adapter.new_classes(outputs, domain), ranks)
+        confidence = confidence_of(p, answered(p, ranks))
+        return {self.label_column: labels, self.confidence_column: confidence}
 
 
 def _library(batch: Any) -> str:

@@ -132,14 +132,14 @@ def _without_class_gaps(y: Any) -> list[Any]:
 _DECIMALS = re.compile(r"\s*[+-]?\d*[.,]?\d+([eE][+-]?\d+)?\s*", re.ASCII)
 
 
-def _number(label: str) -> float | None:
+def number_of(label: str) -> float | None:
     """Return what a label is as a number, or None."""
     return float(label.replace(",", ".")) if _DECIMALS.fullmatch(label) else None
 
 
 def _refuse_quantities(labels: list[Any], places: Places) -> None:
     """Raise if all labels are numbers in writing, and some have decimals."""
-    numbers = {label: _number(label) for label in set(labels)}
+    numbers = {label: number_of(label) for label in set(labels)}
     if any(number is None for number in numbers.values()):
         return
     decimals = {label for label, number in numbers.items() if number and not number.is_integer()}
@@ -199,7 +199,7 @@ def _warn_of_near_labels(values: list[Any], name: str) -> None:
     words = set(values)
     alike: dict[str, list[str]] = {}
     for word in sorted(words):
-        number = _number(word)
+        number = number_of(word)
         key = " ".join(word.split()).casefold() if number is None else repr(number)
         alike.setdefault(key, []).append(word)
     slips = [words for words in alike.values() if len(words) > 1]

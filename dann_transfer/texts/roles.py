@@ -19,6 +19,7 @@ from dann_transfer.ground.settings import FEWEST_ALIGNED
 from dann_transfer.knowledge.base import Knowledge, as_knowledge
 from dann_transfer.texts.copies import groups_of, warn_of_copies
 from dann_transfer.texts.labels import check_unknown_kind, encode_labels
+from dann_transfer.texts.order import order_of, ranks_of, stated
 from dann_transfer.texts.reading import as_labelled, as_sources
 from dann_transfer.texts.target import LOOKED_AT, as_target, smallest
 from dann_transfer.texts.weights import hold_out, scaled, text_weights
@@ -56,6 +57,13 @@ class Roles:
     """Number of source texts, including those held out."""
     n_target: int
     """Number of target texts without labels, of which `texts` may hold a sample."""
+    order: np.ndarray | None = None
+    """The classes from the lowest to the highest, if they are ordered."""
+
+    @property
+    def ranks(self) -> np.ndarray | None:
+        """The rank of each class, if they are ordered."""
+        return ranks_of(self.order, self.classes)
 
     @property
     def shares(self) -> np.ndarray:
@@ -85,6 +93,8 @@ class Texts:
     labelled: tuple[list[str], np.ndarray] | None
     """Labelled target texts and their class positions."""
     knowledge: tuple[Knowledge, ...] = ()
+    order: np.ndarray | None = None
+    """The classes from the lowest to the highest, if they are ordered."""
 
     @cached_property
     def copies(self) -> np.ndarray:
@@ -165,6 +175,7 @@ class Texts:
             names=list(self.sizes),
             n_source=len(self.source),
             n_target=self.n_target,
+            order=self.order,
         )
 
 
@@ -178,6 +189,7 @@ def read(
     columns: tuple[str, str],
     needs_target: str,
     passes_over: Callable[[int, int], int],
+    ordinal: bool | list[Any] = False,
 ) -> Texts:
     """Read and check what a user passed, each file once.
 
@@ -192,6 +204,8 @@ def read(
         Returns the longest run's passes over the source, for its numbers of texts and classes. If
         the target has more texts than such a run draws, a sample of it does as well and fits in
         memory.
+    ordinal : bool or list
+        Whether the classes are ordered, or their order.
 
     Raises
     ------
@@ -201,6 +215,7 @@ def read(
     """
     source, labels, sizes = as_sources(inputs.X, inputs.y, *columns)
     classes, codes = np.unique(labels, return_inverse=True)
+    order = order_of(ordinal, classes, stated(inputs.X, inputs.y, columns[1]))
     target: list[str] = []
     n_target = 0
     if inputs.X_target is not None:
@@ -236,6 +251,7 @@ def read(
         n_target=n_target,
         labelled=labelled,
         knowledge=knowledge,
+        order=order,
     )
 
 
@@ -283,6 +299,11 @@ def _check_unknown(
     """Raise if the texts by which new classes are found are missing, or the label is no new one."""
     unknown = params["unknown"]
     check_unknown_kind(unknown, classes)
+    if unknown is not None and params.get("ordinal"):
+        raise ValueError(
+            f"unknown={unknown!r} has no place among ordered classes, so that answers with it are "
+            "no number of steps from any other; leave out unknown or ordinal."
+        )
     if unknown is not None and not n_target:
         raise ValueError(f"unknown={unknown!r} is found among target texts: pass X_target=...")
     if unknown is not None and not n_held_out:

@@ -20,6 +20,7 @@ from dann_transfer.ground import streams
 from dann_transfer.ground.notices import shows_bars, warn
 from dann_transfer.ground.settings import Settings
 from dann_transfer.judging.alignment import AlignmentWarning
+from dann_transfer.judging.answering import answered, in_order
 from dann_transfer.judging.decision import PriorWarning
 from dann_transfer.judging.label_shift import absent, estimate
 from dann_transfer.judging.novelty import Novelty, NoveltyWarning
@@ -58,6 +59,8 @@ class Trainer:
     counsel : callable, optional
         Returns the target's probabilities, (n_target, classes), with what knowledge says about its
         texts, given the logits of the held-out texts.
+    ranks : ndarray of int, shape (classes,), optional
+        The ranks of ordered classes.
 
     """
 
@@ -71,6 +74,7 @@ class Trainer:
         runtime: Runtime,
         validation: tuple[Tokens, np.ndarray] | None = None,
         counsel: Callable[[np.ndarray], np.ndarray] | None = None,
+        ranks: np.ndarray | None = None,
     ) -> None:
         # At strength 0, a phase in which strength scales the rate would move nothing.
         phases = [
@@ -97,7 +101,8 @@ class Trainer:
         self.timeline = Timeline(phases, len(batches), settings)
         self.optimizer = Optimizer(model, method, settings, runtime)
         self.parts = nn.ModuleDict({"model": model, "method": method})
-        codes = np.zeros(0, int) if validation is None else validation[1]
+        self.ranks = ranks
+        codes = np.zeros(0, int) if validation is None else in_order(validation[1], ranks)
         self.keeper = Keeper(self.parts, settings.validation_tolerance, codes, settings.metric)
         self.history = History()
         self.norms: dict[str, Tensor] = {}
@@ -222,8 +227,12 @@ class Trainer:
             self.history.epochs.append(row)
             self.show_scores(engine, row)
             return
-        tokens, labels = self.validation
-        predicted = infer(self.model, tokens, self.runtime)[1].argmax(1).numpy()
+        tokens, codes = self.validation
+        logits = infer(self.model, tokens, self.runtime)[1]
+        answers = logits.argmax(1).numpy()
+        if self.ranks is not None:
+            answers = answered(logits.softmax(1).numpy(), self.ranks)
+        labels, predicted = in_order(codes, self.ranks), in_order(answers, self.ranks)
         names = dict.fromkeys(("accuracy", self.settings.metric))
         scores = {name: metric_of(name)(labels, predicted) for name in names}
         row = {"epoch": epoch, **{f"validation_{k}": score for k, score in scores.items()}}

@@ -183,12 +183,16 @@ def test_a_tokenizer_that_gives_other_ids_than_when_saved_is_refused(saved):
         DomainAdapter.from_pretrained(saved)
 
 
-def test_a_model_of_an_earlier_release_loads_with_one_note(saved, fitted, target):
-    rewrite(saved, lambda config: config.pop("tokenizer"))
+def test_a_model_of_an_earlier_release_loads_with_one_note(saved, fitted, source, target):
+    def change(config):
+        del config["tokenizer"], config["order"], config["params"]["ordinal"]
+
+    rewrite(saved, change)
     with pytest.warns(UserWarning, match="without the ids of probe texts") as said:
         loaded = DomainAdapter.from_pretrained(saved)
     assert len(said) == 1
     assert (loaded.predict_proba(target) == fitted.predict_proba(target)).all()
+    assert loaded.retarget(*source, X_target=target).order_ is None
 
 
 def test_a_model_of_a_later_transformers_names_what_to_install(saved):

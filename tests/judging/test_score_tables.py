@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -9,10 +11,11 @@ from dann_transfer.judging import tables
 from dann_transfer.judging.gains import Answers
 from dann_transfer.search import Search
 
+METRICS = ("accuracy", "macro_f1", "balanced_accuracy", "mean_absolute_error", "quadratic_kappa")
 SCORES = {
-    f"{domain}_{metric}": 0.51234
+    f"{domain}_{metric}": -0.51234 if metric.startswith("neg") else 0.51234
     for domain in ("source", "target")
-    for metric in ("accuracy", "macro_f1", "balanced_accuracy", "neg_mean_absolute_error")
+    for metric in (*METRICS, "neg_mean_absolute_error", "neg_mean_squared_error")
 }
 ROWS = [
     {"method": method, "seed": seed, "seconds": 12.3, **SCORES, "a_distance": None, "mixing": 0.25}
@@ -62,11 +65,12 @@ def searched() -> Search:
     [
         compared(),
         compared("balanced_accuracy"),
+        compared("neg_mean_squared_error"),
         compared("neg_mean_absolute_error"),
         evaluated(),
         searched(),
     ],
-    ids=["compare", "by another score", "by a scorer", "evaluate", "tune"],
+    ids=["compare", "by another score", "by a scorer", "by steps", "evaluate", "tune"],
 )
 def test_every_result_is_a_table_that_fits_a_terminal(result):
     text = str(result)
@@ -75,7 +79,7 @@ def test_every_result_is_a_table_that_fits_a_terminal(result):
     assert max(map(len, drawn)) <= tables.WIDTH
     for sign in ("…", "None", "nan", "{"):
         assert sign not in text
-    assert "-0.0" not in text
+    assert not re.search(r"-0\.0+\b", text)
     page = result._repr_html_()
     assert "<table>" in page
     assert "<b>" not in page

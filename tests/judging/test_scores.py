@@ -2,12 +2,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    cohen_kappa_score,
+    f1_score,
+    mean_absolute_error,
+)
 
 from dann_transfer.ground import checks
 from dann_transfer.ground.settings import check_params
 from dann_transfer.judging.scores import (
     METRICS,
+    OF_ORDER,
     balanced_accuracy,
     check_metric,
     difference_error,
@@ -54,7 +61,7 @@ def test_the_error_of_a_gain_is_its_spread_over_samples(metric):
 
 
 def test_the_names_of_metrics_are_those_of_the_check():
-    assert tuple(METRICS) == checks.METRICS
+    assert (*METRICS, "quadratic_kappa") == checks.METRICS
 
 
 @pytest.mark.parametrize("metric", [*METRICS, "f1_weighted", "matthews_corrcoef", "f1"])
@@ -88,3 +95,20 @@ def test_an_unknown_metric_is_refused_before_texts_are_read(metric, error):
 def test_a_metric_that_cannot_score_the_labels_is_refused(metric):
     with pytest.raises(ValueError, match=f"metric='{metric}' cannot score labels of 3 classes"):
         check_metric(metric, 3)
+
+
+def test_scores_of_order_equal_scikit_learn_and_count_ranks_without_a_text():
+    rng = np.random.default_rng(0)
+    ranks, answers = rng.integers(5, size=(2, 60))
+    error, kappa = OF_ORDER["mean_absolute_error"], OF_ORDER["quadratic_kappa"]
+    assert error(ranks, answers) == pytest.approx(mean_absolute_error(ranks, answers))
+    assert metric_of("neg_mean_absolute_error")(ranks, answers) == -error(ranks, answers)
+    expected = cohen_kappa_score(ranks, answers, weights="quadratic")
+    assert kappa(ranks, answers) == metric_of("quadratic_kappa")(ranks, answers)
+    assert kappa(ranks, answers) == pytest.approx(expected)
+    # Between 0 and 4 there are four steps, although no text is in between.
+    ranks, answers = np.array([0, 1, 4, 4]), np.array([0, 0, 4, 4])
+    assert kappa(ranks, answers) > kappa(ranks.clip(max=2), answers.clip(max=2))
+    # Answers that are all alike are no better than chance.
+    assert kappa(np.array([0, 1, 2]), np.array([1, 1, 1])) == 0
+    assert kappa(np.array([1, 1]), np.array([1, 1])) == 0

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from conftest import batch_of
 from torch import nn
+from torch.nn import functional as F
 
 from dann_transfer.methods import Forward, create
 from dann_transfer.methods.dann import domain_loss
-from dann_transfer.model.heads import DomainDiscriminator, TaskHead, reverse_gradient
+from dann_transfer.model.heads import DomainDiscriminator, OrdinalHead, TaskHead, reverse_gradient
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.3, 1.0, 2.5])
@@ -86,3 +88,51 @@ def test_label_smoothing_draws_labels_to_one_half():
 
 def test_task_head_shape():
     assert TaskHead(8, 5)(torch.zeros(3, 8)).shape == (3, 5)
+
+
+def corn_loss(logits: torch.Tensor, ranks: torch.Tensor) -> torch.Tensor:
+    """Return the loss of Shi et al. (2023), equation 7: over the conditional subsets, text by text.
+
+    The subset of step k holds the texts that have passed all steps before it.
+    """
+    total, count = torch.zeros((), dtype=logits.dtype), 0
+    for k in range(logits.shape[1]):
+        for row, rank in zip(logits, ranks.tolist(), strict=True):
+            if rank >= k:
+                passed = torch.sigmoid(row[k])
+                total = total - (passed.log() if rank > k else (1 - passed).log())
+                count += 1
+    return total / count
+
+
+def test_the_loss_of_the_ordinal_head_is_that_of_corn():
+    torch.manual_seed(0)
+    places = np.array([2, 0, 3, 1])
+    head, x = OrdinalHead(6, places, dropout=0.0), torch.randn(9, 6)
+    codes = torch.arange(9) % 4
+    ranks = torch.as_tensor(places)[codes]
+    # It is a mean over texts, and the paper's one over the steps that texts were asked about.
+    asked = (ranks + 1).clamp(max=3).sum()
+    loss, scale = F.cross_entropy(head(x), codes), len(x) / asked
+    expected = corn_loss(head[1](x), ranks)
+    assert torch.allclose(scale * loss, expected)
+    ours, theirs = (torch.autograd.grad(one, head[1].weight)[0] for one in (loss, expected))
+    assert torch.allclose(scale * ours, theirs, atol=1e-6)
+    # The probability of passing each step falls from step to step, whatever the logits are.
+    p = head(x).softmax(1)[:, places.argsort()]
+    assert torch.allclose(p.sum(1), torch.ones(9))
+    steps = 1 - p.cumsum(1)[:, :-1]
+    assert torch.allclose(steps, torch.sigmoid(head[1](x)).cumprod(1), atol=1e-6)
+
+
+def test_the_ordinal_head_stays_finite_and_exact_in_half_precision():
+    head = OrdinalHead(2, np.arange(3), dropout=0.0)
+    x = torch.tensor([[300.0, -300.0]])
+    loss = F.cross_entropy(head(x), torch.tensor([0]))
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(head[1].weight.grad).all()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        p = head(x / 1000).exp()
+    assert p.dtype == torch.float32
+    assert torch.allclose(p.sum(1), torch.ones(1), atol=1e-6)

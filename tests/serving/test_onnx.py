@@ -49,11 +49,17 @@ def test_it_predicts_without_torch(folder):
     assert done.stdout.strip() in {"pos", "neg"}
 
 
-def test_labels_that_are_numbers_stay_numbers(tiny, source, target, tmp_path):
-    labels = [int(label == "pos") for label in source[1]]
-    adapter = tiny(epochs=1).fit(source[0], labels, X_target=target)
-    predicted = OnnxModel(to_onnx(adapter, tmp_path / "m")).predict(target)
+def test_labels_that_are_numbers_stay_numbers_and_keep_their_order(tiny, source, target, tmp_path):
+    labels = [i % 3 for i in range(len(source[0]))]
+    adapter = tiny(epochs=1, ordinal=[2, 0, 1]).fit(source[0], labels, X_target=target)
+    model = OnnxModel(to_onnx(adapter, tmp_path / "m"))
+    predicted, p = model.predict(target), model.predict_proba(target)
+    assert np.allclose(p, adapter.predict_proba(target), atol=1e-5)
     assert predicted.tolist() == adapter.predict(target).tolist()
+    # The median in the order 2, 0, 1.
+    steps = p[:, [2, 0, 1]].cumsum(1)
+    assert predicted.tolist() == np.array([2, 0, 1])[(steps >= 0.5).argmax(1)].tolist()
+    assert differences(model, adapter, target)["same"] == 1
     assert predicted.dtype.kind == "i"
 
 
