@@ -50,7 +50,7 @@ def check_it_says_the_same(fresh: nbformat.NotebookNode, committed: nbformat.Not
 
 
 def test_there_are_tutorials():
-    assert [path.stem[:2] for path in NOTEBOOKS] == [f"{i:02}" for i in range(14)]
+    assert [path.stem[:2] for path in NOTEBOOKS] == [f"{i:02}" for i in range(15)]
     table = (FOLDER / "README.md").read_text()
     for path in NOTEBOOKS:
         assert f"({path.name})" in table
