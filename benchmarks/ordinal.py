@@ -85,6 +85,7 @@ def rows_of(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--heads", nargs="+", choices=HEADS, default=[*HEADS])
     parser.add_argument("--train-texts", type=int, default=500, help="per domain")
     parser.add_argument("--test-texts", type=int, default=600, help="per domain")
     parser.add_argument("--out", type=Path, default=OUT)
@@ -96,7 +97,7 @@ def main() -> None:
     for seed in args.seeds:
         parts = splits(args.train_texts, args.test_texts, seed)
         for source in parts:
-            for head in HEADS:
+            for head in args.heads:
                 if (source, head, seed, args.train_texts) not in done:
                     rows = rows_of(source, head, seed, parts, params)
                     with args.out.open("a") as out:

@@ -45,6 +45,7 @@ from dann_transfer.texts.files import PART
 from dann_transfer.texts.labels import check_unknown_kind
 from dann_transfer.texts.reading import as_texts
 from dann_transfer.texts.roles import Inputs, Texts
+from dann_transfer.texts.several import in_form, several_of
 from dann_transfer.texts.target import target_rows
 
 if TYPE_CHECKING:
@@ -200,8 +201,9 @@ class DomainAdapter(
         Everything else. Each of its fields is also an attribute of the adapter, with a trailing
         underscore: classes_, seed_, max_strength_, learning_rate_, n_source_, n_target_,
         n_target_sampled_, source_prior_, history_, validation_, truncated_, unknown_,
-        source_domains_, order_, target_prior_, prior_intervals_, refused_prior_, calibration_,
-        target_shares_, findings_, choice_, advice_, trained_, params_.
+        source_domains_, form_, thresholds_, order_, target_prior_, prior_intervals_,
+        refused_prior_, calibration_, target_shares_, findings_, choice_, advice_, trained_,
+        params_.
         `Fitted` describes each of them. Predictions and saved models use the hyperparameters in
         ``params_``, except for those in `settings.AT_PREDICTION`.
 
@@ -339,6 +341,8 @@ class DomainAdapter(
             gives several sources, which method "mdan" weighs and all others treat as one.
         y : sequence of str, int or bool, optional
             Their labels; may be left out where X carries them in `label_column` or is a mapping.
+            Several labels a text are a matrix of 0 and 1 with a column for each label (array,
+            DataFrame or sparse), or a list of labels for each text.
         X_target : like X, or FileTexts, datasets.IterableDataset or another iterable, optional
             Target texts. Every method but "source_only" needs them. If there are more than 10,000
             and more than the run draws, a random sample is used, the same for all methods and
@@ -391,6 +395,12 @@ class DomainAdapter(
         labelled = X_target_labelled, y_target_labelled
         inputs = Inputs(X, y, X_target, sample_weight, X_val, y_val, *labelled, knowledge)
         advised = None
+        labels = several_of(X, y, "X", "y", self.text_column, self.label_column)
+        if labels is not None and params["method"] in (None, AUTO):
+            raise ValueError(
+                f"method={params['method']!r} chooses among methods of one class a text, and y has "
+                "several labels a text; name a method, such as 'dann' or 'source_only'."
+            )
         if params["method"] is None:
             texts = advice.read(params, inputs)
             advised = _advised(texts, params)
@@ -447,6 +457,7 @@ class DomainAdapter(
 
         """
         check_is_fitted(self)
+        self.fitted_.refuse_several("retarget")
         changed = {name: plain(getattr(self, name)) for name in AFTER_TRAINING}
         check_params(changed)
         params = {**self.params_, **self._check_at_prediction(), **changed}
@@ -579,17 +590,20 @@ class DomainAdapter(
     def predict_proba(self, X: Any, domain: Any = "target") -> np.ndarray:
         """Return class probabilities, shape (n, n_classes), in the order of ``classes_``.
 
+        Where a text has several labels, each column is the probability of a label by itself.
         `domain` is that of `outputs`.
         """
         return self._outputs(X, domain, with_features=False).probabilities
 
     def predict(
         self, X: Any, abstain_below: float = 0.0, label: Any = None, domain: Any = "target"
-    ) -> np.ndarray:
+    ) -> Any:
         """Return the labels of texts, shape (n,), of the type that was passed to `fit`.
 
         The label is the likeliest class of `predict_proba`, or with `ordinal` the median class: the
-        lowest up to which at least half of the probability lies.
+        lowest up to which at least half of the probability lies. Where texts have several labels,
+        it is a matrix of 0 and 1, shape (n, n_classes), or a list of labels for each text, as `y`
+        was in `fit`: of labels whose probability reaches ``thresholds_``.
 
         With `unknown`, target texts that seem to be of none of the source's classes have that
         label; `predict_proba` has no column for it.
@@ -614,12 +628,23 @@ class DomainAdapter(
 
         """
         check_threshold("abstain_below", abstain_below)
+        check_is_fitted(self)
+        if self.fitted_.form is not None:
+            if abstain_below or label is not None:
+                self.fitted_.refuse_several("withholding answers, by abstain_below or label,")
+            return self._several(self.predict_proba(X, domain))
         outputs = self._outputs(X, domain, with_features=self.unknown is not None)
         p, (new, unknown) = outputs.probabilities, self.new_classes(outputs, domain)
         if not abstain_below and label is None:
             return decision.labels(p, self.classes_, new, unknown, self.fitted_.ranks)
         ranks = self.fitted_.ranks
         return decision.abstain(p, self.classes_, abstain_below, label, new, unknown, ranks)
+
+    def _several(self, p: np.ndarray) -> Any:
+        """Return the labels of probabilities (n, labels) in the form that was passed to `fit`."""
+        fitted = self.fitted_
+        assert fitted.form is not None
+        return in_form(p >= fitted.thresholds, fitted.classes, fitted.form)
 
     def new_classes(
         self, outputs: Outputs, domain: Any = "target"
@@ -689,6 +714,7 @@ class DomainAdapter(
         `fit` makes the diagnosis, for which it needs `X_target`. No target label is used.
         """
         check_is_fitted(self)
+        self.fitted_.refuse_several("the doctor")
         if self.fitted_.findings is None:
             raise ValueError(
                 "nothing was diagnosed, because the model was fitted without X_target; pass "
@@ -720,6 +746,8 @@ class DomainAdapter(
         ```
 
         """
+        check_is_fitted(self)
+        self.fitted_.refuse_several("suggest")
         return suggest(*self.outputs(X), n, random_state)
 
     def transform(self, X: Any, domain: Any = "target") -> np.ndarray:

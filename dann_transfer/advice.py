@@ -15,6 +15,7 @@ from dann_transfer.ground.settings import check_names, check_params, plain
 from dann_transfer.judging.choice import BASELINE
 from dann_transfer.judging.selection import balanced
 from dann_transfer.texts.roles import Inputs, Texts
+from dann_transfer.texts.several import several_of
 
 ENOUGH = 1000
 """Labelled source texts from which two or three classes are better taught to a student."""
@@ -96,6 +97,12 @@ def read(params: Mapping[str, Any], inputs: Inputs) -> Texts:
     names = (BASELINE, *auto.SHORTLIST) if inputs.X_target is not None else (BASELINE,)
     batch_size, epochs = params["batch_size"], params["epochs"]
     created = {name: run.create(name, None, epochs, batch_size) for name in names}
+    columns = params["text_column"], params["label_column"]
+    if several_of(inputs.X, inputs.y, "X", "y", *columns) is not None:
+        raise ValueError(
+            "advise chooses among methods of one class a text, and y has several labels a text; "
+            "name a method, such as 'dann' or 'source_only'."
+        )
     return run.check({**params, "method": "advised"}, inputs, created)
 
 

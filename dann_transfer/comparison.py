@@ -24,6 +24,7 @@ from dann_transfer import methods as registry
 from dann_transfer._version import __version__
 from dann_transfer.adapter import DomainAdapter, adapter_of
 from dann_transfer.fitting import auto, run
+from dann_transfer.fitting.fitted import Fitted
 from dann_transfer.fitting.predicting import Outputs, Trained, predict_tokens
 from dann_transfer.fitting.shared import Shared
 from dann_transfer.ground.checks import check_threshold
@@ -38,7 +39,14 @@ from dann_transfer.judging.choice import BASELINE
 from dann_transfer.judging.decision import decided
 from dann_transfer.judging.diagnostics import alignment_measures
 from dann_transfer.judging.gains import Answers, by_group, doubt, gain_error, harm
-from dann_transfer.judging.scores import METRICS, OF_ORDER, difference_error, metric_of, open_set
+from dann_transfer.judging.scores import (
+    METRICS,
+    OF_ORDER,
+    OF_SEVERAL,
+    difference_error,
+    metric_of,
+    open_set,
+)
 from dann_transfer.judging.tables import Table
 from dann_transfer.knowledge.base import check_unkept
 from dann_transfer.methods import Method
@@ -49,6 +57,7 @@ from dann_transfer.texts.labels import class_positions, encode_labels, with_unkn
 from dann_transfer.texts.order import ranks_of
 from dann_transfer.texts.reading import as_groups, as_labelled
 from dann_transfer.texts.roles import Inputs, Texts
+from dann_transfer.texts.several import marks_of
 from dann_transfer.texts.target import LOOKED_AT
 from dann_transfer.texts.tokens import warn_truncated
 
@@ -187,6 +196,8 @@ class Comparison:
             said = f" It NEVER predicts {shown}{others}, which the target has."
         seeds = [seed for name, seed in self.answers if name == method]
         if not seeds or not len(self.answers[method, seeds[0]].codes):
+            return said
+        if self.answers[method, seeds[0]].codes.ndim > 1:
             return said
         counts = np.bincount(self.answers[method, seeds[0]].codes)
         constant = float(counts.max() / counts.sum())
@@ -367,6 +378,11 @@ def compare(
     inputs = Inputs(X, y, X_target, sample_weight, X_val, y_val, *labelled, knowledge)
     texts = run.check({**params, "method": (methods or [BASELINE])[0]}, inputs, created)
     tests = _tests(texts, params, (X_test, y_test), (X_target_test, y_target_test))
+    if texts.form is not None and groups_target_test is not None:
+        raise ValueError(
+            "groups_target_test takes one class a text, and y has several labels a text; leave it "
+            "out."
+        )
     groups = _groups(groups_target_test, X_target_test, tests["target"])
     texts.roles(params, seeds[0], 1)
     shared = Shared()
@@ -630,6 +646,11 @@ def _tests(
     """Check the texts to score on, by domain."""
     columns = params["text_column"], params["label_column"]
     looked_at = texts.sample_of_target(LOOKED_AT)
+    if texts.form is not None:
+        return {
+            "source": _several_test_set(*source, "test", texts.source, texts, columns),
+            "target": _several_test_set(*target, "target_test", looked_at, texts, columns),
+        }
     tests = {
         "source": _test_set(*source, "test", texts.source, texts.classes, columns),
         "target": _test_set(
@@ -666,6 +687,21 @@ def _test_set(
     return _TestSet(texts, with_unknown(classes, unknown)[codes])
 
 
+def _several_test_set(
+    X: Any, y: Any, suffix: str, training: list[str], texts: Texts, columns: tuple[str, str]
+) -> _TestSet:
+    """Do the same as `_test_set` where a text has several labels: labels are marks."""
+    if X is None:
+        if y is not None:
+            raise ValueError(f"y_{suffix} was passed without X_{suffix}; pass both or neither.")
+        return _TestSet(training, None)
+    assert texts.form is not None
+    names = f"X_{suffix}", f"y_{suffix}"
+    tested, marks = marks_of(X, y, *names, columns, texts.classes, texts.form)
+    warn_of_copies(names[0], tested, texts.source, "X")
+    return _TestSet(tested, marks)
+
+
 def _groups(groups: Any, X: Any, test: _TestSet) -> np.ndarray | None:
     """Return the group of each labelled target text, if the user gave groups."""
     if groups is None:
@@ -693,6 +729,21 @@ def _labelled_scores(
     return {f"{domain}_{name}": score(*both) for name, score in scorers.items()}
 
 
+def _scores_of_several(
+    domain: str, marks: np.ndarray | None, p: np.ndarray, fitted: Fitted, metric: str
+) -> tuple[dict[str, Any], Answers | None]:
+    """Return the scores of several labels a text in a domain, and the answers if it has labels."""
+    predicted = (p >= fitted.thresholds).astype(np.uint8)
+    names = dict.fromkeys((*OF_SEVERAL, metric))
+    if marks is None:
+        return {f"{domain}_{name}": None for name in names}, None
+    scores: dict[str, Any] = {f"{domain}_{n}": metric_of(n)(marks, predicted) for n in names}
+    if domain == "target":
+        missing = marks.any(0) & ~predicted.any(0)
+        scores["never_predicted"] = fitted.classes[missing].tolist()
+    return scores, Answers.of_several(marks, predicted) if domain == "target" else None
+
+
 def _scores(
     trained: Trained, params: dict[str, Any], tests: dict[str, _TestSet], shared: Shared
 ) -> tuple[dict[str, Any], Answers | None, dict[str, Outputs]]:
@@ -710,6 +761,11 @@ def _scores(
             length = params["max_length"]
             warn_truncated(shared.unheard(f"max_length={length}", counts), length)
         outputs[name] = predict_tokens(trained, params, tokens, name, test.texts)
+        if trained.fitted.form is not None:
+            p, metric = outputs[name].probabilities, params["metric"]
+            measured, answered = _scores_of_several(name, test.labels, p, trained.fitted, metric)
+            scores, answers = scores | measured, answered or answers
+            continue
         new = None
         if name == "target" and trained.novelty is not None:
             new = trained.novelty.is_new(outputs[name].features)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,10 +13,11 @@ from dann_transfer.judging import tables
 from dann_transfer.judging.answering import in_order
 from dann_transfer.judging.decision import calibration_error, coverage_curve
 from dann_transfer.judging.gains import Answers, accuracy_rows
-from dann_transfer.judging.scores import OF_ORDER, macro_f1, open_set
+from dann_transfer.judging.scores import OF_ORDER, macro_f1, open_set, several_scores
 from dann_transfer.judging.tables import Table
 from dann_transfer.texts.labels import encode_labels, with_unknown
 from dann_transfer.texts.reading import as_groups, as_labelled
+from dann_transfer.texts.several import marks_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -161,6 +162,76 @@ class Evaluation:
         return pd.DataFrame(accuracy_rows(self.group_names, self.answers, self.abstain_below))
 
 
+@dataclass(frozen=True, repr=False)
+class SeveralEvaluation(Evaluation):
+    """What `evaluate` measured where a text has several labels.
+
+    Attributes
+    ----------
+    codes : ndarray of 0 and 1, shape (n, labels)
+        The labels that each text has.
+    probabilities : ndarray, shape (n, labels)
+    thresholds : ndarray, shape (labels,)
+        The probability from which each label is predicted.
+
+    """
+
+    thresholds: np.ndarray = field(default_factory=lambda: np.empty(0))
+
+    @property
+    def answers(self) -> Answers:
+        """Refused: there is no single answer to a text."""
+        raise ValueError("a text has several labels here, and no single answer; see scores().")
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """The predicted labels, shape (n, labels), 0 and 1."""
+        return (self.probabilities >= self.thresholds).astype(np.uint8)
+
+    def scores(self) -> dict[str, float]:
+        """Return the number of texts, micro-F1, macro-F1 and subset accuracy.
+
+        Subset accuracy is the share of texts that have exactly the labels that are predicted.
+        """
+        return {"texts": len(self.codes), **several_scores(self.codes, self.predicted)}
+
+    def curve(self) -> Any:
+        """Refused, as `answers` is."""
+        return self.answers
+
+    def groups(self) -> pd.DataFrame:
+        """Refused, as `answers` is."""
+        raise ValueError("groups take one class a text, and a text has several labels here.")
+
+    def summary(self) -> str:
+        """Describe in a sentence how good the model is on these texts."""
+        s = self.scores()
+        return (
+            f"{s['subset_accuracy']:.1%} of {s['texts']:,} texts have exactly the predicted "
+            f"labels; micro-F1 is {s['micro_f1']:.3f}, macro-F1 {s['macro_f1']:.3f}."
+        )
+
+    def classes(self) -> pd.DataFrame:
+        """Return precision, recall, F1 and number of texts of each label."""
+        import pandas as pd
+        from sklearn.metrics import precision_recall_fscore_support
+
+        columns = precision_recall_fscore_support(self.codes, self.predicted, zero_division=0)
+        head = ("precision", "recall", "f1", "texts")
+        return pd.DataFrame({"class": self.names, **dict(zip(head, columns, strict=True))})
+
+
+def _evaluate_several(adapter: DomainAdapter, X: Any, y: Any, domain: Any) -> SeveralEvaluation:
+    """Score a model that gives several labels a text."""
+    fitted = adapter.fitted_
+    assert fitted.form is not None
+    assert fitted.thresholds is not None
+    columns = adapter.text_column, adapter.label_column
+    texts, marks = marks_of(X, y, "X", "y", columns, fitted.classes, fitted.form)
+    p = adapter.predict_proba(texts, domain)
+    return SeveralEvaluation(fitted.classes, marks, p, None, 0.0, thresholds=fitted.thresholds)
+
+
 def evaluate(
     adapter: DomainAdapter,
     X: Any,
@@ -187,6 +258,12 @@ def evaluate(
     domain : {"target", "source"}, or sequence of these, shape (n,)
         Where the texts are from, as for ``DomainAdapter.outputs``.
 
+    Returns
+    -------
+    Evaluation
+        Or a `SeveralEvaluation`, if the model gives several labels a text; it has neither groups
+        nor coverage.
+
     Raises
     ------
     TypeError, ValueError
@@ -202,6 +279,10 @@ def evaluate(
 
     """
     check_threshold("abstain_below", abstain_below)
+    if adapter.form_ is not None:
+        if groups is not None:
+            adapter.fitted_.refuse_several("groups")
+        return _evaluate_several(adapter, X, y, domain)
     texts, labels = as_labelled(X, y, "X", "y", adapter.text_column, adapter.label_column)
     codes = encode_labels(labels, adapter.classes_, "y", adapter.unknown)
     names = None if groups is None else as_groups(groups, X, "groups", "X", len(texts))

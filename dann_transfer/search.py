@@ -225,6 +225,7 @@ def tune(
     inputs = Inputs(X, y, X_target, sample_weight, X_val, y_val, *labelled, knowledge)
     choices = {name: _values(name, space, common) for name in ("epochs", "batch_size")}
     texts = run.check(params, inputs, _created(space, common), choices)
+    texts.refuse_several("tune")
     # What every run is judged on: a search holds out the same texts in each.
     roles = texts.roles(params, seed, 0)
     if not roles.texts["validation"]:

@@ -71,7 +71,9 @@ def _check_model(model: str) -> None:
 def _load(model: str, trust_remote_code: bool) -> DomainAdapter:
     from dann_transfer import DomainAdapter
 
-    return DomainAdapter.from_pretrained(model, trust_remote_code=trust_remote_code)
+    adapter = DomainAdapter.from_pretrained(model, trust_remote_code=trust_remote_code)
+    adapter.fitted_.refuse_several("the command line")
+    return adapter
 
 
 @app.command()

@@ -22,6 +22,7 @@ from dann_transfer.judging.findings import warn_of_findings
 from dann_transfer.judging.label_shift import calibration_of, estimate
 from dann_transfer.judging.neighbors import Neighborhood
 from dann_transfer.judging.novelty import Novelty
+from dann_transfer.judging.thresholds import thresholds_of
 from dann_transfer.judging.weighing import Counsel, inform
 from dann_transfer.model.model import check_outputs, infer
 from dann_transfer.model.runtime import Runtime
@@ -74,6 +75,8 @@ def look(
     model, fitted, codes = trained.model, trained.fitted, roles.codes["validation"]
     params = fitted.params
     held_out = _held_out(trained, tokens, runtime)
+    if roles.form is not None:
+        return _look_at_several(trained, held_out[1], codes, tokens, runtime)
     if "target" not in tokens:
         fitted.calibration = calibration_of(held_out[1].numpy(), codes)
         return trained
@@ -138,6 +141,25 @@ def _run_of(
         weights=() if trained.knowledge is None else trained.knowledge.named(),
         ranks=fitted.ranks,
     )
+
+
+def _look_at_several(
+    trained: Trained,
+    logits: Tensor,
+    marks: np.ndarray,
+    tokens: Mapping[str, Tokens],
+    runtime: Runtime,
+) -> Trained:
+    """Choose a threshold for each label on held-out texts, and count the target's labels."""
+    fitted = trained.fitted
+    fitted.thresholds = thresholds_of(torch.sigmoid(logits).numpy(), marks)
+    if "target" in tokens:
+        rows = sample([list(range(len(tokens["target"])))])[0]
+        passed = pass_once(trained.model, tokens["target"].take(rows), runtime)
+        check_outputs(*passed)
+        shares = (torch.sigmoid(passed[1]).numpy() >= fitted.thresholds).mean(0)
+        fitted.target_shares = dict(zip(fitted.classes.tolist(), shares.tolist(), strict=True))
+    return trained
 
 
 def _count(fitted: Fitted, p: np.ndarray, roles: Roles) -> None:

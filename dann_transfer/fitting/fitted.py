@@ -46,6 +46,11 @@ class Fitted:
     """The share of tokens that are not in the encoder's vocabulary, by role."""
     source_domains: list[str] = field(default_factory=list)
     """Names of the source domains, if X was a mapping."""
+    form: str | None = None
+    """"matrix" or "lists", in which several labels a text were passed and are predicted; None for
+    one label a text."""
+    thresholds: np.ndarray | None = None
+    """The probability from which each label is predicted, where a text has several."""
     order: np.ndarray | None = None
     """The classes from the lowest to the highest, if `ordinal` is set."""
     target_prior: dict[str, np.ndarray] = field(default_factory=dict)
@@ -78,6 +83,14 @@ class Fitted:
         """The rank of each class, from 0 for the lowest, if `ordinal` is set."""
         return ranks_of(self.order, self.classes)
 
+    def refuse_several(self, what: str) -> None:
+        """Raise a ValueError if a text has several labels, and `what` takes one class a text."""
+        if self.form is not None:
+            raise ValueError(
+                f"{what} takes one class a text, and this model gives several labels a text; use "
+                "predict, predict_proba, transform and evaluate."
+            )
+
     def to_json(self) -> dict[str, Any]:
         """Return the fields except `params`, in a form that JSON can hold.
 
@@ -92,6 +105,7 @@ class Fitted:
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "params"}
         values["classes"] = self.classes.tolist()
         values["order"] = None if self.order is None else self.order.tolist()
+        values["thresholds"] = None if self.thresholds is None else self.thresholds.tolist()
         values["source_prior"] = self.source_prior.tolist()
         values["target_prior"] = {name: prior.tolist() for name, prior in self.target_prior.items()}
         values["prior_intervals"] = {
@@ -117,6 +131,10 @@ class Fitted:
         state = {f.name: values[f.name] for f in fields(cls) if f.name in values}
         # JSON keeps str, int, float and bool apart, so the labels keep their types.
         state["classes"] = np.asarray(state["classes"])
+        if state.get("thresholds") is not None:
+            state["thresholds"] = np.asarray(state["thresholds"], dtype=float)
+            if state["thresholds"].shape != state["classes"].shape:
+                raise ValueError("thresholds are not one for each label")
         if state.get("order") is not None:
             state["order"] = np.asarray(state["order"])
             if sorted(state["order"].tolist()) != sorted(state["classes"].tolist()):

@@ -295,6 +295,8 @@ def _predict(
     features, logits = known or infer(model, tokens, runtime)
     check_outputs(features, logits)
     features, logits = aligned(trained, features, logits, of_target, runtime)
+    if trained.fitted.form is not None:
+        return Outputs(features.numpy(), torch.sigmoid(logits).numpy())
     p = decision.probabilities(logits, trained.fitted, prior)
     if neighborhood is not None:
         p = neighborhood.smooth(features.numpy(), p, trained.fitted.params["neighbors"])

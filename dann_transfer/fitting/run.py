@@ -23,7 +23,7 @@ from dann_transfer.ground import length, streams
 from dann_transfer.ground.notices import warn
 from dann_transfer.ground.processes import Processes
 from dann_transfer.ground.settings import HYPERPARAMETERS, Settings, as_seed, check_params
-from dann_transfer.judging.scores import check_metric
+from dann_transfer.judging.scores import check_metric, check_metric_of_several
 from dann_transfer.judging.weighing import Counsel
 from dann_transfer.knowledge import KnowledgeWarning
 from dann_transfer.methods import Method
@@ -131,10 +131,44 @@ def check(
     # A model that was saved before there were ordered classes has no such hyperparameter.
     ordinal = params.get("ordinal", False)
     texts = read(inputs, columns, needs_target, passes_over, ordinal)
+    if texts.form is not None:
+        check_several(params, texts, created)
+        return texts
     in_steps = texts.order is not None or texts.classes.dtype.kind != "U"
     check_metric(params["metric"], len(texts.classes), in_steps)
     _warn_of_knowledge(params, texts, created)
     return texts
+
+
+ONE_LABEL = {
+    "class_weight": None,
+    "ordinal": False,
+    "correct_prior": None,
+    "neighbors": None,
+    "align": None,
+    "use_knowledge": False,
+    "unknown": None,
+}
+"""Settings that take one class a text, and what leaves them off."""
+
+
+def check_several(params: Mapping[str, Any], texts: Texts, created: Mapping[str, Method]) -> None:
+    """Raise a ValueError if a setting or method takes one class a text, and texts have several."""
+    for name, off in ONE_LABEL.items():
+        # Not by equality: a label may be 0.
+        if not (params.get(name) is None or params[name] is False):
+            raise ValueError(
+                f"{name}={params[name]!r} takes one class a text, of which all shares sum to 1, "
+                f"and y has several labels a text; leave {name}={off!r}."
+            )
+    for name, method in created.items():
+        if not method.takes_several:
+            able = [each for each in methods.names() if methods.create(each).takes_several]
+            raise ValueError(
+                f"method={name!r} looks at classes of which one is right, and y has several labels "
+                f"a text; name one of {able}, or several of these joined with a plus."
+            )
+    check_metric_of_several(params["metric"], len(texts.classes))
 
 
 def _warn_of_knowledge(
@@ -287,6 +321,7 @@ def train(
         unknown=unknown,
         source_domains=roles.names,
         order=roles.order,
+        form=roles.form,
         params={**params, "random_state": seed},
     )
     trained = Trained(model, method.state_dict(), fitted, knowledge=knowledge)
@@ -487,6 +522,8 @@ def size_of(module: torch.nn.Module) -> int:
 def _trained_prior(roles: Roles, batches: PairedBatches) -> np.ndarray:
     """Return the class shares of the texts that the task trains on, with their weights."""
     classes = len(roles.classes)
+    if roles.form is not None:
+        return np.average(roles.codes["source"], axis=0, weights=roles.weights)
     mass = np.bincount(roles.codes["source"], roles.weights, classes).astype(float)
     if batches.target_labelled is not None:
         labelled = np.bincount(roles.codes["labelled target"], minlength=classes)

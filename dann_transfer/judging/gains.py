@@ -128,6 +128,15 @@ class Answers:
         confidence = confidence_of(probabilities, answered(probabilities, ranks))
         return cls((predicted == codes).astype(float), confidence, codes, predicted)
 
+    @classmethod
+    def of_several(cls, marks: np.ndarray, predicted: np.ndarray) -> Answers:
+        """Compare predicted labels with marks, both (n, labels): a text is right if all are.
+
+        No single probability says how sure such an answer is.
+        """
+        hits = (marks == predicted).all(1).astype(float)
+        return cls(hits, np.full(len(hits), np.nan), marks, predicted)
+
 
 def _members(groups: np.ndarray) -> Iterator[tuple[Any, np.ndarray]]:
     """Yield each group's name and which texts belong to it, the largest group first."""

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 
 
 def accuracy(codes: np.ndarray, predicted: np.ndarray) -> float:
-    """Return the share of texts that are right.
+    """Return the share of texts that are right, with all of their labels if they have several.
 
     Examples
     --------
@@ -19,7 +19,8 @@ def accuracy(codes: np.ndarray, predicted: np.ndarray) -> float:
     0.75
 
     """
-    return float(np.mean(codes == predicted))
+    hits = codes == predicted
+    return float(np.mean(hits if hits.ndim == 1 else hits.all(1)))
 
 
 def macro_f1(codes: np.ndarray, predicted: np.ndarray) -> float:
@@ -36,6 +37,8 @@ def macro_f1(codes: np.ndarray, predicted: np.ndarray) -> float:
     """
     from sklearn.metrics import f1_score
 
+    if codes.ndim == 2:
+        return float(f1_score(codes, predicted, average="macro", zero_division=0.0))
     present = np.unique(codes)
     return float(f1_score(codes, predicted, labels=present, average="macro", zero_division=0.0))
 
@@ -135,6 +138,9 @@ METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
 }
 """By name; each takes class positions of labels and of predictions, shape (n,)."""
 
+OF_SEVERAL = ("accuracy", "macro_f1", "f1_micro")
+"""Names of the scores of several labels a text, of which accuracy is that of whole sets."""
+
 OF_ORDER: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "mean_absolute_error": mean_absolute_error,
     "quadratic_kappa": quadratic_kappa,
@@ -217,6 +223,50 @@ def check_metric(name: str, classes: int, in_steps: bool = True) -> None:
             f"{list(METRICS)}, or a scorer of scikit-learn that takes such labels, such as "
             "'f1_weighted'."
         ) from error
+
+
+def check_metric_of_several(name: str, labels: int) -> None:
+    """Raise a ValueError if a metric cannot score several labels a text.
+
+    Examples
+    --------
+    >>> check_metric_of_several("f1_micro", 3)
+    >>> check_metric_of_several("balanced_accuracy", 3)
+    Traceback (most recent call last):
+    ...
+    ValueError: metric='balanced_accuracy' cannot score several labels a text; use 'accuracy', ...
+
+    """
+    marks = np.eye(labels, dtype=np.uint8)
+    try:
+        if name in ("balanced_accuracy", *NEED_ORDER):
+            raise ValueError("one class a text")
+        metric_of(name)(marks, marks)
+    except (ValueError, AttributeError) as error:
+        raise ValueError(
+            f"metric={name!r} cannot score several labels a text; use 'accuracy', the share of "
+            "texts all of whose labels are right, 'f1_micro', 'macro_f1', or another scorer of "
+            "scikit-learn for several labels, such as 'f1_samples'."
+        ) from error
+
+
+def several_scores(marks: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    """Return micro- and macro-F1 and subset accuracy of marks and predictions, (n, labels).
+
+    Examples
+    --------
+    >>> scores = several_scores(np.array([[1, 0], [1, 1]]), np.array([[1, 0], [0, 1]]))
+    >>> {name: round(score, 3) for name, score in scores.items()}
+    {'micro_f1': 0.8, 'macro_f1': 0.833, 'subset_accuracy': 0.5}
+
+    """
+    from sklearn.metrics import accuracy_score, f1_score
+
+    return {
+        "micro_f1": float(f1_score(marks, predicted, average="micro", zero_division=0.0)),
+        "macro_f1": float(f1_score(marks, predicted, average="macro", zero_division=0.0)),
+        "subset_accuracy": float(accuracy_score(marks, predicted)),
+    }
 
 
 def difference_error(

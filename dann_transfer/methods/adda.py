@@ -33,6 +33,8 @@ class ADDA(Method):
     `extra_epochs` of the target's pass, and memory for a second encoder.
     """
 
+    takes_several = True
+
     width: int
     extra_epochs: int
 

@@ -26,6 +26,8 @@ class AFN(Method):
     in models that transfer badly. Cost: only the target texts' pass through the encoder.
     """
 
+    takes_several = True
+
     step: float
 
     moves_encoder_alone = True

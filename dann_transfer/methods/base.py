@@ -37,6 +37,9 @@ class Method(nn.Module, ABC):
     other parts act in that phase."""
     uses_target: ClassVar[bool] = True
     """Whether batches include target texts."""
+    takes_several: ClassVar[bool] = False
+    """Whether it works where a text has several labels: it looks at features, and not at classes of
+    which one is right."""
     moves_encoder_alone: ClassVar[bool] = False
     """Whether the loss acts only on the encoder: if all its layers are frozen it does nothing."""
     min_epochs: ClassVar[int] = 1

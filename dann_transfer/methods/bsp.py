@@ -26,6 +26,8 @@ class BSP(Method):
     or ``"cdan+bsp"``. Cost: two singular value decompositions of the batch's features.
     """
 
+    takes_several = True
+
     k: int
 
     moves_encoder_alone = True

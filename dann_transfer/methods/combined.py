@@ -44,6 +44,7 @@ class Combined(Method):
         self.discriminator_steps = max(part.discriminator_steps for part in each)
         # Set on the instance, because here they depend on the parts.
         for name, value in (
+            ("takes_several", all(part.takes_several for part in each)),
             ("uses_target", any(part.uses_target for part in each)),
             ("moves_encoder_alone", any(part.moves_encoder_alone for part in each)),
             ("min_epochs", max(part.min_epochs for part in each)),

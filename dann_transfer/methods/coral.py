@@ -36,6 +36,8 @@ class CORAL(Method):
 
     """
 
+    takes_several = True
+
     moves_encoder_alone = True
     min_batch = 2
 

@@ -59,6 +59,8 @@ class DANN(Method):
     texts' pass through the encoder, which doubles the cost of a step, and a small discriminator.
     """
 
+    takes_several = True
+
     width: int
     label_smoothing: float
 

@@ -77,6 +77,8 @@ class IWDAN(DANN):
     DANN.
     """
 
+    takes_several = False
+
     estimate_every: int
     momentum: float
 

@@ -69,6 +69,8 @@ class MLM(Method):
     Cost: the target texts' pass through the encoder, and the vocabulary's logits at masked words.
     """
 
+    takes_several = True
+
     probability: float
 
     moves_encoder_alone = True

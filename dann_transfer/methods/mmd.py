@@ -48,6 +48,8 @@ class MMD(Method):
 
     """
 
+    takes_several = True
+
     moves_encoder_alone = True
 
     def loss(self, forward: Forward, strength: float) -> dict[str, Tensor]:

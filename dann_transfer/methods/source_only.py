@@ -18,6 +18,8 @@ class SourceOnly(Method):
     because no target text goes through the encoder.
     """
 
+    takes_several = True
+
     uses_target = False
 
     def phases(self, epochs: int) -> list[Phase]:

@@ -22,6 +22,8 @@ class WDGRL(Method):
     target texts' pass and several steps of a small critic.
     """
 
+    takes_several = True
+
     width: int
     penalty: float
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, cast
 
 import numpy as np
@@ -44,26 +45,25 @@ class TaskHead(nn.Sequential):
         super().__init__(nn.Dropout(dropout), nn.Linear(features, classes))
 
 
-class OrdinalHead(nn.Sequential):
-    """Dropout and a linear layer for ordered classes: features (rows, width) to log-probabilities
-    (rows, classes).
+class OrdinalHead(nn.Module):
+    """Cumulative links for ordered classes: features (rows, width) to log-probabilities (rows,
+    classes).
 
-    The layer has a logit for each class but the lowest: that of passing it, for a text that has
-    passed all below. Whoever takes the outputs for logits gets the same probabilities, because
-    they are normalised already; their cross-entropy is the sum of the conditional binary
-    cross-entropies of CORN, which the paper divides by their number instead of the number of rows.
+    A text has one score, and there is a threshold between each two neighbouring classes: the
+    log-odds of being at or below the k-th class are the k-th threshold minus the score. Whoever
+    takes the outputs for logits gets the same probabilities, because they are normalised already.
 
     Parameters
     ----------
     features : int
     ranks : ndarray of int, shape (classes,)
-        The rank of each class, from 0 for the lowest.
+        The rank of each of at least three classes, from 0 for the lowest.
     dropout : float
 
     References
     ----------
-    Shi, Cao and Raschka, Deep Neural Networks for Rank-Consistent Ordinal Regression Based On
-    Conditional Probabilities, Pattern Analysis and Applications 2023.
+    McCullagh, Regression Models for Ordinal Data, Journal of the Royal Statistical Society B 1980
+    (proportional odds).
 
     Examples
     --------
@@ -72,21 +72,32 @@ class OrdinalHead(nn.Sequential):
 
     """
 
-    passes: Tensor
-    stops: Tensor
+    ranks: Tensor
 
     def __init__(self, features: int, ranks: np.ndarray, dropout: float = 0.1) -> None:
-        super().__init__(nn.Dropout(dropout), nn.Linear(features, len(ranks) - 1))
-        place, steps = torch.as_tensor(ranks), torch.arange(len(ranks) - 1)[:, None]
-        # Which steps a class has passed, and at which it stops, shape (classes - 1, classes).
-        self.register_buffer("passes", (steps < place).float(), persistent=False)
-        self.register_buffer("stops", (steps == place).float(), persistent=False)
+        super().__init__()
+        widths = len(ranks) - 2
+        self.dropout = nn.Dropout(dropout)
+        self.score = nn.Linear(features, 1, bias=False)
+        # The thresholds begin one apart and symmetric to 0, where scores begin.
+        self.lowest = nn.Parameter(torch.tensor(-widths / 2))
+        self.widths = nn.Parameter(torch.full((widths,), math.log(math.e - 1)))
+        self.register_buffer("ranks", torch.as_tensor(ranks), persistent=False)
+
+    @property
+    def thresholds(self) -> Tensor:
+        """The thresholds between classes, rising, shape (classes - 1,)."""
+        return self.lowest + F.pad(F.softplus(self.widths).cumsum(0), (1, 0))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return log-probabilities in full precision, whatever that of the features is."""
-        logits = super().forward(x).float().unsqueeze(-1)
-        steps = F.logsigmoid(logits) * self.passes + F.logsigmoid(-logits) * self.stops
-        return steps.sum(1)
+        distance = self.thresholds - self.score(self.dropout(x)).float()
+        below, above = F.logsigmoid(distance), F.logsigmoid(-distance)
+        # Between a and b lies sigmoid(b) - sigmoid(a), which is sigmoid(b) * sigmoid(-a) *
+        # (1 - exp(a - b)); of a width that is a softplus, the last factor is a sigmoid.
+        between = F.logsigmoid(self.widths)
+        p = F.pad(below, (0, 1)) + F.pad(above, (1, 0)) + F.pad(between, (1, 1))
+        return p.index_select(1, self.ranks)
 
 
 def task_head(features: int, classes: int, ranks: np.ndarray | None = None) -> nn.Module:

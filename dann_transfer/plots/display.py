@@ -66,6 +66,9 @@ def axes_for(
 
 def named(adapters: DomainAdapter | Mapping[str, DomainAdapter]) -> dict[str, DomainAdapter]:
     """Return adapters by title; the title of a single one is its method."""
+    for adapter in adapters.values() if isinstance(adapters, Mapping) else (adapters,):
+        if (fitted := getattr(adapter, "fitted_", None)) is not None:
+            fitted.refuse_several("a picture")
     if not isinstance(adapters, Mapping):
         if hasattr(adapters, "predict_proba"):
             return {str(getattr(adapters, "params_", {}).get("method", adapters.method)): adapters}

@@ -273,6 +273,7 @@ def create_app(adapter: DomainAdapter, limits: Limits | None = None) -> FastAPI:
     ```
 
     """
+    adapter.fitted_.refuse_several("the service")
     limits = limits or Limits()
 
     def passed(rows: list[tuple[str, str]]) -> np.ndarray:

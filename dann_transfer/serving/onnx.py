@@ -85,6 +85,7 @@ def to_onnx(
 
     check_is_fitted(adapter)
     target_rows(domain, 1)
+    adapter.fitted_.refuse_several("an ONNX export")
     refuse_inside(folder)
     path = replaceable(folder, _files_of, "an exported model")
     # Neighbours act only if the fit kept them.

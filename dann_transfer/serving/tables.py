@@ -114,6 +114,7 @@ class Predictor:
                 )
             self.adapter = DomainAdapter.from_pretrained(path, device=self.device)
             before, after = after, digest_of(path)
+        self.adapter.fitted_.refuse_several("Predictor")
         self.digest = after
 
     def __getstate__(self) -> dict[str, Any]:

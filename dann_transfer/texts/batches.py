@@ -38,7 +38,7 @@ class Batch:
     attention_mask: Tensor
     """1 for a token and 0 for padding, shape (rows, longest)."""
     labels: Tensor
-    """Class positions of the source rows, shape (n_source,)."""
+    """Class positions of the source rows, shape (n_source,), or marks of several labels."""
     weights: Tensor | None = None
     """Weight of each source row in the task loss, shape (n_source,); None means equal weights."""
     source_domains: Tensor | None = None
@@ -141,8 +141,8 @@ class PairedBatches:
     ----------
     source, target : Tokens
         `target` is None to train on the source alone.
-    labels : array of int, shape (n,)
-        Class positions of the source texts.
+    labels : array of int, shape (n,) or (n, labels)
+        Class positions of the source texts, or marks of 0 and 1 where a text has several labels.
     batch_size : int
     seed : int
     weights : array of float, shape (n,), optional
@@ -171,7 +171,9 @@ class PairedBatches:
         states: Sequence[Tensor] | None = None,
     ) -> None:
         self.source, self.target = source, target
-        self.labels = torch.as_tensor(labels, dtype=torch.long)
+        # Marks of several labels, (n, labels), are what a binary cross-entropy takes.
+        kind = torch.long if labels.ndim == 1 else torch.float32
+        self.labels = torch.as_tensor(labels, dtype=kind)
         self.weights = None if weights is None else torch.as_tensor(weights, dtype=torch.float32)
         self.domains = None if domains is None else torch.as_tensor(domains, dtype=torch.long)
         self.target_labelled, self.states = target_labelled, states

@@ -165,8 +165,8 @@ def _one(value: Any) -> Any:
             raise Fault(
                 ValueError,
                 f"is {show(value)}, several labels",
-                "a text has one class here. Remove these rows, or train one model per label: "
-                "sklearn.multioutput.MultiOutputClassifier(DomainAdapter(...)).",
+                "a text has one class here. Remove these rows; or, for several labels a text, read "
+                "the file with pandas and pass its lists as y.",
             )
         return value[0]
     return value

@@ -253,8 +253,8 @@ def _refuse_columns(y: Any, name: str) -> None:
             f"{said}: one-hot labels. Pass the classes, such as np.asarray({name}).argmax(axis=1)."
         )
     raise ValueError(
-        f"{said}: several labels per text. Train one model per label: "
-        "sklearn.multioutput.MultiOutputClassifier(DomainAdapter(...))."
+        f"{said}: several labels per text. DomainAdapter.fit takes them; elsewhere train one model "
+        "per label: sklearn.multioutput.MultiOutputClassifier(DomainAdapter(...))."
     )
 
 

@@ -21,6 +21,7 @@ from dann_transfer.texts.copies import groups_of, warn_of_copies
 from dann_transfer.texts.labels import check_unknown_kind, encode_labels
 from dann_transfer.texts.order import order_of, ranks_of, stated
 from dann_transfer.texts.reading import as_labelled, as_sources
+from dann_transfer.texts.several import Several, marks_of, several_of, warn_of_oddities
 from dann_transfer.texts.target import LOOKED_AT, as_target, smallest
 from dann_transfer.texts.weights import hold_out, scaled, text_weights
 
@@ -59,6 +60,8 @@ class Roles:
     """Number of target texts without labels, of which `texts` may hold a sample."""
     order: np.ndarray | None = None
     """The classes from the lowest to the highest, if they are ordered."""
+    form: str | None = None
+    """`several.MATRIX` or `several.LISTS`, if a text has several labels; codes are marks then."""
 
     @property
     def ranks(self) -> np.ndarray | None:
@@ -69,6 +72,8 @@ class Roles:
     def shares(self) -> np.ndarray:
         """Class shares of the source texts to train on, without weights, shape (classes,)."""
         codes = self.codes["source"]
+        if self.form is not None:
+            return np.asarray(codes.mean(0))
         return np.bincount(codes, minlength=len(self.classes)) / len(codes)
 
 
@@ -95,6 +100,9 @@ class Texts:
     knowledge: tuple[Knowledge, ...] = ()
     order: np.ndarray | None = None
     """The classes from the lowest to the highest, if they are ordered."""
+    form: str | None = None
+    """`several.MATRIX` or `several.LISTS`, if a text has several labels; codes are marks then,
+    shape (n_source, n_labels)."""
 
     @cached_property
     def copies(self) -> np.ndarray:
@@ -108,8 +116,16 @@ class Texts:
 
     @property
     def labels(self) -> np.ndarray:
-        """The labels of the source texts, shape (n_source,)."""
-        return self.classes[self.codes]
+        """The labels of the source texts, shape (n_source,), or marks where each has several."""
+        return self.classes[self.codes] if self.form is None else self.codes
+
+    def refuse_several(self, what: str) -> None:
+        """Raise a ValueError if a text has several labels, and `what` takes one class a text."""
+        if self.form is not None:
+            raise ValueError(
+                f"{what} takes one class a text, and y has several labels a text; fit a model with "
+                "each method and score it with evaluate."
+            )
 
     def sample_of_target(self, most: int) -> list[str]:
         """Return the sample that reading the target for at most this many texts would give."""
@@ -139,7 +155,11 @@ class Texts:
             If the texts do not suffice for the hyperparameters.
 
         """
-        weights = text_weights(self.labels, params["class_weight"], self.sample_weight)
+        if self.form is None:
+            weights = text_weights(self.labels, params["class_weight"], self.sample_weight)
+        else:
+            # Weights of classes were refused.
+            weights = self.sample_weight
         rows, validation = np.arange(len(self.source)), self.validation
         if validation is None:
             if params["patience"] is not None and not params["validation_fraction"]:
@@ -148,7 +168,9 @@ class Texts:
                     "or a validation_fraction above 0."
                 )
             fraction = params["validation_fraction"]
-            rows, held_out = hold_out(self.codes, fraction, seed, self.copies if fraction else None)
+            # Texts with several labels are held out at random.
+            strata = self.codes if self.form is None else np.zeros(len(self.source), int)
+            rows, held_out = hold_out(strata, fraction, seed, self.copies if fraction else None)
             validation = ([self.source[i] for i in held_out], self.codes[held_out])
         target = self.sample_of_target(target_texts(passes, len(self.source)))
         _check_prediction(params, target, validation[1], len(self.classes))
@@ -176,6 +198,7 @@ class Texts:
             n_source=len(self.source),
             n_target=self.n_target,
             order=self.order,
+            form=self.form,
         )
 
 
@@ -213,21 +236,13 @@ def read(
         Naming what was wrong and the remedy.
 
     """
+    if (marked := several_of(inputs.X, inputs.y, "X", "y", *columns)) is not None:
+        return _read_several(inputs, marked, columns, needs_target, passes_over)
     source, labels, sizes = as_sources(inputs.X, inputs.y, *columns)
     classes, codes = np.unique(labels, return_inverse=True)
     order = order_of(ordinal, classes, stated(inputs.X, inputs.y, columns[1]))
-    target: list[str] = []
-    n_target = 0
-    if inputs.X_target is not None:
-        # That it is another domain matters only if it is trained on, not merely examined.
-        others = source if needs_target else []
-        most = target_texts(passes_over(len(source), len(classes)), len(source))
-        target, n_target = as_target(inputs.X_target, others, columns[0], most)
-    elif needs_target:
-        raise ValueError(
-            f"{needs_target} adapts to a target domain: pass its unlabelled texts "
-            "as X_target=..., or use method='source_only'."
-        )
+    passes = passes_over(len(source), len(classes))
+    target, n_target = _target(inputs.X_target, source, columns[0], needs_target, passes)
     labelled = _labelled(
         inputs.X_target_labelled, inputs.y_target_labelled, "target_labelled", classes, columns
     )
@@ -252,6 +267,62 @@ def read(
         labelled=labelled,
         knowledge=knowledge,
         order=order,
+    )
+
+
+def _target(
+    X_target: Any, source: list[str], text_column: str, needs_target: str, passes: int
+) -> tuple[list[str], int]:
+    """Return the target's texts, or a sample, and their number."""
+    if X_target is None:
+        if needs_target:
+            raise ValueError(
+                f"{needs_target} adapts to a target domain: pass its unlabelled texts "
+                "as X_target=..., or use method='source_only'."
+            )
+        return [], 0
+    # That it is another domain matters only if it is trained on, not merely examined.
+    others = source if needs_target else []
+    return as_target(X_target, others, text_column, target_texts(passes, len(source)))
+
+
+def _read_several(
+    inputs: Inputs,
+    marked: tuple[list[str], Several],
+    columns: tuple[str, str],
+    needs_target: str,
+    passes_over: Callable[[int, int], int],
+) -> Texts:
+    """Read the rest of what a user passed with several labels a text."""
+    for name in ("X_target_labelled", "y_target_labelled", "knowledge"):
+        if getattr(inputs, name) is not None:
+            raise ValueError(
+                f"y has several labels a text, and {name} takes one of each; leave it out."
+            )
+    source, several = marked
+    warn_of_oddities(several, "y")
+    passes = passes_over(len(source), len(several.classes))
+    target, n_target = _target(inputs.X_target, source, columns[0], needs_target, passes)
+    validation = None
+    if inputs.X_val is not None:
+        kept = several.classes, several.form
+        validation = marks_of(inputs.X_val, inputs.y_val, "X_val", "y_val", columns, *kept)
+        warn_of_copies("X_val", validation[0], source, "X")
+    elif inputs.y_val is not None:
+        raise ValueError("y_val was passed without X_val; pass both or neither.")
+    text_weights(np.zeros(len(source)), None, inputs.sample_weight)
+    weights = inputs.sample_weight
+    return Texts(
+        classes=several.classes,
+        source=source,
+        codes=several.marks,
+        sizes={},
+        sample_weight=None if weights is None else np.asarray(weights, dtype=float),
+        validation=validation,
+        target=target,
+        n_target=n_target,
+        labelled=None,
+        form=several.form,
     )
 
 

@@ -81,9 +81,15 @@ class Forward:
 def task_loss(logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
     """Return the mean over labelled rows of weight times cross-entropy.
 
+    Labels are class positions (rows,), or for several labels a row marks of 0 and 1 (rows, labels),
+    of which the binary cross-entropy is averaged over the labels.
+
     The weights are 1 on average over all texts, not within a batch: otherwise a batch without a
     rare class would count as much as one with it, and the classes would not balance.
     """
+    if labels.ndim == 2:
+        binary = F.binary_cross_entropy_with_logits(logits, labels, reduction="none").mean(1)
+        return binary.mean() if weights is None else (weights * binary).mean()
     if weights is None:
         return F.cross_entropy(logits, labels)
     return (weights * F.cross_entropy(logits, labels, reduction="none")).mean()

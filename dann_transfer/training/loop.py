@@ -230,7 +230,10 @@ class Trainer:
         tokens, codes = self.validation
         logits = infer(self.model, tokens, self.runtime)[1]
         answers = logits.argmax(1).numpy()
-        if self.ranks is not None:
+        if codes.ndim == 2:
+            # Thresholds are chosen after training.
+            answers = (logits > 0).to(torch.uint8).numpy()
+        elif self.ranks is not None:
             answers = answered(logits.softmax(1).numpy(), self.ranks)
         labels, predicted = in_order(codes, self.ranks), in_order(answers, self.ranks)
         names = dict.fromkeys(("accuracy", self.settings.metric))

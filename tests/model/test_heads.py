@@ -90,39 +90,28 @@ def test_task_head_shape():
     assert TaskHead(8, 5)(torch.zeros(3, 8)).shape == (3, 5)
 
 
-def corn_loss(logits: torch.Tensor, ranks: torch.Tensor) -> torch.Tensor:
-    """Return the loss of Shi et al. (2023), equation 7: over the conditional subsets, text by text.
-
-    The subset of step k holds the texts that have passed all steps before it.
-    """
-    total, count = torch.zeros((), dtype=logits.dtype), 0
-    for k in range(logits.shape[1]):
-        for row, rank in zip(logits, ranks.tolist(), strict=True):
-            if rank >= k:
-                passed = torch.sigmoid(row[k])
-                total = total - (passed.log() if rank > k else (1 - passed).log())
-                count += 1
-    return total / count
-
-
-def test_the_loss_of_the_ordinal_head_is_that_of_corn():
+def test_the_ordinal_head_has_the_probabilities_and_the_loss_of_proportional_odds():
     torch.manual_seed(0)
     places = np.array([2, 0, 3, 1])
     head, x = OrdinalHead(6, places, dropout=0.0), torch.randn(9, 6)
-    codes = torch.arange(9) % 4
-    ranks = torch.as_tensor(places)[codes]
-    # It is a mean over texts, and the paper's one over the steps that texts were asked about.
-    asked = (ranks + 1).clamp(max=3).sum()
-    loss, scale = F.cross_entropy(head(x), codes), len(x) / asked
-    expected = corn_loss(head[1](x), ranks)
-    assert torch.allclose(scale * loss, expected)
-    ours, theirs = (torch.autograd.grad(one, head[1].weight)[0] for one in (loss, expected))
-    assert torch.allclose(scale * ours, theirs, atol=1e-6)
-    # The probability of passing each step falls from step to step, whatever the logits are.
-    p = head(x).softmax(1)[:, places.argsort()]
-    assert torch.allclose(p.sum(1), torch.ones(9))
-    steps = 1 - p.cumsum(1)[:, :-1]
-    assert torch.allclose(steps, torch.sigmoid(head[1](x)).cumprod(1), atol=1e-6)
+    with torch.no_grad():
+        head.lowest += 0.3
+        head.widths += torch.tensor([0.7, -0.9])
+    codes, thresholds = torch.arange(9) % 4, head.thresholds
+    assert (thresholds.diff() > 0).all()
+    # McCullagh (1980): logit P(rank <= k) = threshold k - score.
+    below = torch.sigmoid(thresholds - x @ head.score.weight.T)
+    edges = torch.cat([torch.zeros(9, 1), below, torch.ones(9, 1)], 1)
+    p = edges.diff(dim=1)[:, torch.as_tensor(places)]
+    assert torch.allclose(head(x).softmax(1), p, atol=1e-6)
+    assert torch.allclose(head(x).exp(), p, atol=1e-6)
+    loss, expected = F.cross_entropy(head(x), codes), -p[torch.arange(9), codes].log().mean()
+    assert torch.allclose(loss, expected)
+    parts = list(head.parameters())
+    for ours, theirs in zip(
+        *(torch.autograd.grad(e, parts) for e in (loss, expected)), strict=True
+    ):
+        assert torch.allclose(ours, theirs, atol=1e-5)
 
 
 def test_the_ordinal_head_stays_finite_and_exact_in_half_precision():
@@ -131,7 +120,7 @@ def test_the_ordinal_head_stays_finite_and_exact_in_half_precision():
     loss = F.cross_entropy(head(x), torch.tensor([0]))
     loss.backward()
     assert torch.isfinite(loss)
-    assert torch.isfinite(head[1].weight.grad).all()
+    assert all(torch.isfinite(part.grad).all() for part in head.parameters())
     with torch.autocast("cpu", dtype=torch.bfloat16):
         p = head(x / 1000).exp()
     assert p.dtype == torch.float32

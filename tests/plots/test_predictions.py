@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from dann_transfer import plots
+from dann_transfer.fitting.fitted import Fitted
 from dann_transfer.judging.decision import calibration_error
 from dann_transfer.plots.predictions import ConfusionDisplay, CoverageDisplay, ReliabilityDisplay
 
@@ -20,6 +21,7 @@ class Sure:
     method = "sure"
     classes_ = np.array(["neg", "pos"])
     text_column, label_column = "text", "label"
+    fitted_ = Fitted(classes_, 0, 0.1, 1e-3, 8, 8, np.full(2, 0.5), [], [], {})
 
     def __init__(self, p: np.ndarray) -> None:
         self.p = p
