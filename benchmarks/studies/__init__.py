@@ -17,7 +17,7 @@ from types import ModuleType
 
 ORDER = """
 overview family judges priors pairs trials scored neighbors changes teachers beginnings aligned
-maps openset knowing critic splits few defaults coverage labelled libraries speeds epochs
+maps openset knowing ordinal critic splits few defaults coverage labelled libraries speeds epochs
 student automatic lora memory processes service export reference
 """
 """The studies, in the order of docs/results.md; those of the last line have no section there."""
