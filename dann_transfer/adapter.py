@@ -395,8 +395,9 @@ class DomainAdapter(
         labelled = X_target_labelled, y_target_labelled
         inputs = Inputs(X, y, X_target, sample_weight, X_val, y_val, *labelled, knowledge)
         advised = None
-        labels = several_of(X, y, "X", "y", self.text_column, self.label_column)
-        if labels is not None and params["method"] in (None, AUTO):
+        columns = self.text_column, self.label_column
+        chooses = params["method"] in (None, AUTO)
+        if chooses and several_of(X, y, "X", "y", *columns) is not None:
             raise ValueError(
                 f"method={params['method']!r} chooses among methods of one class a text, and y has "
                 "several labels a text; name a method, such as 'dann' or 'source_only'."

@@ -58,7 +58,7 @@ class Trainer:
         Held-out source texts and their class positions, for choosing the epoch.
     counsel : callable, optional
         Returns the target's probabilities, (n_target, classes), with what knowledge says about its
-        texts, given the logits of the held-out texts.
+        texts.
     ranks : ndarray of int, shape (classes,), optional
         The ranks of ordered classes.
 
@@ -496,10 +496,7 @@ def _absent(
     return nothing
 
 
-def _informed(
-    counsel: Callable[[np.ndarray], np.ndarray],
-    p: Tensor,
-) -> Tensor:
+def _informed(counsel: Callable[[np.ndarray], np.ndarray], p: Tensor) -> Tensor:
     """Return the target's probabilities with what knowledge says about its texts."""
     return torch.from_numpy(counsel(p.numpy())).to(p.dtype)
 
